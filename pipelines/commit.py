@@ -1,0 +1,152 @@
+"""Commits a shard: rows, then failures, then a receipt, each file whole or not at all."""
+
+import datetime
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from pipelines.rows import FAILURES, RowFormat
+from pipelines.shards import Shard, Todo, asked_digest
+from pipelines.storage import Storage
+from schemas import manifest
+from schemas.failure_row import FailureRow
+
+RECEIPTS = f"{manifest.FOLDER}/shards"
+
+Process = Callable[[Sequence[Todo]], Iterable[Any]]
+"""What a job does with a shard: yields one row or one `FailureRow` for each reference, in any order."""
+
+
+class FileStamp(NamedTuple):
+    """A committed file as it was written.
+
+    Attributes:
+        name: below the output.
+        size: bytes.
+        sha256: of the bytes, lower-case hexadecimal.
+        ids: of its rows.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    ids: tuple[str, ...]
+
+
+class Receipt(NamedTuple):
+    """What one commit wrote; the data files are the truth, a lost receipt is made again from them.
+
+    Attributes:
+        stem: name that the commit's files share, shard id + digest of what was asked.
+        fingerprint: digest under which it was computed.
+        run_started: ISO 8601, UTC, of the run that wrote it.
+        seconds: time that processing took.
+        rows: the data file; None if every reference failed.
+        failures: the failure file; None if no reference failed.
+    """
+
+    stem: str
+    fingerprint: str
+    run_started: str
+    seconds: float
+    rows: FileStamp | None
+    failures: FileStamp | None
+
+    @property
+    def name(self) -> str:
+        """The receipt's own file below the output."""
+        return f"{RECEIPTS}/{self.stem}.json"
+
+    def to_json(self) -> bytes:
+        """The receipt as JSON."""
+        fields = self._asdict()
+        for part in ("rows", "failures"):
+            stamp: FileStamp | None = fields[part]
+            fields[part] = stamp._asdict() if stamp else None
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Receipt":
+        """Reads a receipt back.
+
+        Raises:
+            ValueError: if it is not one.
+        """
+        try:
+            fields = json.loads(data)
+            for part in ("rows", "failures"):
+                if fields[part] is not None:
+                    fields[part] = FileStamp(**{**fields[part], "ids": tuple(fields[part]["ids"])})
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a receipt: {error}") from error
+
+
+class Run(NamedTuple):
+    """What a commit needs to know of its run.
+
+    Attributes:
+        output: folder of the job's output.
+        format: how rows are stored.
+        fingerprint: digest of what can change a row.
+        started: the run's start, from the launcher's clock.
+    """
+
+    output: Storage
+    format: RowFormat
+    fingerprint: str
+    started: datetime.datetime
+
+
+def stamp(name: str, data: bytes, ids: Iterable[str]) -> FileStamp:
+    """Describes the bytes of a committed file."""
+    return FileStamp(name, len(data), hashlib.sha256(data).hexdigest(), tuple(ids))
+
+
+def commit_shard(shard: Shard, process: Process, run: Run) -> Receipt:
+    """Processes a shard and commits what came out.
+
+    Args:
+        shard: what to do.
+        process: yields one row or `FailureRow` for each reference.
+        run: where and how to commit.
+
+    Returns:
+        The receipt, which is committed last.
+
+    Raises:
+        OSError: if the output cannot be written; nothing is half written.
+        RuntimeError: if `process` lost or invented a reference.
+    """
+    begun = time.monotonic()
+    asked = [item.reference.id for item in shard.todo]
+    stem = f"{shard.name}-{asked_digest(run.fingerprint, asked)}"
+    row_ids: list[str] = []
+    failed: list[FailureRow] = []
+
+    def rows() -> Iterator[Any]:
+        for outcome in process(shard.todo):
+            if isinstance(outcome, FailureRow):
+                failed.append(outcome)
+            else:
+                row_ids.append(outcome.id)
+                yield outcome
+
+    data = run.format.encode(rows())
+    if sorted(row_ids + [row.id for row in failed]) != sorted(asked):
+        raise RuntimeError(f"shard {shard.name}: {len(row_ids)} rows and {len(failed)} failures of {len(asked)} ids")
+    row_stamp = failure_stamp = None
+    if row_ids:
+        row_stamp = stamp(f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids)
+        run.output.write(row_stamp.name, data)
+    if failed:
+        data = FAILURES.encode(failed)
+        failure_stamp = stamp(f"{FAILURES.folder}/{stem}{FAILURES.suffix}", data, (row.id for row in failed))
+        run.output.write(failure_stamp.name, data)
+    receipt = Receipt(
+        stem, run.fingerprint, run.started.isoformat(), time.monotonic() - begun, row_stamp, failure_stamp
+    )
+    run.output.write(receipt.name, receipt.to_json())
+    return receipt

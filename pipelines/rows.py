@@ -1,0 +1,79 @@
+"""How rows become the bytes of a data file, and how their ids are read back."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas import failure_row
+from schemas.failure_row import FailureRow
+from schemas.table import check_version, schema_version, to_table
+
+
+class RowFormat(Protocol):
+    """A data folder of an output."""
+
+    folder: str
+    suffix: str
+
+    def encode(self, rows: Iterable[Any]) -> bytes:
+        """The rows as the bytes of one file, taken one by one."""
+        ...
+
+    def read_ids(self, data: bytes, name: str) -> list[str]:
+        """The ids in a file.
+
+        Raises:
+            ValueError: if the file is damaged or newer than this reader.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """Rows as Parquet files (zstd) of one schema.
+
+    Attributes:
+        folder: below the output.
+        schema: with its version in the metadata.
+        version: newest schema version that this reader knows.
+    """
+
+    folder: str
+    schema: pa.Schema
+    version: int
+    suffix: str = ".parquet"
+
+    def encode(self, rows: Iterable[Any]) -> bytes:
+        """The rows as the bytes of one Parquet file."""
+        buffer = io.BytesIO()
+        pq.write_table(to_table(rows, self.schema), buffer, compression="zstd")
+        return buffer.getvalue()
+
+    def read(self, data: bytes, name: str, columns: list[str] | None = None) -> pa.Table:
+        """The file as a table.
+
+        Raises:
+            ValueError: if the file is damaged, foreign or newer than this reader.
+        """
+        try:
+            file = pq.ParquetFile(io.BytesIO(data))
+            check_version(name, schema_version(file.schema_arrow), self.version)
+            return file.read(columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{name} is not readable Parquet: {error}") from error
+
+    def read_ids(self, data: bytes, name: str) -> list[str]:
+        """The ids in a file."""
+        return self.read(data, name, ["id"])["id"].to_pylist()
+
+
+FAILURES = ParquetRows(failure_row.FOLDER, failure_row.SCHEMA, failure_row.VERSION)
+
+
+def read_failures(data: bytes, name: str) -> list[FailureRow]:
+    """The failure rows of a file."""
+    return [FailureRow(**row) for row in FAILURES.read(data, name).to_pylist()]

@@ -1,0 +1,88 @@
+"""Cut first, subtract after: shards are a function of the corpus alone, the same after every restart."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pipelines.corpus import Reference
+
+DEFAULT_SHARD_SIZE = 256
+"""References a shard holds at most on average: some ten seconds of work on two cores, which is what a kill can cost."""
+
+
+class Todo(NamedTuple):
+    """A reference that is still to do, and how many runs have failed at it."""
+
+    reference: Reference
+    attempts: int = 0
+
+
+class Committed(NamedTuple):
+    """An id that an earlier run committed: `attempts` is 0 for a row, else the attempts of its failure row."""
+
+    id: str
+    attempts: int = 0
+
+
+class Shard(NamedTuple):
+    """Work that is committed together.
+
+    Attributes:
+        name: shard id, the same after every restart.
+        todo: what is still to do, by id; by place in the container where there is one.
+    """
+
+    name: str
+    todo: tuple[Todo, ...]
+
+
+def bucket(key: str, count: int) -> int:
+    """The bucket of a key, `blake2b(key) mod count`: the same on every machine and in every year."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % count
+
+
+def shard_count(references: int, shard_size: int) -> int:
+    """The power of two that is not below `references / shard_size`."""
+    shards = 1
+    while shards * shard_size < references:
+        shards *= 2
+    return shards
+
+
+def shard_name(reference: Reference, count: int) -> str:
+    """The shard of a reference: its container's, else by hash of its group, else of its id."""
+    if reference.container:
+        return hashlib.blake2b(reference.container.encode(), digest_size=8).hexdigest()
+    return f"{bucket(reference.group or reference.id, count):05d}-of-{count:05d}"
+
+
+def subtract(references: Iterable[Reference], committed: Iterable[Committed], retry_failed: bool) -> list[Todo]:
+    """References without a row; those with a failure row only if they are to be tried again."""
+    rows: set[str] = set()
+    failed: dict[str, int] = {}
+    for item in committed:
+        if item.attempts == 0:
+            rows.add(item.id)
+        else:
+            failed[item.id] = max(item.attempts, failed.get(item.id, 0))
+    todo = []
+    for reference in references:
+        if reference.id in rows:
+            continue
+        attempts = failed.get(reference.id, 0)
+        if not attempts or retry_failed:
+            todo.append(Todo(reference, attempts))
+    return todo
+
+
+def make_shard(name: str, todo: Iterable[Todo]) -> Shard:
+    """A shard whose order does not depend on how Beam delivered it."""
+    return Shard(name, tuple(sorted(todo, key=lambda item: (item.reference.group, item.reference.id))))
+
+
+def asked_digest(fingerprint: str, ids: Iterable[str]) -> str:
+    """Names what was asked (never what came out), so that a retry or a duplicate bundle replaces its twin whole."""
+    digest = hashlib.blake2b(fingerprint.encode(), digest_size=8)
+    for item in sorted(ids):
+        digest.update(b"\0" + item.encode())
+    return digest.hexdigest()

@@ -1,0 +1,211 @@
+"""Reads and atomic writes on any storage that fsspec reaches."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+TEMPORARY_SUFFIX = ".tmp"
+"""Local temporaries are `.NAME.RANDOM.tmp` in the folder of the file that they become."""
+
+
+class StorageError(OSError):
+    """Storage cannot do what was asked; the message says what and where."""
+
+
+class Entry(NamedTuple):
+    """A file in a folder: its name below the root, and its size in bytes."""
+
+    name: str
+    size: int
+
+
+def filesystem(uri: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of a URI and the path on it.
+
+    Args:
+        uri: a local path, or `protocol://path`.
+        options: passed to fsspec for remote protocols; local files take none.
+
+    Raises:
+        StorageError: for a protocol that fsspec does not know or whose client is not installed.
+    """
+    protocol = uri.split("://", 1)[0] if "://" in uri else "file"
+    try:
+        if protocol == "file":
+            return fsspec.core.url_to_fs(os.path.expanduser(uri))
+        return fsspec.core.url_to_fs(uri, **options)
+    except (ImportError, ValueError) as error:
+        raise StorageError(f"cannot reach {uri}: {error}") from error
+
+
+def canonical(fs: fsspec.AbstractFileSystem, path: str) -> str:
+    """The absolute URI of a path, safe to store as UTF-8.
+
+    A local name that is not UTF-8 is written with backslash escapes: it cannot be opened by that URI,
+    so it ends as a failure row instead of stopping the job.
+    """
+    return fs.unstrip_protocol(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def read_uri(uri: str, options: dict[str, Any]) -> bytes:
+    """The whole file behind a URI.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    fs, path = filesystem(uri, options)
+    if isinstance(fs, LocalFileSystem):
+        with open(path, "rb") as file:
+            return file.read()
+    return fs.cat_file(path)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A folder: names are relative to it and use `/`.
+
+    Attributes:
+        root: local path or URI of the folder.
+        options: passed to fsspec for remote protocols.
+    """
+
+    root: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _filesystem(self) -> tuple[fsspec.AbstractFileSystem, str]:
+        return filesystem(self.root, self.options)
+
+    @property
+    def local(self) -> bool:
+        """Whether the folder is on this machine's disk."""
+        return isinstance(self._filesystem[0], LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """The path of a name on the filesystem."""
+        return f"{self._filesystem[1].rstrip('/')}/{name}" if name else self._filesystem[1]
+
+    def uri(self, name: str = "") -> str:
+        """The absolute URI of a name."""
+        return canonical(self._filesystem[0], self.path(name))
+
+    def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
+        if self.local:
+            with open(self.path(name), "rb") as file:
+                return file.read()
+        return self._filesystem[0].cat_file(self.path(name))
+
+    def exists(self, name: str) -> bool:
+        """Whether the file or folder is there."""
+        return self._filesystem[0].exists(self.path(name))
+
+    def files(self, folder: str, suffix: str = "") -> list[Entry]:
+        """Files directly in a folder, by name; temporaries and hidden files are left out. No folder, no files."""
+        fs = self._filesystem[0]
+        # Object stores cache listings; another process may have written meanwhile.
+        fs.invalidate_cache()
+        try:
+            found = fs.ls(self.path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        prefix = f"{folder}/" if folder else ""
+        entries = [
+            Entry(prefix + os.path.basename(item["name"]), item["size"]) for item in found if item["type"] == "file"
+        ]
+        return sorted(
+            entry
+            for entry in entries
+            if entry.name.endswith(suffix) and not os.path.basename(entry.name).startswith(".")
+        )
+
+    def temporaries(self) -> list[str]:
+        """Local temporaries below the folder that a killed process left; object stores leave none."""
+        if not self.local:
+            return []
+        root = self.path("")
+        return sorted(
+            os.path.relpath(os.path.join(folder, name), root)
+            for folder, _, names in os.walk(root)
+            for name in names
+            if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
+        )
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a whole file or nothing, replacing what is there.
+
+        Local: a temporary in the same folder, fsync, `os.replace`. Elsewhere: one put, which object stores
+        make visible at once (fsspec's own `mv` and transactions are not atomic).
+
+        Raises:
+            OSError: if it cannot be written.
+            StorageError: if fewer bytes arrived than were sent.
+        """
+        if self.local:
+            self._replace(self.path(name), data)
+        else:
+            self._filesystem[0].pipe_file(self.path(name), data)
+        size = self._filesystem[0].info(self.path(name))["size"]
+        if size != len(data):
+            raise StorageError(f"{self.uri(name)} holds {size} of the {len(data)} bytes written")
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Writes a small file only if there is none, and says whether it did.
+
+        Atomic on local disks; elsewhere a look followed by a put, since not every store can do both at once.
+        """
+        if not self.local:
+            if self.exists(name):
+                return False
+            self.write(name, data)
+            return True
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with _temporary(path, data) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+        return True
+
+    def delete(self, name: str) -> None:
+        """Deletes a file; none there is no error."""
+        with contextlib.suppress(FileNotFoundError):
+            self._filesystem[0].rm_file(self.path(name))
+
+    def _replace(self, path: str, data: bytes) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with _temporary(path, data) as temporary:
+            os.replace(temporary, path)
+        folder = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _temporary(path: str, data: bytes) -> Iterator[str]:
+    """A fully written, synced file beside `path`; removed afterwards if it still bears its own name."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)

@@ -1,0 +1,68 @@
+"""`OUTPUT/_beamscribe/manifest.json`: what the output is and what was asked of it last."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.fingerprint import Fingerprint
+from schemas.table import check_version
+
+FOLDER = "_beamscribe"
+FILE = "manifest.json"
+VERSION = 1
+
+
+class ManifestError(ValueError):
+    """The file is not a manifest."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an output is and what the latest run was asked to do.
+
+    Attributes:
+        job: "featurize", "caption" or "speak".
+        fingerprint: what can change a row of this output.
+        details: settings that later commands read back, such as the bundle or the backbone.
+        references: distinct ids in the latest run's corpus.
+        repeated: references beyond the first of their id.
+        skipped: files of the corpus that are no images by their suffix.
+        shards: number that loose references were hashed into.
+        run_started: ISO 8601, UTC, of the latest run.
+        schema_version: of this file.
+    """
+
+    job: str
+    fingerprint: Fingerprint
+    details: dict[str, Any]
+    references: int
+    repeated: int
+    skipped: int
+    shards: int
+    run_started: str
+    schema_version: int = VERSION
+
+    def to_json(self) -> str:
+        """The manifest as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, what: str) -> "Manifest":
+        """Reads a manifest back.
+
+        Args:
+            text: JSON.
+            what: the file, named for people.
+
+        Raises:
+            ManifestError: if it is not a manifest.
+            NewerSchemaError: if a newer Beamscribe wrote it.
+        """
+        try:
+            fields = json.loads(text)
+            check_version(what, fields["schema_version"], VERSION)
+            fingerprint = Fingerprint(fields.pop("fingerprint")["fields"])
+            return cls(fingerprint=fingerprint, **fields)
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise ManifestError(f"{what} is not a Beamscribe manifest: {type(error).__name__}: {error}") from error

@@ -1,0 +1,45 @@
+"""All packaging metadata lives here: Dataflow installs the workers with `--setup_file=setup.py`."""
+
+from setuptools import setup
+
+setup(
+    name="beamscribe",
+    version="0.1.0",
+    description="Captions and voices image corpora of any size with Apache Beam, TensorFlow and Parquet.",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    # Listed by name: `tests` is never installed.
+    packages=[
+        "schemas",
+        "model",
+        "model.backbone",
+        "training",
+        "training.configs",
+        "pipelines",
+        "pipelines.speech",
+    ],
+    py_modules=["beamscribe"],
+    install_requires=[
+        "apache-beam[gcp]>=2.77",
+        "tensorflow>=2.21",
+        "tensorflow-text>=2.21",
+        "pyarrow>=25",
+        "fsspec>=2026.9",
+        "gTTS>=2.5.4",
+        "espeakng-loader>=0.2.4",
+        "lameenc>=1.9",
+        "soundfile>=0.14",
+        "Pillow>=12.3",
+        # Without it a pure-Python CRC makes TFRecord writing crawl.
+        "google-crc32c>=1.9",
+    ],
+    extras_require={
+        "gcs": ["gcsfs>=2026.9"],
+        "s3": ["s3fs>=2026.9"],
+        "tensorboard": ["tensorboard>=2.21"],
+        "dev": ["pytest>=9.1", "hypothesis>=6.170", "ruff>=0.17", "mypy>=2.4", "cryptography>=46", "tensorboard>=2.21"],
+    },
+    entry_points={"console_scripts": ["beamscribe = beamscribe:main"]},
+)
