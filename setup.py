@@ -1,12 +1,14 @@
 """All packaging metadata lives here: Dataflow installs the workers with `--setup_file=setup.py`."""
 
+from pathlib import Path
+
 from setuptools import setup
 
 setup(
     name="beamscribe",
     version="0.1.0",
     description="Captions and voices image corpora of any size with Apache Beam, TensorFlow and Parquet.",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
@@ -25,6 +27,7 @@ setup(
         "apache-beam[gcp]>=2.77",
         "tensorflow>=2.21",
         "tensorflow-text>=2.21",
+        "tensorboard>=2.21",
         "pyarrow>=25",
         "fsspec>=2026.9",
         "gTTS>=2.5.4",
@@ -38,8 +41,7 @@ setup(
     extras_require={
         "gcs": ["gcsfs>=2026.9"],
         "s3": ["s3fs>=2026.9"],
-        "tensorboard": ["tensorboard>=2.21"],
-        "dev": ["pytest>=9.1", "hypothesis>=6.170", "ruff>=0.17", "mypy>=2.4", "cryptography>=46", "tensorboard>=2.21"],
+        "dev": ["pytest>=9.1", "hypothesis>=6.170", "ruff>=0.17", "mypy>=2.4", "cryptography>=46"],
     },
-    entry_points={"console_scripts": ["beamscribe = beamscribe:main"]},
+    entry_points={"console_scripts": ["beamscribe = beamscribe:run_and_exit"]},
 )

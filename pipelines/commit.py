@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,9 @@ from schemas import manifest
 from schemas.failure_row import FailureRow
 
 RECEIPTS = f"{manifest.FOLDER}/shards"
+
+_COMMITTING = threading.Lock()
+"""Held while a shard's files are written, so that an interrupt never leaves half a commit."""
 
 Process = Callable[[Sequence[Todo]], Iterable[Any]]
 """What a job does with a shard: yields one row or one `FailureRow` for each reference, in any order."""
@@ -137,16 +141,22 @@ def commit_shard(shard: Shard, process: Process, run: Run) -> Receipt:
     data = run.format.encode(rows())
     if sorted(row_ids + [row.id for row in failed]) != sorted(asked):
         raise RuntimeError(f"shard {shard.name}: {len(row_ids)} rows and {len(failed)} failures of {len(asked)} ids")
-    row_stamp = failure_stamp = None
-    if row_ids:
-        row_stamp = stamp(f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids)
-        run.output.write(row_stamp.name, data)
-    if failed:
-        data = FAILURES.encode(failed)
-        failure_stamp = stamp(f"{FAILURES.folder}/{stem}{FAILURES.suffix}", data, (row.id for row in failed))
-        run.output.write(failure_stamp.name, data)
-    receipt = Receipt(
-        stem, run.fingerprint, run.started.isoformat(), time.monotonic() - begun, row_stamp, failure_stamp
-    )
-    run.output.write(receipt.name, receipt.to_json())
+    with _COMMITTING:
+        row_stamp = failure_stamp = None
+        if row_ids:
+            row_stamp = stamp(f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids)
+            run.output.write(row_stamp.name, data)
+        if failed:
+            data = FAILURES.encode(failed)
+            failure_stamp = stamp(f"{FAILURES.folder}/{stem}{FAILURES.suffix}", data, (row.id for row in failed))
+            run.output.write(failure_stamp.name, data)
+        receipt = Receipt(
+            stem, run.fingerprint, run.started.isoformat(), time.monotonic() - begun, row_stamp, failure_stamp
+        )
+        run.output.write(receipt.name, receipt.to_json())
     return receipt
+
+
+def hold_commits(timeout_seconds: float) -> None:
+    """Lets the commit in hand finish and keeps later ones of this process from beginning, for good."""
+    _COMMITTING.acquire(timeout=timeout_seconds)

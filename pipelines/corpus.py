@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipelines.refused import RefusedError
 from pipelines.storage import StorageError, canonical, filesystem, read_uri
 from schemas.coco import CocoCaption, CocoImage
+from schemas.command import RefusedError
 
 IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Files of a directory that count as images, in any case; a glob or a manifest may name any file."""

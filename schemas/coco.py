@@ -11,19 +11,19 @@ from typing import Any, NamedTuple, TypeGuard
 
 # What is wrong and what became of it, one kind a defect; `describe` prints them in this order.
 _KINDS = {
-    "image-not-an-object": "image entries are no JSON object; dropped",
-    "image-id": "images have no id, or one that is no 64-bit integer; dropped",
-    "image-id-repeated": "images repeat the id of an earlier one; dropped, their captions go to the earlier one",
-    "file-name": "images have no usable file name; dropped",
-    "file-name-outside": "images have a file name that leaves the images folder (absolute or '..'); dropped",
-    "image-size": "images have a width or height that is no positive integer; kept without that number",
-    "annotation-not-an-object": "annotation entries are no JSON object; dropped",
-    "annotation-id": "annotations have no id, or one that is no 64-bit integer; dropped",
-    "annotation-id-repeated": "annotations repeat the id of an earlier one; dropped",
-    "annotation-image-id": "annotations have no image_id, or one that is no 64-bit integer; dropped",
-    "annotation-without-image": "annotations belong to no image that was kept; dropped",
-    "caption": "annotations have no caption that is text; dropped",
-    "caption-blank": "annotations have a blank caption; dropped",
+    "image-not-an-object": "image entries that are no JSON object, dropped",
+    "image-id": "images without an id that is a 64-bit integer, dropped",
+    "image-id-repeated": "images that repeat an earlier id, dropped (their captions go to the earlier one)",
+    "file-name": "images without a usable file name, dropped",
+    "file-name-outside": "images whose file name leaves the images folder (absolute, or with '..'), dropped",
+    "image-size": "images whose width or height is no positive integer, kept without it",
+    "annotation-not-an-object": "annotation entries that are no JSON object, dropped",
+    "annotation-id": "annotations without an id that is a 64-bit integer, dropped",
+    "annotation-id-repeated": "annotations that repeat an earlier id, dropped",
+    "annotation-image-id": "annotations without an image_id that is a 64-bit integer, dropped",
+    "annotation-without-image": "annotations of an image that is not there or was dropped, dropped",
+    "caption": "annotations without a caption that is text, dropped",
+    "caption-blank": "annotations with a blank caption, dropped",
 }
 _MAX_EXAMPLES = 5
 # A path is absolute on one system or another, or is a URI: joining it to a folder would leave the folder.
@@ -44,12 +44,8 @@ class CocoCaption(NamedTuple):
 class CocoImage(NamedTuple):
     """One image and its captions in the order of the file; a test image has none.
 
-    Attributes:
-        id: COCO image id, fits int64.
-        file_name: relative to the images folder and staying under it.
-        width: pixels as published (nothing was opened), None where the file does not say.
-        height: pixels, likewise.
-        captions: five on COCO, as a rule.
+    Width and height are pixels as published (nothing was opened), None where the file does not say; `file_name` is
+    relative to the images folder and stays under it; ids fit int64.
     """
 
     id: int
@@ -62,10 +58,8 @@ class CocoImage(NamedTuple):
 class CocoDefect(NamedTuple):
     """Entries that share one fault.
 
-    Attributes:
-        kind: short name, for programs ("annotation-without-image").
-        count: entries concerned.
-        examples: the first five at most, each saying where ("images[12]", "annotation 88366").
+    `kind` is a short name for programs ("annotation-without-image"), `count` the entries concerned, `examples` the
+    first five at most, each saying where ("images[12]", "annotation 88366").
     """
 
     kind: str
@@ -151,7 +145,7 @@ def describe(defects: Iterable[CocoDefect]) -> str:
 
 def _sentence(defect: CocoDefect) -> str:
     more = ", ..." if defect.count > len(defect.examples) else ""
-    return f"{defect.count:,} {_KINDS.get(defect.kind, defect.kind)} ({', '.join(defect.examples)}{more})"
+    return f"{_KINDS.get(defect.kind, defect.kind)}: {defect.count:,} ({', '.join(defect.examples)}{more})"
 
 
 def _load_json(data: bytes) -> Any:
@@ -170,10 +164,9 @@ def _load_json(data: bytes) -> Any:
         ) from error
     except RecursionError as error:
         raise CocoError("lists or objects are nested too deeply for a COCO file; fetch the file again") from error
-    except ValueError as error:
-        # CocoError for NaN (below), and int()'s refusal of numbers beyond 4,300 digits.
-        if isinstance(error, CocoError):
-            raise
+    except CocoError:  # from _refuse_constant
+        raise
+    except ValueError as error:  # int() refuses more than 4,300 digits
         raise CocoError(f"a number cannot be read: {error}; write ids as integers of at most 64 bits") from error
 
 
@@ -212,13 +205,15 @@ def _parse_images(entries: list[Any], found: _Found) -> dict[int, CocoImage]:
         if not isinstance(entry, dict):
             found.add("image-not-an-object", place)
             continue
-        image_id = entry.get("id")
+        image_id, name = entry.get("id"), entry.get("file_name")
         if not _is_id(image_id):
             found.add("image-id", place)
         elif image_id in images:
             found.add("image-id-repeated", f"{place} (id {image_id})")
-        elif fault := _file_name_fault(name := entry.get("file_name")):
-            found.add(fault, f"{place} (id {image_id})")
+        elif not _is_file_name(name):
+            found.add("file-name", f"{place} (id {image_id})")
+        elif _leaves_folder(name):
+            found.add("file-name-outside", f"{place} (id {image_id})")
         else:
             width, height = _length(entry.get("width")), _length(entry.get("height"))
             if 0 in (width, height):
@@ -271,14 +266,13 @@ def _is_text(value: Any) -> TypeGuard[str]:
     return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def _file_name_fault(name: Any) -> str | None:
-    if not _is_text(name) or not name.strip() or "\0" in name:
-        return "file-name"
-    parts = re.split(r"[/\\]", name)
-    if _ABSOLUTE.match(name) or ".." in parts:
-        return "file-name-outside"
-    # "train2017/" and "." are folders.
-    return "file-name" if parts[-1] in ("", ".") else None
+def _is_file_name(value: Any) -> TypeGuard[str]:
+    # No system opens a name with a NUL; "train2017/" and "." are folders.
+    return _is_text(value) and "\0" not in value and re.split(r"[/\\]", value)[-1].strip() not in ("", ".")
+
+
+def _leaves_folder(name: str) -> bool:
+    return _ABSOLUTE.match(name) is not None or ".." in re.split(r"[/\\]", name)
 
 
 def _json_name(value: Any) -> str:

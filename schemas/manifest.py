@@ -24,6 +24,7 @@ class Manifest:
     Attributes:
         job: "featurize", "caption" or "speak".
         fingerprint: what can change a row of this output.
+        kept_fingerprints: digests under which rows count as done, this fingerprint's among them.
         details: settings that later commands read back, such as the bundle or the backbone.
         references: distinct ids in the latest run's corpus.
         repeated: references beyond the first of their id.
@@ -35,6 +36,7 @@ class Manifest:
 
     job: str
     fingerprint: Fingerprint
+    kept_fingerprints: list[str]
     details: dict[str, Any]
     references: int
     repeated: int

@@ -1,0 +1,1 @@
+"""What sees, speaks and remembers: decode policy, backbones, the captioner, decoding, the bundle."""

@@ -1,0 +1,88 @@
+"""Runs a backbone on TensorFlow."""
+
+import os
+from typing import Any
+
+import fsspec
+import keras
+import numpy as np
+import tensorflow as tf
+
+from model.backbone.spec import IMAGENET, INCEPTION_V3, RANDOM, RANDOM_SEED, BackboneSpec, ResolvedWeights, WeightsError
+
+_BUILDERS = {INCEPTION_V3.name: keras.applications.InceptionV3}
+
+
+def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
+    """The backbone as a Keras model, from preprocessed pixels to the grid.
+
+    Raises:
+        WeightsError: if the weights cannot be had or do not fit.
+    """
+    keras.utils.set_random_seed(RANDOM_SEED)
+    path: str | None = None if weights.source == RANDOM else weights.source
+    if path not in (None, IMAGENET):
+        # Keras opens local files only; other storage is copied to fsspec's cache first.
+        path = fsspec.open_local(f"simplecache::{path}") if "://" in path else path
+    try:
+        model = _BUILDERS[spec.name](include_top=False, weights=path, input_shape=(*spec.input_size, 3))
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"the weights {weights.source} do not fit {spec.name} without its top: {reason}; "
+            f"give a weights file of keras.applications with include_top=False"
+        ) from error
+    except Exception as error:
+        # Keras raises a bare Exception when its download fails; anything else is a mistake of ours.
+        if weights.source != IMAGENET or "URL fetch failure" not in str(error):
+            raise
+        raise WeightsError(
+            f"{error}: the network is needed once for imagenet weights; offline, give --backbone-weights FILE"
+        ) from error
+    model.trainable = False
+    return model
+
+
+class Backbone:
+    """Pixels to features, with one compiled function.
+
+    Args:
+        spec: which backbone.
+        weights: resolved by the launcher.
+    """
+
+    def __init__(self, spec: BackboneSpec, weights: ResolvedWeights) -> None:
+        self.spec = spec
+        self.model = build_backbone(spec, weights)
+        height, width = spec.input_size
+        self._run = tf.function(
+            self.grid, input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8, name="pixels")]
+        )
+
+    def grid(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Features of a batch, for use inside a traced function.
+
+        Args:
+            pixels: uint8 (batch, height, width, 3), RGB.
+
+        Returns:
+            float32 (batch, rows, columns, channels).
+        """
+        return self.model(tf.cast(pixels, tf.float32) * self.spec.scale + self.spec.offset, training=False)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Features of a batch.
+
+        Args:
+            pixels: uint8 (batch, height, width, 3), RGB.
+
+        Returns:
+            float32 (batch, rows, columns, channels).
+        """
+        result: Any = self._run(pixels)
+        return result.numpy()
+
+
+def weights_path(weights: ResolvedWeights) -> str | None:
+    """The local file of the weights, if there is one to copy into a bundle."""
+    return weights.source if weights.source not in (IMAGENET, RANDOM) and os.path.isfile(weights.source) else None

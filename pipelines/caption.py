@@ -1,0 +1,226 @@
+"""`beamscribe caption`: photographs, or features of them, to captions in Parquet."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.bundle import Bundle, BundleError, open_bundle
+from model.images import POLICY_VERSION
+from pipelines import options
+from pipelines.commit import Process, Run
+from pipelines.corpus import Corpus, list_images, read_manifest
+from pipelines.features import list_features, read_features
+from pipelines.launch import Request, is_resumed, launch
+from pipelines.reading import LoadedImage, batches, load_images
+from pipelines.rows import ParquetRows
+from pipelines.shards import Todo
+from pipelines.storage import Storage
+from schemas import caption_row
+from schemas.caption_row import Alternative, CaptionRow
+from schemas.command import FlagParser, RefusedError, positive
+from schemas.failure_row import FailureRow
+from schemas.feature_example import DTYPE, FeatureExample
+from schemas.fingerprint import Fingerprint
+
+BATCH_SIZE = 32
+CAPTIONS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
+
+
+@dataclass(frozen=True)
+class CaptionJob:
+    """Pixels or features to captions.
+
+    Attributes:
+        bundle: path or URI of the bundle, never the model itself.
+        beam_size: captions kept at each step.
+        max_length: tokens of a caption at most.
+        batch_size: images a model call takes.
+        storage_options: for reading images.
+    """
+
+    bundle: str
+    beam_size: int
+    max_length: int
+    batch_size: int
+    storage_options: dict[str, Any]
+    name: str = "caption"
+    format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
+
+    def open(self, run: Run) -> Process:
+        """Loads the bundle."""
+        from model.captioning import CaptionWriter, DecodingOptions  # TensorFlow, only where there is work to do.
+
+        bundle = open_bundle(self.bundle)
+        writer = CaptionWriter(bundle, DecodingOptions(self.beam_size, self.max_length), self.batch_size)
+
+        def process(todo: Sequence[Todo]) -> Iterator[CaptionRow | FailureRow]:
+            if todo[0].reference.container:
+                yield from self._process_features(todo, writer, run)
+                return
+            loaded = load_images(todo, bundle.backbone, self.storage_options, run.started, ahead=2 * self.batch_size)
+            for images, failures in batches(loaded, self.batch_size):
+                yield from failures
+                if images:
+                    captions = writer.caption_pixels(np.stack([item.image.pixels for item in images]))
+                    yield from caption_rows(images, captions, run)
+
+        return process
+
+    def _process_features(self, todo: Sequence[Todo], writer: Any, run: Run) -> Iterator[CaptionRow]:
+        wanted = {item.reference.id for item in todo}
+        container = todo[0].reference.container
+        examples: list[FeatureExample] = []
+        for example in read_features(container, self.storage_options):
+            if example.id in wanted:
+                examples.append(example)
+            if len(examples) == self.batch_size:
+                yield from caption_examples(examples, writer, run)
+                examples = []
+        if examples:
+            yield from caption_examples(examples, writer, run)
+
+
+def caption_rows(
+    images: Sequence[LoadedImage], captions: Sequence[tuple[Alternative, ...]], run: Run
+) -> Iterator[CaptionRow]:
+    """Rows of one batch of images."""
+    for item, alternatives in zip(images, captions, strict=True):
+        reference = item.todo.reference
+        yield CaptionRow(
+            image_uri=reference.uri,
+            id=reference.id,
+            sha256=item.sha256,
+            width=item.image.width,
+            height=item.image.height,
+            caption=alternatives[0].caption,
+            score=alternatives[0].score,
+            alternatives=alternatives,
+            repairs=item.image.repairs,
+            fingerprint=run.fingerprint,
+            run_started=run.started,
+        )
+
+
+def caption_examples(examples: Sequence[FeatureExample], writer: Any, run: Run) -> Iterator[CaptionRow]:
+    """Rows of one batch of stored features."""
+    features = np.stack([np.frombuffer(item.features, DTYPE).reshape(item.shape) for item in examples])
+    for item, alternatives in zip(examples, writer.caption_features(features), strict=True):
+        yield CaptionRow(
+            image_uri=item.uri,
+            id=item.id,
+            sha256=item.sha256,
+            width=item.width,
+            height=item.height,
+            caption=alternatives[0].caption,
+            score=alternatives[0].score,
+            alternatives=alternatives,
+            repairs=item.repairs,
+            fingerprint=run.fingerprint,
+            run_started=run.started,
+        )
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(
+        prog="beamscribe caption",
+        description="Photographs, or features of them, to captions in Parquet.",
+        epilog=options.BEAM_EPILOG,
+    )
+    source = flags.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", nargs="+", metavar="GLOB_OR_DIR", help="folders (walked), globs or files")
+    source.add_argument("--manifest", metavar="FILE", help="text file, one image URI a line")
+    source.add_argument("--features", nargs="+", metavar="OUTPUT", help="outputs of beamscribe featurize")
+    flags.add_argument("--model", required=True, metavar="BUNDLE", help="folder that beamscribe train wrote")
+    flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
+    flags.add_argument("--beam-size", type=positive, default=3, help="captions kept at each step; 1 is greedy")
+    flags.add_argument("--max-length", type=positive, default=24, help="tokens of a caption at most")
+    options.add_job_flags(flags, BATCH_SIZE)
+    return flags
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parses, builds, runs.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RefusedError: if the command cannot do its work.
+    """
+    ours, beam_options = options.parse(parser(), argv)
+    flags = options.job_flags(ours)
+    bundle = _checked_bundle(ours.model, ours.max_length)
+    output = Storage(ours.output, flags.storage_options)
+    fingerprint = Fingerprint(
+        {
+            "decode_policy": POLICY_VERSION,
+            "backbone": bundle.backbone.name,
+            "backbone_weights": bundle.backbone_weights.digest,
+            "captioner_weights": bundle.weights_digest,
+            "vocabulary": bundle.vocabulary_digest,
+            "beam_size": ours.beam_size,
+            "max_length": ours.max_length,
+            "engine": "tensorflow",
+            "precision": "float32",
+        }
+    )
+    corpus = _corpus(ours.images, ours.manifest, ours.features, bundle, flags)
+    if not is_resumed(output, fingerprint):
+        _try_bundle(bundle, with_backbone=not ours.features)
+    return launch(
+        Request(
+            job=CaptionJob(bundle.path, ours.beam_size, ours.max_length, flags.batch_size, flags.storage_options),
+            corpus=corpus,
+            output=output,
+            fingerprint=fingerprint,
+            details={"bundle": bundle.path, "backbone": bundle.backbone.name},
+            flags=flags,
+            options=beam_options,
+        )
+    )
+
+
+def _checked_bundle(path: str, max_length: int) -> Bundle:
+    try:
+        bundle = open_bundle(path)
+        bundle.check()
+    except BundleError as error:
+        raise RefusedError(f"--model {error}") from error
+    # The start token takes one of the positions that the captioner has.
+    longest = bundle.config["captioner"]["config"]["max_length"] - 2
+    if max_length > longest:
+        raise RefusedError(f"--max-length {max_length} is more than the {longest} tokens that {path} can write")
+    return bundle
+
+
+def _corpus(
+    images: list[str] | None,
+    manifest: str | None,
+    features: list[str] | None,
+    bundle: Bundle,
+    flags: options.JobFlags,
+) -> Corpus:
+    if images:
+        return list_images(images, flags.storage_options, flags.limit)
+    if manifest:
+        return read_manifest(manifest, flags.storage_options, flags.limit)
+    weights = bundle.backbone_weights.digest
+    return list_features(features or [], bundle.backbone.name, weights, flags.storage_options, flags.limit)
+
+
+def _try_bundle(bundle: Bundle, with_backbone: bool) -> None:
+    """Loads the models once here, so that weights that do not fit are refused before anything is launched."""
+    from model.backbone.engine import build_backbone
+    from model.backbone.spec import WeightsError
+    from model.captioning import load_captioner
+
+    try:
+        load_captioner(bundle)
+        if with_backbone:
+            build_backbone(bundle.backbone, bundle.backbone_weights)
+    except (BundleError, WeightsError) as error:
+        raise RefusedError(f"--model {error}") from error

@@ -1,0 +1,195 @@
+"""`beamscribe featurize`: COCO captions and photographs to TFRecords of precomputed backbone features."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsError, resolve_weights
+from model.images import POLICY_VERSION
+from pipelines import options
+from pipelines.commit import Process, Run
+from pipelines.corpus import annotated_images, distinct
+from pipelines.launch import Request, is_resumed, launch
+from pipelines.reading import LoadedImage, batches, load_images
+from pipelines.shards import Todo
+from pipelines.storage import Storage, read_uri
+from schemas import feature_example
+from schemas.coco import CocoError, describe, parse_coco
+from schemas.command import FlagParser, RefusedError
+from schemas.failure_row import FailureRow
+from schemas.feature_example import FeatureExample
+from schemas.fingerprint import Fingerprint
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class FeatureRecords:
+    """Feature examples as GZIP TFRecord files."""
+
+    folder: str = feature_example.FOLDER
+    suffix: str = ".tfrecord.gz"
+
+    def encode(self, rows: Iterable[FeatureExample]) -> bytes:
+        """The examples as the bytes of one file."""
+        from model.examples import encode_file  # TensorFlow is loaded only where there is work to do.
+
+        return encode_file(rows)
+
+    def read_ids(self, data: bytes, name: str) -> list[str]:
+        """The ids in a file."""
+        from model.examples import decode_file
+
+        return [example.id for example in decode_file(data, name)]
+
+
+@dataclass(frozen=True)
+class FeaturizeJob:
+    """Pixels to features.
+
+    Attributes:
+        backbone: name of the backbone.
+        weights: resolved by the launcher.
+        batch_size: images a model call takes.
+        storage_options: for reading images.
+    """
+
+    backbone: str
+    weights: ResolvedWeights
+    batch_size: int
+    storage_options: dict[str, Any]
+    name: str = "featurize"
+    format: FeatureRecords = dataclasses.field(default_factory=FeatureRecords)
+
+    def open(self, run: Run) -> Process:
+        """Loads the backbone."""
+        from model.backbone.engine import Backbone
+
+        spec = BACKBONES[self.backbone]
+        backbone = Backbone(spec, self.weights)
+
+        def process(todo: Sequence[Todo]) -> Iterator[FeatureExample | FailureRow]:
+            loaded = load_images(todo, spec, self.storage_options, run.started, ahead=2 * self.batch_size)
+            for images, failures in batches(loaded, self.batch_size):
+                yield from failures
+                yield from featurize(images, backbone, self.batch_size, run)
+
+        return process
+
+
+def featurize(images: Sequence[LoadedImage], backbone: Any, batch_size: int, run: Run) -> Iterator[FeatureExample]:
+    """Features of one batch.
+
+    Args:
+        images: at most `batch_size` of them.
+        backbone: uint8 (batch, height, width, 3) to float (batch, rows, columns, channels).
+        batch_size: the batch is padded to it, so that there is one compiled shape.
+        run: for fingerprint and start.
+
+    Yields:
+        One example an image, features rounded to float16.
+    """
+    if not images:
+        return
+    pixels = np.zeros((batch_size, *images[0].image.pixels.shape), np.uint8)
+    np.stack([item.image.pixels for item in images], out=pixels[: len(images)])
+    grids = backbone(pixels).astype("<f2")
+    for item, grid in zip(images, grids, strict=False):
+        reference = item.todo.reference
+        rows, columns, channels = grid.shape
+        yield FeatureExample(
+            id=reference.id,
+            file_name=reference.file_name,
+            uri=reference.uri,
+            sha256=item.sha256,
+            width=item.image.width,
+            height=item.image.height,
+            repairs=item.image.repairs,
+            features=grid.tobytes(),
+            shape=(rows, columns, channels),
+            captions=tuple(caption.text for caption in reference.captions),
+            caption_ids=tuple(caption.id for caption in reference.captions),
+            fingerprint=run.fingerprint,
+            run_started=run.started.isoformat(),
+        )
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(
+        prog="beamscribe featurize",
+        description="COCO captions and photographs to TFRecords of precomputed backbone features.",
+        epilog=options.BEAM_EPILOG,
+    )
+    flags.add_argument("--annotations", required=True, help="COCO caption JSON (2014 or 2017); test files too")
+    flags.add_argument("--images", required=True, help="folder of the images that the annotations name")
+    flags.add_argument("--output", required=True, help="folder or URI for features/, failures/ and _beamscribe/")
+    flags.add_argument("--backbone", choices=sorted(BACKBONES), default="inception_v3", help="image backbone")
+    flags.add_argument(
+        "--backbone-weights",
+        default=IMAGENET,
+        metavar="imagenet|FILE|random",
+        help="imagenet: Keras downloads them; FILE: keras.applications weights without top; random: for tests",
+    )
+    options.add_job_flags(flags, BATCH_SIZE)
+    return flags
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parses, builds, runs.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RefusedError: if the command cannot do its work.
+    """
+    ours, beam_options = options.parse(parser(), argv)
+    flags = options.job_flags(ours)
+    try:
+        corpus = parse_coco(read_uri(ours.annotations, flags.storage_options))
+    except OSError as error:
+        raise RefusedError(f"--annotations {ours.annotations} cannot be read: {error}") from error
+    except CocoError as error:
+        raise RefusedError(f"--annotations {ours.annotations}: {error}") from error
+    if corpus.defects:
+        print(f"beamscribe featurize: {ours.annotations} has defects, which are left out:\n{describe(corpus.defects)}")
+    try:
+        weights = resolve_weights(ours.backbone_weights)
+    except WeightsError as error:
+        raise RefusedError(str(error)) from error
+    references = distinct(annotated_images(corpus.images, ours.images, flags.storage_options), flags.limit)
+    output = Storage(ours.output, flags.storage_options)
+    fingerprint = Fingerprint(
+        {
+            "decode_policy": POLICY_VERSION,
+            "backbone": ours.backbone,
+            "backbone_weights": weights.digest,
+            "precision": "float32",
+        }
+    )
+    if not is_resumed(output, fingerprint):
+        _try_weights(ours.backbone, weights)
+    return launch(
+        Request(
+            job=FeaturizeJob(ours.backbone, weights, flags.batch_size, flags.storage_options),
+            corpus=references,
+            output=output,
+            fingerprint=fingerprint,
+            details={"backbone": ours.backbone, "weights": weights.source, "weights_digest": weights.digest},
+            flags=flags,
+            options=beam_options,
+        )
+    )
+
+
+def _try_weights(backbone: str, weights: ResolvedWeights) -> None:
+    from model.backbone.engine import build_backbone
+
+    try:
+        build_backbone(BACKBONES[backbone], weights)
+    except WeightsError as error:
+        raise RefusedError(str(error)) from error

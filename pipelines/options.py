@@ -1,0 +1,77 @@
+"""Flags of the jobs: ours first, then Beam's; a flag that neither knows is refused with the nearest one."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from apache_beam.options import pipeline_options
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.shards import DEFAULT_SHARD_SIZE
+from schemas.command import FlagParser, RefusedError, add_storage_options, positive, refuse_unknown
+
+BEAM_EPILOG = "Other flags go to Beam, for example --direct_running_mode=multi_processing --direct_num_workers=2"
+
+
+class _BeamFlags(pipeline_options._BeamArgumentParser):  # Beam's classes add their flags only to its own parser.
+    def error(self, message: str) -> NoReturn:
+        raise RefusedError(f"Beam option: {message}")
+
+
+@dataclass(frozen=True)
+class JobFlags:
+    """Flags that mean the same on every job."""
+
+    shard_size: int
+    batch_size: int
+    limit: int | None
+    retry_failed: bool
+    on_change: str
+    storage_options: dict[str, Any]
+
+
+def add_job_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    """Adds the flags of `JobFlags`."""
+    group = parser.add_argument_group("every job")
+    group.add_argument("--shard-size", type=positive, default=DEFAULT_SHARD_SIZE, help="items committed together")
+    group.add_argument("--batch-size", type=positive, default=batch_size, help="items a model call takes")
+    group.add_argument("--limit", type=positive, default=None, help="take only the first items of the corpus")
+    group.add_argument("--retry-failed", action="store_true", help="try items again that have a failure row")
+    group.add_argument(
+        "--on-change",
+        choices=("refuse", "keep", "replace"),
+        default="refuse",
+        help="what to do when the output was made with other settings: keep old rows, or replace them",
+    )
+    add_storage_options(group)
+
+
+def job_flags(ours: argparse.Namespace) -> JobFlags:
+    """The flags that every job shares, as parsed."""
+    return JobFlags(**{name: getattr(ours, name) for name in JobFlags.__dataclass_fields__})
+
+
+def parse(parser: FlagParser, argv: Sequence[str]) -> tuple[argparse.Namespace, PipelineOptions]:
+    """Splits the command line into our flags and Beam's.
+
+    Raises:
+        RefusedError: for a flag that neither knows, or a wrong value.
+    """
+    ours, rest = parser.parse_known_args(argv)
+    beam_parser = _BeamFlags(allow_abbrev=False, add_help=False)
+    for options_class in {str(found): found for found in PipelineOptions.__subclasses__()}.values():
+        options_class._add_argparse_args(beam_parser)
+    _, unknown = beam_parser.parse_known_args(rest)
+    refuse_unknown(unknown, parser, beam_parser)
+    return ours, _with_defaults(PipelineOptions(rest))
+
+
+def _with_defaults(options: PipelineOptions) -> PipelineOptions:
+    standard = options.view_as(pipeline_options.StandardOptions)
+    # Plain DirectRunner may choose Prism, which ignores direct_running_mode (Beam 2.77).
+    if standard.runner in (None, "DirectRunner"):
+        standard.runner = "FnApiRunner"
+    # Everything lives in packages, so there is no main session to pickle.
+    options.view_as(pipeline_options.SetupOptions).save_main_session = False
+    return options

@@ -1,0 +1,172 @@
+"""Samples to files and back, and a check that a file holds speech of its text."""
+
+import io
+from typing import NamedTuple
+
+import lameenc
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from pipelines.speech.engine import Encoded, SpeechError, Waveform
+
+FORMATS = ("mp3", "ogg", "flac", "wav")
+
+MP3_KBIT_PER_SECOND = 64
+"""Constant bit rate: plenty for 22 kHz mono speech, a second is 8 KB, and any player seeks in it exactly."""
+
+LAME_QUALITY = 7
+"""Of 2 (best) to 7 (fastest): a 2.3 s caption takes 4.9 ms at 7, 8.9 at 5, 16.5 at 2, and espeak itself 3."""
+
+OGG_FRAMES_PER_WRITE = 65536
+"""libsndfile encodes one write on its stack; a very long one overflows it (python-soundfile issue 130)."""
+
+SILENCE_PEAK = 0.01
+"""Peak, as a part of full scale (-40 dB), below which a file counts as silent. Both engines speak at 0.3 to 1."""
+
+SECONDS_PER_LETTER_MINIMUM = 0.01
+"""espeak at 450 words a minute needs 1.8 to 3 times this for each letter or digit; a file cut short has less."""
+
+SECONDS_FREE = 5.0
+SECONDS_PER_CHARACTER_MAXIMUM = 1.5
+SECONDS_PER_FOREIGN_CHARACTER_MAXIMUM = 12.0
+"""At 80 words a minute a digit takes 1 s, an emoji's name up to 8 s. Beyond `SECONDS_FREE` and the sum over the
+characters it is the audio of another text."""
+
+
+class AudioFacts(NamedTuple):
+    """What a player would say about a file.
+
+    Attributes:
+        duration_seconds: frames over sample rate, with the encoder's padding (MP3: up to 0.1 s).
+        sample_rate: in Hz.
+        channels: 1 for mono.
+        bytes: size of the file.
+    """
+
+    duration_seconds: float
+    sample_rate: int
+    channels: int
+    bytes: int
+
+
+def encode(waveform: Waveform, format: str, title: str = "", artist: str = "") -> bytes:
+    """Encodes samples as a file, sample rate kept.
+
+    Args:
+        waveform: the sound, at least one frame.
+        format: a name in `FORMATS`: MP3 at 64 kbit/s, Ogg Vorbis at libsndfile's default quality, FLAC and WAV at
+            16 bits.
+        title: kept for the tags, which are not written yet.
+        artist: kept for the tags, which are not written yet.
+
+    Returns:
+        The file. The same samples give the same bytes, save Ogg, whose stream carries a random serial number.
+
+    Raises:
+        ValueError: when the format is unknown or the samples are not int16 of shape `(frames,)`.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"unknown audio format {format!r}; choose one of {', '.join(FORMATS)}")
+    samples = waveform.samples
+    if samples.dtype != np.int16 or samples.ndim != 1 or not len(samples):
+        raise ValueError(f"samples must be int16 of shape (frames,), not {samples.dtype} of shape {samples.shape}")
+    if format == "mp3":
+        return _encode_mp3(waveform)
+    file = io.BytesIO()
+    subtype = "VORBIS" if format == "ogg" else "PCM_16"
+    with soundfile.SoundFile(
+        file, "w", waveform.sample_rate, channels=1, format=format.upper(), subtype=subtype
+    ) as writer:
+        for start in range(0, len(samples), OGG_FRAMES_PER_WRITE):
+            writer.write(samples[start : start + OGG_FRAMES_PER_WRITE])
+    return file.getvalue()
+
+
+def decode(data: bytes) -> Waveform:
+    """Decodes an MP3, Ogg, FLAC or WAV file; several channels are averaged to one.
+
+    Raises:
+        SpeechError: `BadAudio` when the bytes are none of these or hold no sound.
+    """
+    sound, sample_rate = _read(data)
+    scaled = np.rint(sound.mean(axis=1) * 32768)
+    # A lossy decoder overshoots full scale; without the clip the loudest peak would wrap to the opposite sign.
+    return Waveform(np.clip(scaled, -32768, 32767).astype(np.int16), sample_rate)
+
+
+def transcode(result: Waveform | Encoded, format: str) -> bytes:
+    """Makes a file of the wanted format from whatever an engine returned; what already has it passes through untouched.
+
+    Raises:
+        SpeechError: `BadAudio` when the engine's file does not decode.
+        ValueError: when the format is unknown.
+    """
+    if isinstance(result, Waveform):
+        return encode(result, format)
+    if result.format == format:
+        return result.data
+    return encode(decode(result.data), format)
+
+
+def check_audio(data: bytes, text: str) -> AudioFacts:
+    """Decodes a file and refuses what cannot be speech of the text.
+
+    Args:
+        data: the file.
+        text: what it should say.
+
+    Returns:
+        The file's facts.
+
+    Raises:
+        SpeechError: `BadAudio` when it does not decode, is silent, or is too short or too long for the text.
+    """
+    sound, sample_rate = _read(data)
+    peak = float(np.abs(sound).max())
+    if peak < SILENCE_PEAK:
+        raise SpeechError(
+            "BadAudio", f"the audio of {text[:80]!r} is silent (peak {peak:.4f} of full scale); speak it again"
+        )
+    seconds = len(sound) / sample_rate
+    shortest, longest = duration_bounds_seconds(text)
+    if not shortest <= seconds <= longest:
+        raise SpeechError(
+            "BadAudio",
+            f"the audio of {text[:80]!r} lasts {seconds:.2f} s, plausible are {shortest:.2f} to {longest:.0f} s; "
+            "speak it again",
+        )
+    return AudioFacts(seconds, sample_rate, sound.shape[1], len(data))
+
+
+def duration_bounds_seconds(text: str) -> tuple[float, float]:
+    """Shortest and longest plausible speech of a text, in seconds; outside them lies only a broken file."""
+    letters = sum(character.isalnum() for character in text)
+    ascii_characters = sum(character.isascii() and not character.isspace() for character in text)
+    foreign = sum(not character.isascii() for character in text)
+    longest = SECONDS_PER_CHARACTER_MAXIMUM * ascii_characters + SECONDS_PER_FOREIGN_CHARACTER_MAXIMUM * foreign
+    return SECONDS_PER_LETTER_MINIMUM * letters, SECONDS_FREE + longest
+
+
+def _encode_mp3(waveform: Waveform) -> bytes:
+    encoder = lameenc.Encoder()
+    encoder.silence()
+    encoder.set_bit_rate(MP3_KBIT_PER_SECOND)
+    encoder.set_in_sample_rate(waveform.sample_rate)
+    encoder.set_out_sample_rate(waveform.sample_rate)  # else LAME picks a lower one for the bit rate
+    encoder.set_channels(1)
+    encoder.set_quality(LAME_QUALITY)
+    return bytes(encoder.encode(waveform.samples.tobytes()) + encoder.flush())
+
+
+def _read(data: bytes) -> tuple[npt.NDArray[np.float32], int]:
+    """Decodes to `(frames, channels)` in full scale 1, and the sample rate in Hz."""
+    try:
+        sound, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise SpeechError(
+            "BadAudio", f"{len(data)} bytes do not decode as audio: {error.error_string} Speak the text again"
+        ) from error
+    if not len(sound):
+        raise SpeechError("BadAudio", f"{len(data)} bytes decode to no sound at all; speak the text again")
+    return sound, sample_rate

@@ -1,0 +1,222 @@
+"""The espeak-ng engine: offline speech through the library that the espeakng-loader wheel carries.
+
+libespeak-ng 1.52 carries state from one utterance to the next that no function of its API resets (index into the pitch
+flutter table, automatic gain, cycle count): one sentence spoken twice differs in its samples and by up to 230 of 47 000
+frames in its length. The only clean state is a freshly mapped library, so every utterance gets one: dlopen, speak,
+dlclose. A 2.3 s caption takes 3 ms of one core, 0.5 of them for the loading, and memory does not grow. Same text, voice
+and speed give the same samples, whatever was spoken before, in any process. It needs a `dlclose` that unmaps: glibc's
+or macOS's.
+
+Source: espeak-ng `src/include/espeak-ng/speak_lib.h` (API revision 12), `src/libespeak-ng/{speech,voices,wavegen}.c`.
+"""
+
+import ctypes
+import os
+import threading
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import espeakng_loader
+import numpy as np
+
+from pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
+
+# Names and values of speak_lib.h and espeak_ng.h.
+AUDIO_OUTPUT_SYNCHRONOUS = 2
+ESPEAK_INITIALIZE_DONT_EXIT = 0x8000
+ESPEAK_RATE = 1
+ESPEAK_RATE_MINIMUM, ESPEAK_RATE_MAXIMUM = 80, 450
+POS_CHARACTER = 1
+ESPEAK_CHARS_UTF8 = (
+    1  # without ESPEAK_SSML (0x10) and ESPEAK_PHONEMES (0x100): <b> and [[x]] are read out as they stand
+)
+EE_OK = 0
+
+BREATH_NOISE_SEED = 1
+"""espeak seeds its noise from the clock; any constant does."""
+
+_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+
+# The library is one set of C globals a process. A thread that speaks holds this from dlopen to dlclose.
+_LIBRARY_LOCK = threading.Lock()
+
+
+class _Voice(ctypes.Structure):
+    """Head of espeak_VOICE, as far as it is read here."""
+
+    _fields_ = [("name", ctypes.c_char_p), ("languages", ctypes.c_char_p), ("identifier", ctypes.c_char_p)]
+
+
+class _Library(NamedTuple):
+    functions: ctypes.CDLL
+    sample_rate: int
+
+
+class EspeakEngine:
+    """Speaks with libespeak-ng. Holds nothing between two calls; may be shared by threads, which then take turns."""
+
+    name = "espeak"
+
+    def __init__(self, settings: SpeechSettings):
+        """Checks voice and speed.
+
+        Raises:
+            SpeechError: `BadSetting`, `UnknownVoice`, `EngineMissing` or `EngineBusy`.
+        """
+        if not ESPEAK_RATE_MINIMUM <= settings.words_per_minute <= ESPEAK_RATE_MAXIMUM:
+            raise SpeechError(
+                "BadSetting",
+                f"words_per_minute is {settings.words_per_minute}; "
+                f"espeak speaks {ESPEAK_RATE_MINIMUM} to {ESPEAK_RATE_MAXIMUM}",
+            )
+        self.voice = settings.voice or settings.lang
+        self.words_per_minute = settings.words_per_minute
+        with _fresh_library() as library:
+            self.version: str = library.functions.espeak_Info(None).decode()
+            self._voice_file = _find_voice(library.functions, self.voice)
+
+    def synthesize(self, text: str) -> Waveform:
+        """Speaks plain text; a function of text, voice and speed alone.
+
+        Args:
+            text: any text; control characters count as spaces.
+
+        Returns:
+            The samples, at espeak's 22 050 Hz.
+
+        Raises:
+            SpeechError: `NothingToSpeak` when espeak finds no word, sign or letter it pronounces, `SynthesisFailed`
+                when it reports an error, `EngineBusy` when other code loaded the same library.
+        """
+        spoken = plain_text(text)
+        blocks: list[bytes] = []
+
+        def collect(samples: int | None, frames: int, events: int | None) -> int:
+            if samples and frames:
+                blocks.append(ctypes.string_at(samples, frames * 2))
+            return 0  # go on
+
+        callback = _SYNTH_CALLBACK(collect)
+        with _fresh_library(lists_voices=self._voice_file != self._voice_file.lower()) as library:
+            functions = library.functions
+            functions.espeak_SetSynthCallback(callback)
+            functions.espeak_ng_SetRandSeed(BREATH_NOISE_SEED)
+            status = functions.espeak_SetVoiceByName(self._voice_file.encode())
+            if status == EE_OK:  # after the voice, which brings a speed of its own
+                status = functions.espeak_SetParameter(ESPEAK_RATE, self.words_per_minute, 0)
+            if status == EE_OK:
+                data = spoken.encode()
+                status = functions.espeak_Synth(data, len(data) + 1, 0, POS_CHARACTER, 0, ESPEAK_CHARS_UTF8, None, None)
+        if status != EE_OK:
+            raise SpeechError(
+                "SynthesisFailed", f"espeak {self.version} returned status {status} for {text[:80]!r}; retry the text"
+            )
+        samples = np.frombuffer(b"".join(blocks), dtype=np.int16)
+        if not samples.any():  # for "..." espeak returns 7 ms of zeros
+            raise SpeechError(
+                "NothingToSpeak",
+                f"espeak voice {self.voice!r} pronounces nothing in {text[:80]!r}; correct the caption",
+            )
+        return Waveform(samples, library.sample_rate)
+
+    def close(self) -> None:
+        """Nothing to release: the library is gone after each utterance."""
+
+
+def plain_text(text: str) -> str:
+    """Replaces by a space what espeak would obey or stop at instead of speaking it.
+
+    A NUL ends a C string, \\x01 starts an embedded command ("\\x0150S" halves the speed, for all later texts too),
+    private-use characters are espeak's own escapes, and a lone surrogate has no UTF-8.
+    """
+    return "".join(" " if unicodedata.category(character) in ("Cc", "Co", "Cs") else character for character in text)
+
+
+@contextmanager
+def _fresh_library(lists_voices: bool = False) -> Iterator[_Library]:
+    """Maps libespeak-ng anew, initialises it, and unmaps it at the end, all under the module's lock.
+
+    Args:
+        lists_voices: the voice's file name has capitals. espeak lowers the name it is asked for, misses the file and
+            scans all voices (1.5 ms) into an array it never frees: 2 KB an utterance, 2 GB a million.
+
+    Raises:
+        SpeechError: `EngineMissing` when library or data do not load, `EngineBusy` when other code uses the library.
+    """
+    path = espeakng_loader.get_library_path()
+    with _LIBRARY_LOCK:
+        process = ctypes.CDLL(None)
+        process.dlclose.argtypes = process.free.argtypes = [ctypes.c_void_p]
+        if _is_mapped(path, process):
+            raise SpeechError(
+                "EngineBusy",
+                f"other code in this process (phonemizer?) has loaded {path} and would share its state; "
+                "run that code in a process of its own",
+            )
+        try:
+            functions = ctypes.CDLL(path)
+        except OSError as error:
+            raise SpeechError("EngineMissing", f"cannot load {path}: {error}; reinstall espeakng-loader") from error
+        try:
+            _declare(functions)
+            yield _Library(functions, _initialize(functions))
+        finally:
+            voices = functions.espeak_ListVoices(None) if lists_voices else None
+            functions.espeak_Terminate()
+            process.free(voices)
+            process.dlclose(functions._handle)
+
+
+def _is_mapped(path: str, process: ctypes.CDLL) -> bool:
+    try:
+        process.dlclose(ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)._handle)
+    except OSError:
+        return False
+    return True
+
+
+def _declare(functions: ctypes.CDLL) -> None:
+    functions.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
+    functions.espeak_Info.argtypes = [ctypes.c_void_p]
+    functions.espeak_Info.restype = ctypes.c_char_p
+    functions.espeak_SetSynthCallback.argtypes = [_SYNTH_CALLBACK]
+    functions.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
+    functions.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
+    functions.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
+    functions.espeak_ListVoices.argtypes = [ctypes.c_void_p]
+    functions.espeak_ListVoices.restype = ctypes.c_void_p
+    unsigned, pointer = ctypes.c_uint, ctypes.c_void_p
+    functions.espeak_Synth.argtypes = [
+        ctypes.c_char_p, ctypes.c_size_t, unsigned, ctypes.c_int, unsigned, unsigned, pointer, pointer,
+    ]  # fmt: skip
+
+
+def _initialize(functions: ctypes.CDLL) -> int:
+    """Loads espeak's phoneme data; returns the sample rate in Hz."""
+    data_path = espeakng_loader.get_data_path()
+    sample_rate = functions.espeak_Initialize(
+        AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), ESPEAK_INITIALIZE_DONT_EXIT
+    )
+    if sample_rate <= 0:
+        raise SpeechError(
+            "EngineMissing",
+            f"espeak found no phoneme data in {data_path}; reinstall espeakng-loader, in a path of less than 150 bytes "
+            "(espeak's limit)",
+        )
+    return int(sample_rate)
+
+
+def _find_voice(functions: ctypes.CDLL, voice: str) -> str:
+    """Resolves a voice name to the voice's file ("en" to "gmw/en"), which espeak opens without scanning all of them."""
+    found = ""
+    if functions.espeak_SetVoiceByName(plain_text(voice).encode()) == EE_OK:
+        found = functions.espeak_GetCurrentVoice().contents.identifier.decode()
+    # espeak drops a variant it does not know, and takes a bare variant ("!v/f3") for a voice without a language.
+    if not found or found.startswith("!v") or ("+" in voice and "+" not in found):
+        raise SpeechError(
+            "UnknownVoice",
+            f"espeak has no voice {voice!r}; a voice is a language (en, en-us, de, pt-br), or a variant of one (en+f3)",
+        )
+    return found

@@ -1,0 +1,150 @@
+import io
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipelines.speech import open_engine
+from pipelines.speech.audio import FORMATS, check_audio, decode, duration_bounds_seconds, encode, transcode
+from pipelines.speech.engine import Encoded, SpeechError, SpeechSettings, Waveform
+
+CAPTION = "Two dogs are playing with a frisbee in the snow."
+
+
+@pytest.fixture(scope="module")
+def speech() -> Waveform:
+    return open_engine(SpeechSettings()).synthesize(CAPTION)
+
+
+def tone(seconds: float, sample_rate: int = 22050, amplitude: float = 0.5) -> Waveform:
+    time = np.arange(int(seconds * sample_rate)) / sample_rate
+    return Waveform((np.sin(2 * np.pi * 440 * time) * amplitude * 32767).astype(np.int16), sample_rate)
+
+
+def similarity(a: np.ndarray, b: np.ndarray) -> float:
+    """Best correlation over all shifts: an MP3 encoder delays the sound by some hundred frames."""
+    size = 1 << (len(a) + len(b)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(a, size) * np.conj(np.fft.rfft(b, size)), size)
+    return float(product.max() / np.sqrt((a.astype(float) ** 2).sum() * (b.astype(float) ** 2).sum()))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_comes_back(format, speech):
+    data = encode(speech, format)
+    assert soundfile.info(io.BytesIO(data)).format == format.upper()
+    back = decode(data)
+    assert back.samples.dtype == np.int16
+    assert back.sample_rate == speech.sample_rate
+    if format in ("flac", "wav"):
+        assert np.array_equal(back.samples, speech.samples)
+    else:
+        assert similarity(back.samples, speech.samples) > 0.97
+        assert 0 <= len(back.samples) - len(speech.samples) < 0.1 * speech.sample_rate
+
+
+def test_mp3_has_a_constant_bit_rate_of_64_kbit(speech):
+    data = encode(speech, "mp3")
+    seconds = len(decode(data).samples) / speech.sample_rate
+    assert len(data) * 8 / seconds == pytest.approx(64_000, rel=0.03)
+
+
+@pytest.mark.parametrize("format", ["mp3", "flac", "wav"])
+def test_same_samples_same_bytes(format, speech):
+    assert encode(speech, format) == encode(speech, format)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 24000, 44100, 48000])
+def test_mp3_keeps_the_sample_rate(sample_rate):
+    back = decode(encode(tone(1, sample_rate), "mp3"))
+    assert back.sample_rate == sample_rate
+    assert 1 <= len(back.samples) / sample_rate < 1.5
+
+
+def test_a_long_ogg_is_written_whole():
+    minutes = Waveform(np.tile(tone(1).samples, 180), 22050)
+    assert len(decode(encode(minutes, "ogg")).samples) == len(minutes.samples)
+
+
+def test_a_full_scale_signal_does_not_wrap():
+    square = Waveform(np.where(np.arange(22050) // 50 % 2, 32767, -32768).astype(np.int16), 22050)
+    back = decode(encode(square, "ogg"))
+    # Inside each half wave the sign stays, though Vorbis overshoots full scale there.
+    middle = slice(25, None, 50)
+    assert np.array_equal(np.sign(back.samples[middle]), np.sign(square.samples[middle]))
+    assert np.abs(back.samples.astype(int)).max() >= 32767
+
+
+def test_stereo_is_averaged():
+    file = io.BytesIO()
+    stereo = np.column_stack([np.full(1000, 2000), np.full(1000, 4000)]).astype(np.int16)
+    soundfile.write(file, stereo, 16000, format="WAV", subtype="PCM_16")
+    assert np.array_equal(decode(file.getvalue()).samples, np.full(1000, 3000))
+    assert check_audio(file.getvalue(), "").channels == 2
+
+
+def test_encode_refuses_what_is_no_sound():
+    with pytest.raises(ValueError, match="mp3, ogg, flac, wav"):
+        encode(tone(1), "aac")
+    for samples in (np.zeros(0, np.int16), np.zeros(9, np.float32), np.zeros((9, 2), np.int16)):
+        with pytest.raises(ValueError, match="int16 of shape"):
+            encode(Waveform(samples, 22050), "wav")
+
+
+def test_transcode_leaves_the_wanted_format_alone(speech):
+    data = b"not even audio"
+    assert transcode(Encoded(data, "mp3"), "mp3") is data
+    assert transcode(speech, "wav") == encode(speech, "wav")
+    wav = transcode(Encoded(encode(speech, "mp3"), "mp3"), "wav")
+    assert similarity(decode(wav).samples, speech.samples) > 0.97
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_check_reports_the_facts(format, speech):
+    data = encode(speech, format)
+    facts = check_audio(data, CAPTION)
+    assert facts.duration_seconds == pytest.approx(len(speech.samples) / 22050, abs=0.1)
+    assert (facts.sample_rate, facts.channels, facts.bytes) == (22050, 1, len(data))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"<html>Sorry</html>", b"garbage" * 1000, bytes(5000), b"RIFF\x00\x00\x00\x00WAVE"]
+)
+def test_check_refuses_what_does_not_decode(data):
+    with pytest.raises(SpeechError, match=f"{len(data)} bytes") as caught:
+        check_audio(data, "dog")
+    assert caught.value.error_type == "BadAudio"
+    assert "0x" not in str(caught.value)  # a message is a row's text: no addresses that differ from run to run
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_check_refuses_silence(format):
+    for amplitude in (0.0, 0.005):
+        with pytest.raises(SpeechError, match="silent"):
+            check_audio(encode(tone(2, amplitude=amplitude), format), "two dogs")
+    check_audio(encode(tone(2, amplitude=0.05), format), "two dogs")
+
+
+def test_check_refuses_implausible_durations():
+    with pytest.raises(SpeechError, match="lasts 0.20 s"):
+        check_audio(encode(tone(0.2), "wav"), CAPTION)
+    with pytest.raises(SpeechError, match="lasts 40.00 s"):
+        check_audio(encode(tone(40), "wav"), "a dog")
+
+
+@pytest.mark.parametrize("rate", [80, 450])
+@pytest.mark.parametrize(
+    "text", [CAPTION, "a", "999999999999", "W W W", "😀😀", "日本語", "aaaaaaaaaaaaaaaaaaaaaaa", "1,000,000"]
+)
+def test_bounds_hold_for_the_slowest_and_fastest_speech(text, rate):
+    data = encode(open_engine(SpeechSettings(words_per_minute=rate)).synthesize(text), "wav")
+    facts = check_audio(data, text)
+    shortest, longest = duration_bounds_seconds(text)
+    assert shortest < facts.duration_seconds < longest
+
+
+def test_an_error_survives_pickling():
+    with pytest.raises(SpeechError) as caught:
+        check_audio(b"", "dog")
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.error_type, str(copy)) == ("BadAudio", str(caught.value))
