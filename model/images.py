@@ -221,9 +221,7 @@ def _declares_more(data: bytes) -> bool:
 def _stored_orientation(image: ImageFile.ImageFile) -> int | None:
     """Gives EXIF's orientation 1..8, 1 where there is none, None where it cannot be understood."""
     try:
-        Image.Exif().load(
-            image.info.get("exif") or b""
-        )  # getexif complains but once, and a JPEG's opening used that up
+        Image.Exif().load(image.info.get("exif") or b"")  # opening a JPEG eats the error getexif has
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except _PILLOW_ERRORS:
         return None

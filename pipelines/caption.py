@@ -173,7 +173,7 @@ def run(argv: Sequence[str]) -> int:
         _try_bundle(bundle, with_backbone=not ours.features)
     return launch(
         Request(
-            job=CaptionJob(bundle.path, ours.beam_size, ours.max_length, flags.batch_size, flags.storage_options),
+            job=CaptionJob(bundle.path, ours.beam_size, ours.max_length, ours.batch_size, flags.storage_options),
             corpus=corpus,
             output=output,
             fingerprint=fingerprint,

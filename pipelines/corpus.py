@@ -23,6 +23,7 @@ class Reference(NamedTuple):
         uri: where the image is.
         file_name: as in the annotations, if there are any.
         captions: what is already said of it.
+        text: what is to be spoken.
         container: the file that holds the item, where many share one; such items are read in order.
         group: references of one group share a shard; empty: each stands for itself.
     """
@@ -31,6 +32,7 @@ class Reference(NamedTuple):
     uri: str
     file_name: str = ""
     captions: tuple[CocoCaption, ...] = ()
+    text: str = ""
     container: str = ""
     group: str = ""
 

@@ -175,7 +175,7 @@ def run(argv: Sequence[str]) -> int:
         _try_weights(ours.backbone, weights)
     return launch(
         Request(
-            job=FeaturizeJob(ours.backbone, weights, flags.batch_size, flags.storage_options),
+            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, flags.storage_options),
             corpus=references,
             output=output,
             fingerprint=fingerprint,

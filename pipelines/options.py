@@ -24,18 +24,23 @@ class JobFlags:
     """Flags that mean the same on every job."""
 
     shard_size: int
-    batch_size: int
     limit: int | None
     retry_failed: bool
     on_change: str
     storage_options: dict[str, Any]
 
 
-def add_job_flags(parser: argparse.ArgumentParser, batch_size: int) -> None:
-    """Adds the flags of `JobFlags`."""
+def add_job_flags(parser: argparse.ArgumentParser, batch_size: int | None) -> None:
+    """Adds the flags of `JobFlags`, and `--batch-size` for a job with a model.
+
+    Args:
+        parser: of the job.
+        batch_size: its default; None for a job that has no batches.
+    """
     group = parser.add_argument_group("every job")
     group.add_argument("--shard-size", type=positive, default=DEFAULT_SHARD_SIZE, help="items committed together")
-    group.add_argument("--batch-size", type=positive, default=batch_size, help="items a model call takes")
+    if batch_size is not None:
+        group.add_argument("--batch-size", type=positive, default=batch_size, help="items a model call takes")
     group.add_argument("--limit", type=positive, default=None, help="take only the first items of the corpus")
     group.add_argument("--retry-failed", action="store_true", help="try items again that have a failure row")
     group.add_argument(

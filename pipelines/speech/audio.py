@@ -153,7 +153,6 @@ def _encode_mp3(waveform: Waveform) -> bytes:
     encoder.silence()
     encoder.set_bit_rate(MP3_KBIT_PER_SECOND)
     encoder.set_in_sample_rate(waveform.sample_rate)
-    encoder.set_out_sample_rate(waveform.sample_rate)  # else LAME picks a lower one for the bit rate
     encoder.set_channels(1)
     encoder.set_quality(LAME_QUALITY)
     return bytes(encoder.encode(waveform.samples.tobytes()) + encoder.flush())

@@ -29,13 +29,12 @@ ESPEAK_INITIALIZE_DONT_EXIT = 0x8000
 ESPEAK_RATE = 1
 ESPEAK_RATE_MINIMUM, ESPEAK_RATE_MAXIMUM = 80, 450
 POS_CHARACTER = 1
-ESPEAK_CHARS_UTF8 = (
-    1  # without ESPEAK_SSML (0x10) and ESPEAK_PHONEMES (0x100): <b> and [[x]] are read out as they stand
-)
+# Never with ESPEAK_SSML (0x10) or ESPEAK_PHONEMES (0x100): <b> and [[x]] are read out as they stand.
+ESPEAK_CHARS_UTF8 = 1
 EE_OK = 0
 
 BREATH_NOISE_SEED = 1
-"""espeak seeds its noise from the clock; any constant does."""
+"""espeak seeds the noise of breathy voices (en+whisper, en+f2) from the clock; any constant does."""
 
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 

@@ -47,9 +47,7 @@ class GttsEngine:
             ) from error
         except gTTSError as error:
             raise _service_error(error, self._host) from error
-        except (
-            requests.RequestException
-        ) as error:  # before anything is sent: the tld makes no address, the proxy's makes none
+        except requests.RequestException as error:  # before anything is sent: tld or proxy make no address
             raise SpeechError(
                 "ServiceUnreachable", f"cannot ask {self._host}: {error}; check the tld and the proxy settings"
             ) from error

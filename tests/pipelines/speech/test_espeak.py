@@ -2,6 +2,7 @@ import ctypes
 import hashlib
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import espeakng_loader
@@ -45,6 +46,12 @@ def test_same_text_same_samples_whatever_came_before():
     for other in ("Two dogs!", "\x0150S\x0199A a loud slow cat", "1234567890 ABC", CAPTION):
         engine.synthesize(other)
         assert same(engine.synthesize(CAPTION), first)
+
+
+def test_the_clock_does_not_seed_the_breath_of_a_voice():
+    first = speak(CAPTION, voice="en+whisper")
+    time.sleep(1.1)  # espeak seeds from the clock's whole seconds
+    assert same(speak(CAPTION, voice="en+whisper"), first)
 
 
 def test_another_process_gives_the_same_samples():

@@ -1,0 +1,46 @@
+"""`beamscribe say`: one line of text to one audio file."""
+
+from collections.abc import Sequence
+
+from pipelines.speak import add_speech_flags, open_or_refuse, speech_settings
+from pipelines.speech import SpeechError
+from pipelines.speech.audio import FORMATS, check_audio, transcode
+from pipelines.storage import Storage
+from schemas.command import DONE, FlagParser, RefusedError, add_storage_options
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(prog="beamscribe say", description="One line of text to one audio file.")
+    flags.add_argument("text", help="what to say")
+    flags.add_argument("--output", required=True, help=f"file or URI, ending in {', '.join(FORMATS)}")
+    add_speech_flags(flags)
+    add_storage_options(flags)
+    return flags
+
+
+def run(argv: Sequence[str]) -> int:
+    """Speaks one line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RefusedError: if the command cannot do its work.
+    """
+    ours = parser().parse_strictly(argv)
+    folder, _, name = ours.output.rpartition("/")
+    audio_format = name.rpartition(".")[2].lower()
+    if audio_format not in FORMATS:
+        raise RefusedError(f"--output {ours.output} must end in one of .{', .'.join(FORMATS)}")
+    engine = open_or_refuse(speech_settings(ours))
+    try:
+        data = transcode(engine.synthesize(ours.text), audio_format)
+        facts = check_audio(data, ours.text)
+        Storage(folder or ".", ours.storage_options).write(name, data)
+    except (SpeechError, OSError) as error:
+        raise RefusedError(str(error)) from error
+    finally:
+        engine.close()
+    print(f"beamscribe say: {facts.duration_seconds:.1f} s by {engine.name} {engine.version} → {ours.output}")
+    return DONE

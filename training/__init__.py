@@ -1,0 +1,1 @@
+"""How a captioner learns from features, and what it becomes: a bundle."""

@@ -1,0 +1,98 @@
+"""Checkpoints at the end of each epoch, exact resume, and early stopping that survives a kill."""
+
+import json
+import os
+from typing import Any
+
+import keras
+
+from model import weights
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves weights, optimizer, dropout seeds and its own state after each epoch.
+
+    `state.json` is replaced last and names the files that belong to it, so a kill at any moment leaves a whole state.
+
+    Args:
+        folder: local.
+        identity: what the run is made of; a folder with another identity begins anew.
+        monitor: name of the validation loss.
+        patience: epochs without a better one before training stops.
+    """
+
+    def __init__(self, folder: str, identity: str, monitor: str, patience: int) -> None:
+        super().__init__()
+        self.folder, self.identity, self.monitor, self.patience = folder, identity, monitor, patience
+        self.state: dict[str, Any] = {
+            "identity": identity,
+            "epoch": 0,
+            "best_epoch": None,
+            "best": float("inf"),
+            "history": [],
+            "finished": False,
+        }
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def restore(self, model: keras.Model) -> int:
+        """Continues where a killed run stopped.
+
+        Args:
+            model: built and compiled, its optimizer built.
+
+        Returns:
+            Epochs that are done.
+        """
+        try:
+            with open(self._path("state.json"), encoding="utf-8") as file:
+                state = json.load(file)
+        except (FileNotFoundError, json.JSONDecodeError):
+            return 0
+        if state["identity"] != self.identity:
+            return 0
+        model.load_weights(self._path(_last(state["epoch"])))
+        self.state = state
+        return state["epoch"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether training had ended, by its epochs or by early stopping."""
+        return self.state["finished"]
+
+    def best_weights(self) -> bytes:
+        """The `.npz` of the best epoch."""
+        with open(self._path(_best(self.state["best_epoch"])), "rb") as file:
+            return file.read()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Saves everything and decides whether to go on."""
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        state = {**self.state, "epoch": epoch + 1, "history": [*self.state["history"], logs]}
+        os.makedirs(self.folder, exist_ok=True)
+        if logs[self.monitor] < state["best"]:
+            state.update(best=logs[self.monitor], best_epoch=epoch + 1)
+            with open(self._path(_best(epoch + 1)), "wb") as file:
+                file.write(weights.to_npz(self.model))
+        stop = epoch + 1 - (state["best_epoch"] or 0) >= self.patience
+        state["finished"] = stop or epoch + 1 == self.params["epochs"]
+        self.model.save_weights(self._path(_last(epoch + 1)))
+        with open(self._path(".state.json.tmp"), "w", encoding="utf-8") as file:
+            json.dump(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(self._path(".state.json.tmp"), self._path("state.json"))
+        self.state = state
+        kept = {"state.json", _last(epoch + 1), _best(state["best_epoch"])}
+        for name in set(os.listdir(self.folder)) - kept:
+            os.unlink(self._path(name))
+        self.model.stop_training = self.model.stop_training or stop
+
+
+def _last(epoch: int) -> str:
+    return f"epoch-{epoch:04d}.weights.h5"
+
+
+def _best(epoch: int | None) -> str:
+    return f"best-{epoch or 0:04d}.npz"

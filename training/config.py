@@ -1,0 +1,74 @@
+"""What a recipe decides."""
+
+import dataclasses
+import runpy
+from dataclasses import dataclass
+
+from schemas.command import RefusedError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A recipe; flags of the command line replace single fields.
+
+    Attributes:
+        epochs: passes over the images.
+        batch_size: images a step, each with all its captions.
+        captions_per_image: captions of an image that one step sees; more are sampled anew each epoch.
+        learning_rate: peak of the schedule.
+        warmup: share of all steps in which the rate rises from zero; it falls along a cosine afterwards.
+        label_smoothing: probability spread over all tokens.
+        clip_norm: bound on the norm of all gradients together.
+        patience: epochs without a better validation loss before training stops.
+        vocabulary_size: subword tokens at most.
+        max_length: tokens of the longest caption, start and end tokens included.
+        width: of the vectors inside the captioner.
+        heads: of each attention.
+        feed_forward: width inside the feed-forward part.
+        encoder_blocks: number of encoder blocks.
+        decoder_blocks: number of decoder blocks.
+        dropout: rate.
+        seed: of weights, dropout and the order of the images.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    captions_per_image: int = 5
+    learning_rate: float = 4e-4
+    warmup: float = 0.05
+    label_smoothing: float = 0.0
+    clip_norm: float = 1.0
+    patience: int = 3
+    vocabulary_size: int = 5000
+    max_length: int = 32
+    width: int = 512
+    heads: int = 8
+    feed_forward: int = 1024
+    encoder_blocks: int = 1
+    decoder_blocks: int = 1
+    dropout: float = 0.3
+    seed: int = 0
+
+
+def read_config(path: str | None) -> TrainingConfig:
+    """The recipe in a Python file that defines `CONFIG`; the default recipe without a file.
+
+    Raises:
+        RefusedError: if the file cannot be run or defines no recipe.
+    """
+    if path is None:
+        return TrainingConfig()
+    try:
+        config = runpy.run_path(path).get("CONFIG")
+    except OSError as error:
+        raise RefusedError(f"--config {path} cannot be read: {error}") from error
+    except (SyntaxError, TypeError, NameError, ImportError, AttributeError, ValueError) as error:
+        raise RefusedError(f"--config {path}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, TrainingConfig):
+        raise RefusedError(f"--config {path} defines no CONFIG = TrainingConfig(...), see training/configs/")
+    return config
+
+
+def override(config: TrainingConfig, **fields: int | float | None) -> TrainingConfig:
+    """The recipe with the fields that are not None replaced."""
+    return dataclasses.replace(config, **{name: value for name, value in fields.items() if value is not None})
