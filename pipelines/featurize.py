@@ -14,6 +14,7 @@ from pipelines.commit import Process, Run
 from pipelines.corpus import annotated_images, distinct
 from pipelines.launch import Request, is_resumed, launch
 from pipelines.reading import LoadedImage, batches, load_images
+from pipelines.rows import RowKey
 from pipelines.shards import Todo
 from pipelines.storage import Storage, read_uri
 from schemas import feature_example
@@ -39,11 +40,11 @@ class FeatureRecords:
 
         return encode_file(rows)
 
-    def read_ids(self, data: bytes, name: str) -> list[str]:
-        """The ids in a file."""
+    def read_keys(self, data: bytes, name: str) -> list[RowKey]:
+        """Ids and fingerprints in a file."""
         from model.examples import decode_file
 
-        return [example.id for example in decode_file(data, name)]
+        return [RowKey(example.id, example.fingerprint) for example in decode_file(data, name)]
 
 
 @dataclass(frozen=True)

@@ -129,13 +129,13 @@ def _run_under_lease(request: Request, earlier: Manifest | None, kept: list[str]
     run = Run(request.output, request.job.format, request.fingerprint.digest, started)
     pending = PendingShards(ledger, [receipt.name for receipt in current], shards, request.flags.retry_failed)
     progress = Progress(request.output, request.job.name, started)
-    error = _run_pipeline(parts, pending, CommitShards(request.job, run), request.options, progress)
+    failed = _run_pipeline(parts, pending, CommitShards(request.job, run), request.options, progress)
 
     receipts = ledger.sweep(ledger.settle(request.fingerprint.digest, started))
     current = [receipt for receipt in receipts if receipt.fingerprint in kept]
-    if error is None:
+    if failed is None:
         ledger.remove(receipt for receipt in receipts if receipt.fingerprint not in kept)
-    return _summarize(request, ledger, current, started, error)
+    return _summarize(request, ledger, current, started, failed)
 
 
 def _kept_fingerprints(request: Request, earlier: Manifest | None) -> list[str]:
@@ -171,7 +171,7 @@ def _run_pipeline(
     It runs in a thread of its own, so that this one hears Ctrl-C at once and can tell of the progress.
     """
     _cap_threads(options)
-    failed: list[Exception] = []
+    stopped_by: list[Exception] = []
 
     def run() -> None:
         try:
@@ -179,7 +179,7 @@ def _run_pipeline(
             build(pipeline, parts, pending, commits)
             pipeline.run().wait_until_finish()
         except Exception as error:  # noqa: BLE001 - whatever ends the job is told, and ends it with exit code 1.
-            failed.append(error)
+            stopped_by.append(error)
 
     thread = threading.Thread(target=run, name="pipeline", daemon=True)
     thread.start()
@@ -187,7 +187,7 @@ def _run_pipeline(
         thread.join(timeout=progress.interval_seconds)
         if thread.is_alive():
             progress.tell()
-    return failed[0] if failed else None
+    return stopped_by[0] if stopped_by else None
 
 
 def build(pipeline: beam.Pipeline, parts: list[str], pending: PendingShards, commits: CommitShards) -> None:
@@ -229,7 +229,7 @@ def _command_line() -> str:
 
 
 def _summarize(
-    request: Request, ledger: Ledger, receipts: list[Receipt], started: datetime.datetime, error: Exception | None
+    request: Request, ledger: Ledger, receipts: list[Receipt], started: datetime.datetime, failed: Exception | None
 ) -> int:
     asked = {reference.id for reference in request.corpus.references}
     rows = {id for receipt in receipts if receipt.rows for id in receipt.rows.ids} & asked
@@ -250,10 +250,10 @@ def _summarize(
         )
     for (stage, error_type), count in sorted(count_failures(failures).items()):
         print(f"{name}: failed: {count} × {stage}: {error_type}")
-    if error is not None:
-        print(f"{name}: {error}", file=sys.stderr)
+    if failed is not None:
+        print(f"{name}: {failed}", file=sys.stderr)
     print(
         f"{name}: {len(asked)} in the corpus: {len(rows)} done, {len(failures)} failed, {todo} to do "
         f"→ {request.output.uri()}{'' if todo == 0 else '; run the same command again'}"
     )
-    return DONE if error is None and todo == 0 else STOPPED
+    return DONE if failed is None and todo == 0 else STOPPED

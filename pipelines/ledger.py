@@ -50,7 +50,7 @@ class Ledger:
         Only the holder of the lease may call this.
 
         Args:
-            fingerprint: under which files without a receipt were written; only the latest run can have left one.
+            fingerprint: of the latest run, which alone can have left a failure file without a receipt.
             run_started: start of this run, for receipts that are made again.
 
         Returns:
@@ -77,15 +77,18 @@ class Ledger:
         return name.rsplit("/", 1)[-1].split(".", 1)[0]
 
     def _restore(self, stem: str, fingerprint: str, run_started: datetime.datetime) -> Receipt:
-        stamps = []
-        for form in (self.format, FAILURES):
-            name = f"{form.folder}/{stem}{form.suffix}"
-            if self.output.exists(name):
-                data = self.output.read(name)
-                stamps.append(stamp(name, data, form.read_ids(data, self.output.uri(name))))
-            else:
-                stamps.append(None)
-        receipt = Receipt(stem, fingerprint, run_started.isoformat(), 0.0, stamps[0], stamps[1])
+        rows = failures = None
+        name = f"{self.format.folder}/{stem}{self.format.suffix}"
+        if self.output.exists(name):
+            data = self.output.read(name)
+            keys = self.format.read_keys(data, self.output.uri(name))
+            fingerprint = keys[0].fingerprint
+            rows = stamp(name, data, (key.id for key in keys))
+        name = f"{FAILURES.folder}/{stem}{FAILURES.suffix}"
+        if self.output.exists(name):
+            data = self.output.read(name)
+            failures = stamp(name, data, (row.id for row in read_failures(data, self.output.uri(name))))
+        receipt = Receipt(stem, fingerprint, run_started.isoformat(), 0.0, rows, failures)
         self.output.write(receipt.name, receipt.to_json())
         return receipt
 

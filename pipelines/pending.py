@@ -27,8 +27,15 @@ PART_SIZE = 10_000
 class Job(Protocol):
     """The heart of a job: what featurize, caption and speak do differently."""
 
-    name: str
-    format: RowFormat
+    @property
+    def name(self) -> str:
+        """The command's name."""
+        ...
+
+    @property
+    def format(self) -> RowFormat:
+        """How rows are stored."""
+        ...
 
     def open(self, run: Run) -> Process:
         """Loads what the work needs, once a process, and returns the function that does a shard."""
@@ -56,7 +63,7 @@ def write_corpus(output: Storage, references: Iterable[Reference]) -> list[str]:
 def read_part(output: Storage, name: str) -> list[Reference]:
     """The references of a stored part."""
     return [
-        Reference(*fields[:3], tuple(CocoCaption(*caption) for caption in fields[3]), *fields[4:])
+        Reference(*fields)._replace(captions=tuple(CocoCaption(*caption) for caption in fields[3]))
         for fields in json.loads(output.read(name))
     ]
 

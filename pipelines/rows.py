@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,18 +13,32 @@ from schemas.failure_row import FailureRow
 from schemas.table import check_version, schema_version, to_table
 
 
+class RowKey(NamedTuple):
+    """What the ledger needs to know of a row."""
+
+    id: str
+    fingerprint: str
+
+
 class RowFormat(Protocol):
     """A data folder of an output."""
 
-    folder: str
-    suffix: str
+    @property
+    def folder(self) -> str:
+        """Below the output."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """Of its files."""
+        ...
 
     def encode(self, rows: Iterable[Any]) -> bytes:
         """The rows as the bytes of one file, taken one by one."""
         ...
 
-    def read_ids(self, data: bytes, name: str) -> list[str]:
-        """The ids in a file.
+    def read_keys(self, data: bytes, name: str) -> list[RowKey]:
+        """Ids and fingerprints in a file.
 
         Raises:
             ValueError: if the file is damaged or newer than this reader.
@@ -66,9 +80,10 @@ class ParquetRows:
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{name} is not readable Parquet: {error}") from error
 
-    def read_ids(self, data: bytes, name: str) -> list[str]:
-        """The ids in a file."""
-        return self.read(data, name, ["id"])["id"].to_pylist()
+    def read_keys(self, data: bytes, name: str) -> list[RowKey]:
+        """Ids and fingerprints in a file."""
+        table = self.read(data, name, ["id", "fingerprint"])
+        return [RowKey(*key) for key in zip(*(table[column].to_pylist() for column in RowKey._fields), strict=True)]
 
 
 FAILURES = ParquetRows(failure_row.FOLDER, failure_row.SCHEMA, failure_row.VERSION)

@@ -130,6 +130,18 @@ class Storage:
             if entry.name.endswith(suffix) and not os.path.basename(entry.name).startswith(".")
         )
 
+    def walk(self, folder: str) -> list[Entry]:
+        """Files anywhere below a folder, by name; temporaries and hidden files are left out."""
+        fs = self._filesystem[0]
+        fs.invalidate_cache()
+        base = self.path(folder)
+        found = fs.find(base, detail=True) if fs.exists(base) else {}
+        return sorted(
+            Entry(f"{folder}/{os.path.relpath(path, base)}", item["size"])
+            for path, item in found.items()
+            if not os.path.basename(path).startswith(".")
+        )
+
     def temporaries(self) -> list[str]:
         """Local temporaries below the folder that a killed process left; object stores leave none."""
         if not self.local:

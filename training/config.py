@@ -3,6 +3,7 @@
 import dataclasses
 import runpy
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.command import RefusedError
 
@@ -69,6 +70,6 @@ def read_config(path: str | None) -> TrainingConfig:
     return config
 
 
-def override(config: TrainingConfig, **fields: int | float | None) -> TrainingConfig:
+def override(config: TrainingConfig, **fields: Any) -> TrainingConfig:
     """The recipe with the fields that are not None replaced."""
     return dataclasses.replace(config, **{name: value for name, value in fields.items() if value is not None})

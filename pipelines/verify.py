@@ -1,0 +1,159 @@
+"""`beamscribe verify`: is every image of an output accounted for, and is every file as it was written?"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from pipelines.caption import CAPTIONS
+from pipelines.commit import FileStamp
+from pipelines.featurize import FeatureRecords
+from pipelines.launch import read_manifest_of
+from pipelines.ledger import Ledger
+from pipelines.pending import CORPUS, read_part
+from pipelines.rows import FAILURES, RowFormat, RowKey, read_failures
+from pipelines.speak import INDEX
+from pipelines.storage import Storage
+from schemas import speech_row
+from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError, add_storage_options
+from schemas.failure_row import FailureRow
+
+FORMATS: dict[str, RowFormat] = {"featurize": FeatureRecords(), "caption": CAPTIONS, "speak": INDEX}
+"""How each job stores its rows."""
+
+SHOWN = 5
+"""Ids or files that a finding names."""
+
+
+class Verdict(NamedTuple):
+    """What `verify` found.
+
+    Attributes:
+        rows: ids with a row.
+        failures: ids with a failure row and no row.
+        todo: ids of the corpus with neither.
+        findings: what is wrong, one line each.
+    """
+
+    rows: int
+    failures: int
+    todo: int
+    findings: tuple[str, ...]
+
+
+def verify(output: Storage) -> Verdict:
+    """Reads everything back: conservation, schema versions, checksums, duplicates, fingerprints, orphans.
+
+    Raises:
+        RefusedError: if the folder is no output of Beamscribe.
+    """
+    manifest = read_manifest_of(output)
+    if manifest is None:
+        raise RefusedError(f"{output.uri()} is not an output of Beamscribe: it has no _beamscribe/manifest.json")
+    form = FORMATS[manifest.job]
+    receipts = Ledger(output, form).receipts()
+    stamps = {stamp.name: stamp for receipt in receipts for stamp in (receipt.rows, receipt.failures) if stamp}
+    findings: list[str] = []
+    keys = list(_read_all(output, form.folder, form.suffix, stamps, form.read_keys, findings))
+    failed = list(_read_all(output, FAILURES.folder, FAILURES.suffix, stamps, read_failures, findings))
+    rows = Counter(key.id for key in keys if key.fingerprint in manifest.kept_fingerprints)
+    failures = Counter(row.id for row in failed)
+    asked = {reference.id for entry in output.files(CORPUS, ".json") for reference in read_part(output, entry.name)}
+    findings += _ids("ids with more than one row", (id for id, count in rows.items() if count > 1))
+    findings += _ids("ids with more than one failure row", (id for id, count in failures.items() if count > 1))
+    findings += _ids("ids with both a row and a failure row", rows.keys() & failures.keys())
+    findings += _ids(
+        "rows of settings that are being replaced (the run that replaces them removes them at its end)",
+        (key.id for key in keys if key.fingerprint not in manifest.kept_fingerprints),
+    )
+    findings += _ids("temporaries that a killed run left (the next run removes them)", output.temporaries())
+    if len(asked) != manifest.references:
+        findings.append(f"the stored corpus has {len(asked)} ids, the manifest says {manifest.references}")
+    if manifest.job == "speak":
+        findings += _audio_findings(output, [name for name in stamps if name.startswith(f"{form.folder}/")])
+    todo = asked - rows.keys() - failures.keys()
+    return Verdict(len(rows), len(failures.keys() - rows.keys()), len(todo), tuple(findings))
+
+
+RowT = TypeVar("RowT", RowKey, FailureRow)
+
+
+def _read_all(
+    output: Storage,
+    folder: str,
+    suffix: str,
+    stamps: dict[str, FileStamp],
+    read: Callable[[bytes, str], Iterable[RowT]],
+    findings: list[str],
+) -> Iterator[RowT]:
+    """Rows of all files in a folder; what is wrong with a file goes to `findings`."""
+    for entry in output.files(folder):
+        if not entry.name.endswith(suffix):
+            findings.append(f"{entry.name} is no data file and does not belong there")
+            continue
+        try:
+            data = output.read(entry.name)
+            yield from read(data, entry.name)
+        except (OSError, ValueError) as error:
+            findings.append(f"{entry.name} cannot be read: {error}")
+            continue
+        stamp = stamps.get(entry.name)
+        if stamp is None:
+            findings.append(f"{entry.name} has no receipt that fits it (the next run makes one)")
+        elif hashlib.sha256(data).hexdigest() != stamp.sha256:
+            findings.append(f"{entry.name} is not as it was written: its checksum differs")
+
+
+def _audio_findings(output: Storage, names: list[str]) -> list[str]:
+    """Audio files that are missing, of another size than the index says, or that no row names."""
+    sizes: dict[str, int] = {}
+    for name in sorted(names):
+        table = INDEX.read(output.read(name), name, ["audio_uri", "bytes"])
+        sizes.update(zip(table["audio_uri"].to_pylist(), table["bytes"].to_pylist(), strict=True))
+    there = {entry.name: entry.size for entry in output.walk(speech_row.AUDIO_FOLDER)}
+    resized = {name for name in sizes.keys() & there.keys() if sizes[name] != there[name]}
+    return [
+        *_ids("audio files that the index names are missing", sizes.keys() - there.keys()),
+        *_ids("audio files of another size than the index says", resized),
+        *_ids * _ids("audio files that no row names", there.keys() - sizes.keys()),
+    ]
+
+
+def _ids(what: str, found: Iterable[str]) -> list[str]:
+    names = sorted(found)
+    if not names:
+        return []
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return [f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}"]
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(prog="beamscribe verify", description="Is every image of an output accounted for?")
+    flags.add_argument("output", metavar="OUTPUT", help="output of featurize, caption or speak")
+    add_storage_options(flags)
+    return flags
+
+
+def run(argv: Sequence[str]) -> int:
+    """Verifies an output.
+
+    Returns:
+        0 if all is well, 1 if only work is left to do, 3 if something is wrong.
+
+    Raises:
+        RefusedError: if the folder is no output of Beamscribe.
+    """
+    ours = parser().parse_strictly(argv)
+    try:
+        verdict = verify(Storage(ours.output, ours.storage_options))
+    except OSError as error:
+        raise RefusedError(f"{ours.output} cannot be read: {error}") from error
+    for finding in verdict.findings:
+        print(f"beamscribe verify: {finding}")
+    state = "wrong" if verdict.findings else "incomplete, run its job again" if verdict.todo else "whole"
+    print(
+        f"beamscribe verify: {ours.output} is {state}: "
+        f"{verdict.rows} rows, {verdict.failures} failures, {verdict.todo} to do"
+    )
+    return CHECK_FAILED if verdict.findings else STOPPED if verdict.todo else DONE
