@@ -27,7 +27,10 @@ setup(
         "apache-beam[gcp]>=2.77",
         "tensorflow>=2.21",
         "tensorflow-text>=2.21",
+        "keras>=3.15",
         "tensorboard>=2.21",
+        "numpy>=2.4",
+        "protobuf>=6.33",
         "pyarrow>=25",
         "fsspec>=2026.9",
         "gTTS>=2.5.4",
@@ -41,6 +44,7 @@ setup(
     extras_require={
         "gcs": ["gcsfs>=2026.9"],
         "s3": ["s3fs>=2026.9"],
+        "demo": ["scikit-image>=0.26", "scikit-learn>=1.9"],
         "dev": ["pytest>=9.1", "hypothesis>=6.170", "ruff>=0.17", "mypy>=2.4", "cryptography>=46"],
     },
     entry_points={"console_scripts": ["beamscribe = beamscribe:run_and_exit"]},

@@ -146,6 +146,12 @@ def _kept_fingerprints(request: Request, earlier: Manifest | None) -> list[str]:
     """
     new = request.fingerprint.digest
     if earlier is None:
+        foreign = request.output.files(request.job.format.folder)
+        if foreign:
+            raise RefusedError(
+                f"{request.output.uri()} holds {foreign[0].name} but no {MANIFEST}, so Beamscribe did not write it: "
+                "choose another --output"
+            )
         return [new]
     if earlier.job != request.job.name:
         raise RefusedError(f"{request.output.uri()} holds the output of {earlier.job}: choose another --output")

@@ -39,9 +39,9 @@ class Lease:
         """Takes the lease.
 
         Raises:
-            RefusedError: if another run holds it.
+            RefusedError: if another run holds it, or the output cannot be written.
         """
-        while not self.output.create(FILE, self._content()):
+        while not self._create():
             holder = self._holder()
             if holder is None:
                 continue
@@ -65,6 +65,12 @@ class Lease:
             self._thread.join()
         if self._held():
             self.output.delete(FILE)
+
+    def _create(self) -> bool:
+        try:
+            return self.output.create(FILE, self._content())
+        except OSError as error:
+            raise RefusedError(f"{self.output.uri()} cannot be written: {error}") from error
 
     def _content(self) -> bytes:
         return json.dumps(

@@ -115,7 +115,7 @@ def _audio_findings(output: Storage, names: list[str]) -> list[str]:
     return [
         *_ids("audio files that the index names are missing", sizes.keys() - there.keys()),
         *_ids("audio files of another size than the index says", resized),
-        *_ids * _ids("audio files that no row names", there.keys() - sizes.keys()),
+        *_ids("audio files that no row names", there.keys() - sizes.keys()),
     ]
 
 

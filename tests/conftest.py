@@ -1,0 +1,73 @@
+"""What tests of several rooms share: real photographs where there are any, made ones where there are none."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 40), "blue": (30, 60, 220), "white": (245, 245, 245)}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Photographs and weights that are not part of the project."""
+    folder = Path(os.environ.get("BEAMSCRIBE_SHARED", CHECKOUT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no photographs at {folder}; set BEAMSCRIBE_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `captions.json` and 24 noisy pictures of one colour each, `images/red-00.jpg` and so on."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "images").mkdir()
+    random = np.random.default_rng(0)
+    images, annotations = [], []
+    for number in range(24):
+        name = list(COLOURS)[number % len(COLOURS)]
+        pixels = np.clip(random.normal(COLOURS[name], 12, (64, 96, 3)), 0, 255).astype(np.uint8)
+        file_name = f"{name}-{number:02d}.jpg"
+        Image.fromarray(pixels).save(folder / "images" / file_name)
+        images.append({"id": number + 1, "file_name": file_name, "width": 96, "height": 64})
+        for text in (f"A {name} wall.", f"The wall is {name}."):
+            annotations.append({"id": len(annotations) + 1, "image_id": number + 1, "caption": text})
+    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with small random weights and a random backbone: its captions mean nothing, but are always the same."""
+    import keras
+
+    from model import weights
+    from model.captioner import Captioner, CaptionerConfig
+
+    keras.utils.set_random_seed(7)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    vocabulary = ["[PAD]", "[UNK]", "[START]", "[END]", *letters, *(f"##{letter}" for letter in letters)]
+    captioner = Captioner(
+        CaptionerConfig((8, 8, 2048), len(vocabulary), max_length=12, width=32, heads=4, feed_forward=64)
+    )
+    captioner.build()
+    # Larger than at the start of training, so that captions differ between pictures.
+    for variable in captioner.trainable_variables:
+        variable.assign(variable.numpy() * 3)
+    return write_bundle(
+        str(tmp_path_factory.mktemp("bundle")),
+        {WEIGHTS: weights.to_npz(captioner), VOCABULARY: "\n".join(vocabulary).encode()},
+        {
+            "captioner": captioner.get_config(),
+            "backbone": {"name": "inception_v3", "weights": "random", "digest": "random-0", "file": None},
+            "decode_policy": "1",
+        },
+    )

@@ -1,0 +1,36 @@
+"""Embeddings: table rows added by hand."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.embedding import TokenAndPositionEmbedding
+
+
+@pytest.fixture
+def layer() -> TokenAndPositionEmbedding:
+    """Width 4, so the scale is 2; token t is (t, t, t, t), position p is (100p, 0, 0, 0)."""
+    layer = TokenAndPositionEmbedding(vocabulary_size=6, length=5, width=4)
+    layer.build((None, None))
+    layer.tokens.embeddings.assign(np.tile(np.arange(6.0)[:, None], (1, 4)))
+    layer.positions.embeddings.assign(np.outer(100.0 * np.arange(5), [1, 0, 0, 0]))
+    return layer
+
+
+@pytest.mark.parametrize("first", [0, 2, tf.constant(2)], ids=["from 0", "from 2", "from a tensor"])
+def test_token_times_root_of_width_plus_position(layer: TokenAndPositionEmbedding, first: int | tf.Tensor) -> None:
+    start = 100.0 * int(first)
+    expected = [
+        [[2 + start, 2, 2, 2], [110 + start, 10, 10, 10], [200 + start, 0, 0, 0]],
+        [[6 + start, 6, 6, 6], [102 + start, 2, 2, 2], [204 + start, 4, 4, 4]],
+    ]
+    np.testing.assert_allclose(layer(tf.constant([[1, 5, 0], [3, 1, 2]]), first), expected)
+
+
+def test_config_makes_the_layer_again(layer: TokenAndPositionEmbedding) -> None:
+    again = TokenAndPositionEmbedding.from_config(json.loads(json.dumps(layer.get_config())))
+    assert again.get_config() == layer.get_config()
+    again.build((None, None))
+    assert [tuple(weight.shape) for weight in again.weights] == [(6, 4), (5, 4)]
