@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import keras
+import numpy as np
 
 from model import weights
 
@@ -52,7 +53,9 @@ class Checkpoints(keras.callbacks.Callback):
             return 0
         if state["identity"] != self.identity:
             return 0
-        model.load_weights(self._path(_last(state["epoch"])))
+        with np.load(self._path(_last(state["epoch"])), allow_pickle=False) as values:
+            for name, variable in _variables(model).items():
+                variable.assign(values[name])
         self.state = state
         return state["epoch"]
 
@@ -77,7 +80,8 @@ class Checkpoints(keras.callbacks.Callback):
                 file.write(weights.to_npz(self.model))
         stop = epoch + 1 - (state["best_epoch"] or 0) >= self.patience
         state["finished"] = stop or epoch + 1 == self.params["epochs"]
-        self.model.save_weights(self._path(_last(epoch + 1)))
+        values = {name: variable.numpy() for name, variable in _variables(self.model).items()}
+        np.savez(self._path(_last(epoch + 1)), **values)
         with open(self._path(".state.json.tmp"), "w", encoding="utf-8") as file:
             json.dump(state, file)
             file.flush()
@@ -90,8 +94,14 @@ class Checkpoints(keras.callbacks.Callback):
         self.model.stop_training = self.model.stop_training or stop
 
 
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Weights, dropout seeds and the optimizer's state, by their order; Keras's own weight files leave seeds out."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{place:05d}": variable for place, variable in enumerate(variables)}
+
+
 def _last(epoch: int) -> str:
-    return f"epoch-{epoch:04d}.weights.h5"
+    return f"epoch-{epoch:04d}.npz"
 
 
 def _best(epoch: int | None) -> str:

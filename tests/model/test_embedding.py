@@ -26,7 +26,7 @@ def test_token_times_root_of_width_plus_position(layer: TokenAndPositionEmbeddin
         [[2 + start, 2, 2, 2], [110 + start, 10, 10, 10], [200 + start, 0, 0, 0]],
         [[6 + start, 6, 6, 6], [102 + start, 2, 2, 2], [204 + start, 4, 4, 4]],
     ]
-    np.testing.assert_allclose(layer(tf.constant([[1, 5, 0], [3, 1, 2]]), first), expected)
+    np.testing.assert_allclose(layer(tf.constant([[1, 5, 0], [3, 1, 2]]), first=first), expected)
 
 
 def test_config_makes_the_layer_again(layer: TokenAndPositionEmbedding) -> None:

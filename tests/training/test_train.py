@@ -1,0 +1,125 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.bundle import open_bundle
+from model.captioning import load_captioner
+from model.tokenizer import PAD, Tokenizer
+from schemas.command import DONE, RefusedError
+from schemas.feature_example import FeatureExample
+from training import train
+
+Write = Callable[..., str]
+Make = Callable[..., FeatureExample]
+
+RECIPE = """
+from training.config import TrainingConfig
+
+CONFIG = TrainingConfig(
+    epochs=8, batch_size=4, captions_per_image=2, learning_rate=3e-3, vocabulary_size=200, max_length=12,
+    width=32, heads=4, feed_forward=64, dropout=0.1, patience=8,
+)
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path, write_features: Write, example: Make) -> list[str]:
+    """Flags of a training run that takes seconds: 24 images to learn from, 8 others to stop by."""
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    training = write_features("train", [example(i) for i in range(24)])
+    validation = write_features("val", [example(i) for i in range(24, 32)])
+    return ["--features", training, "--validation", validation, "--config", str(tmp_path / "recipe.py")]
+
+
+def test_it_learns_what_the_features_show(tmp_path: Path, command: list[str], example: Make) -> None:
+    output = tmp_path / "bundle"
+    assert train.run([*command, "--output", str(output)]) == DONE
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["validation_token_loss"] < 0.7 * metrics["frequency_loss"]
+    assert metrics["epochs"] == 8
+    losses = [epoch["val_token_loss"] for epoch in metrics["history"]]
+    assert losses[-1] < losses[0]
+
+    # Its own captions are likelier than they are with another image's features.
+    bundle = open_bundle(str(output))
+    bundle.check()
+    captioner, tokenizer = load_captioner(bundle), Tokenizer(bundle.vocabulary())
+    images = [example(i) for i in range(24, 28)]
+    grids = np.stack([np.frombuffer(item.features, np.float16).reshape(4, 8) for item in images])
+    tokens = tokenizer.tokenize([item.captions[0] for item in images], 12)[:, None]
+
+    def token_loss(features: np.ndarray) -> np.ndarray:
+        logits = captioner((features, tokens[..., :-1])).numpy()[:, 0]
+        shifted = logits - logits.max(-1, keepdims=True)
+        logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+        wanted = tokens[:, 0, 1:]
+        return -(np.take_along_axis(logs, wanted[..., None], -1)[..., 0] * (wanted != PAD)).sum(-1)
+
+    assert (token_loss(grids) < token_loss(np.roll(grids, 1, axis=0))).all()
+
+
+@pytest.mark.slow
+def test_killed_and_continued_gives_the_same_weights(tmp_path: Path, command: list[str]) -> None:
+    def start(output: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "beamscribe", "train", *command, "--output", output])
+
+    straight, killed = str(tmp_path / "straight"), str(tmp_path / "killed")
+    assert start(straight).wait() == DONE
+    process = start(killed)
+    state = tmp_path / "killed.work" / "checkpoints" / "state.json"
+    deadline = time.monotonic() + 120
+    while not (state.exists() and json.loads(state.read_text())["epoch"] >= 2):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, "training ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not Path(killed).exists()
+    assert start(killed).wait() == DONE
+    for name in ("captioner.npz", "vocabulary.txt"):
+        assert (Path(killed) / name).read_bytes() == (Path(straight) / name).read_bytes()
+    history = [json.loads((Path(folder) / "metrics.json").read_text())["history"] for folder in (straight, killed)]
+    assert history[0] == history[1]
+
+
+def test_a_finished_run_only_writes_its_bundle_again(tmp_path: Path, command: list[str]) -> None:
+    output = tmp_path / "bundle"
+    arguments = [*command, "--epochs", "1", "--output", str(output)]
+    assert train.run(arguments) == DONE
+    before = (output / "captioner.npz").read_bytes()
+    assert train.run(arguments) == DONE
+    assert (output / "captioner.npz").read_bytes() == before
+    assert len(json.loads((output / "metrics.json").read_text())["history"]) == 1
+
+
+def test_early_stopping_keeps_the_best_epoch(tmp_path: Path, write_features: Write, example: Make) -> None:
+    # Validation captions name the wrong colour: once the captioner is sure of colours, its loss there rises.
+    training = write_features("train", [example(i) for i in range(24)])
+    wrong = [example(i)._replace(captions=example(i + 1).captions) for i in range(24, 32)]
+    (tmp_path / "recipe.py").write_text(RECIPE.replace("epochs=8", "epochs=40"))
+    flags = ["--features", training, "--validation", write_features("val", wrong), "--patience", "2"]
+    output = tmp_path / "bundle"
+    assert train.run([*flags, "--config", str(tmp_path / "recipe.py"), "--output", str(output)]) == DONE
+    metrics = json.loads((output / "metrics.json").read_text())
+    losses = [epoch["val_token_loss"] for epoch in metrics["history"]]
+    assert metrics["best_epoch"] == 1 + int(np.argmin(losses))
+    assert metrics["epochs"] == metrics["best_epoch"] + 2 < 40
+    # Measured again with the rounded weights of the best epoch, not of the last.
+    assert metrics["validation_token_loss"] == pytest.approx(min(losses), rel=0.01)
+
+
+def test_what_cannot_be_done_is_refused_before_training(tmp_path: Path, command: list[str]) -> None:
+    with pytest.raises(RefusedError, match="did you mean --epochs"):
+        train.run([*command, "--output", str(tmp_path / "b"), "--epoch", "2"])
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
+    with pytest.raises(RefusedError, match="something else than a bundle"):
+        train.run([*command, "--output", str(tmp_path / "photos")])
+    assert (tmp_path / "photos" / "cat.jpg").read_bytes() == b"cat"
