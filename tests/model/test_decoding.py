@@ -143,7 +143,7 @@ def test_the_random_models_are_worth_testing_with(model: RandomModel) -> None:
             texts |= set(found)
     assert lengths >= {2, 3, 10}  # END as soon as it may come, later, and never on its own
     assert len(lengths) >= 6
-    assert len(texts) == 3 * len(SEEDS) * IMAGES  # every image has captions of its own
+    assert len(texts) > 2 * len(SEEDS) * IMAGES  # of three captions an image, few are another image's as well
 
 
 def test_a_beam_of_one_takes_the_likeliest_token(model: RandomModel) -> None:
@@ -288,7 +288,7 @@ def test_the_search_stops_when_every_image_is_done() -> None:
 def test_a_done_image_takes_no_better_caption_while_others_go_on() -> None:
     # B END .42 and A END .36 end first. B C D END, with the best mean of all, would come two steps later.
     early: Chain = {START: {B: 0.6, A: 0.4}, B: {END: 0.7, C: 0.3}, A: {END: 0.9, B: 0.1}, C: {D: 1.0}, D: {END: 1.0}}
-    late: Chain = {START: {A: 1.0}, A: {B: 1.0}, B: {C: 1.0}, C: {D: 1.0}, D: {END: 1.0}}
+    late: Chain = {START: {A: 0.9, B: 0.1}, A: {B: 0.8, C: 0.2}, B: {C: 0.7, D: 0.3}, C: {D: 1.0}, D: {END: 0.6, A: 0.4}}
     expected = [([B, END], mean_log(0.6, 0.7)), ([A, END], mean_log(0.4, 0.9))]
     assert expected[0][1] < mean_log(0.6, 0.3, 1, 1)
     fake = ChainCaptioner(early, late, vocabulary=8)

@@ -1,4 +1,3 @@
-import dataclasses
 import datetime
 import json
 import os
@@ -25,8 +24,8 @@ from tests.pipelines.fake_job import (
     attempts_of,
     captions_of,
     contents,
+    failures_of,
     noted,
-    reference,
     references,
     run_of,
     shard,
@@ -267,9 +266,11 @@ def test_a_replaced_failure_counts_anew(go, local, capsys):
 
 def test_a_failure_replaced_by_a_failure(go, local):
     go("ab", failing="b")
-    [(old, _)] = [(row, None) for row in attempts_of(local)]
+    [old] = failures_of(local)
     assert go("ab", failing="b", fingerprint=NEW, on_change="replace") == DONE
-    assert attempts_of(local) == [old]
+    [new] = failures_of(local)
+    assert (new.id, new.attempts) == ("b", 1)
+    assert new.run_started > old.run_started
     assert captions_of(local) == all_in("ink", "a")
 
 
@@ -455,6 +456,32 @@ def test_is_resumed(go, local):
     assert not is_resumed(local, NEW)
 
 
-def test_a_request_is_a_value():
-    assert dataclasses.is_dataclass(Request)
-    assert reference("a") == reference("a")
+@pytest.mark.xfail(strict=True, reason="old rows go when the pipeline ends without an exception, whatever is still to do")
+def test_a_replacement_that_did_not_do_all_removes_nothing_old(go, local, monkeypatch):
+    go("abcd")
+    # A runner may end a cancelled job without raising: here nothing of it was done.
+    monkeypatch.setattr(launch_module, "build", lambda *args: None)
+    assert go("abcd", fingerprint=NEW, on_change="replace") == STOPPED
+    assert captions_of(local) == all_in("oil", "abcd")
+
+
+THREAD_FLAGS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+
+@pytest.mark.parametrize(
+    ("argv", "threads"),
+    [
+        (["--direct_running_mode=multi_processing", "--direct_num_workers=2"], ["3", "4", "4"]),
+        (["--direct_running_mode=multi_processing", "--direct_num_workers=99"], ["3", "1", "1"]),
+        (["--direct_running_mode=multi_processing"], ["3", None, None]),
+        (["--direct_num_workers=2"], ["3", None, None]),
+    ],
+)
+def test_worker_processes_share_the_cores_unless_the_user_says_how(monkeypatch, argv, threads):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    for name in THREAD_FLAGS:
+        monkeypatch.setenv(name, "to be restored")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    launch_module._cap_threads(parse(FlagParser(prog="beamscribe fake"), argv)[1])
+    assert [os.environ.get(name) for name in THREAD_FLAGS] == threads

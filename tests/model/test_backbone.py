@@ -1,0 +1,143 @@
+"""Backbones: where weights come from, and what the network gives."""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import fsspec
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from model.backbone import BACKBONES, ResolvedWeights, WeightsError, resolve_weights
+from model.backbone.engine import Backbone, build_backbone, weights_path
+from model.backbone.spec import INCEPTION_V3
+
+RANDOM = resolve_weights("random")
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), dtype=np.uint8)
+
+
+def test_names_lead_to_specs() -> None:
+    assert BACKBONES["inception_v3"] == INCEPTION_V3
+    assert all(spec.name == name for name, spec in BACKBONES.items())
+
+
+def test_pixels_become_minus_one_to_one() -> None:
+    ends = np.array([0.0, 127.5, 255.0]) * INCEPTION_V3.scale + INCEPTION_V3.offset
+    np.testing.assert_allclose(ends, [-1, 0, 1], atol=1e-6)
+    ours = PIXELS.astype(np.float32) * INCEPTION_V3.scale + INCEPTION_V3.offset
+    theirs = keras.applications.inception_v3.preprocess_input(PIXELS.astype(np.float32))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("source", ["imagenet", "random"])
+def test_named_weights_are_no_files(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / source).write_bytes(b"a file of that name")
+    resolved = resolve_weights(source)
+    assert resolved.source == source
+    assert weights_path(resolved) is None
+
+
+def test_the_digest_of_random_weights_names_the_seed() -> None:
+    assert RANDOM == ResolvedWeights("random", "random-0")
+
+
+@pytest.mark.parametrize("how", ["absolute", "relative", "home", "uri"])
+def test_a_file_is_resolved_to_where_it_is_and_its_digest(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.weights.h5"
+    path.write_bytes(b"abc")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    source = {"absolute": str(path), "relative": "a.weights.h5", "home": "~/a.weights.h5", "uri": f"file://{path}"}[how]
+    resolved = resolve_weights(source)
+    assert resolved == ResolvedWeights(source if how == "uri" else str(path), hashlib.sha256(b"abc").hexdigest())
+    assert weights_path(resolved) == (None if how == "uri" else str(path))
+
+
+@pytest.mark.parametrize("source", ["no-such-file.h5", ".", "memory://no-such-file.h5", "nosuchprotocol://a.h5"])
+def test_a_file_that_cannot_be_read_is_named(source: str) -> None:
+    with pytest.raises(WeightsError, match=f"--backbone-weights {source} cannot be read: ."):
+        resolve_weights(source)
+
+
+def test_features_are_a_grid_and_the_same_in_every_instance() -> None:
+    first = Backbone(INCEPTION_V3, RANDOM)
+    features = first(PIXELS)
+    assert features.shape == (2, *INCEPTION_V3.grid) == (2, 8, 8, 2048)
+    assert features.dtype == np.float32
+    assert (features >= 0).all()  # after ReLU
+    assert np.abs(features[0] - features[1]).max() > 0
+    assert first.model.count_params() == 21_802_784  # InceptionV3 without its top, as Keras documents it
+    assert not first.model.trainable_weights
+
+    keras.utils.set_random_seed(12345)
+    second = Backbone(INCEPTION_V3, RANDOM)
+    np.testing.assert_array_equal(second(PIXELS), features)
+    np.testing.assert_allclose(second(PIXELS[1:])[0], features[1], atol=1e-6)  # rows do not depend on the batch
+
+
+def small_model() -> keras.Model:
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+
+
+@pytest.mark.parametrize("kind", ["other layers", "other shapes", "legacy", "no HDF5", "cut", "missing", "suffix"])
+def test_weights_that_do_not_fit_are_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / ("small.h5" if kind == "legacy" else "small.weights.h5")
+    if kind == "other layers":
+        small_model().save_weights(path)
+    elif kind == "legacy":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            small_model().save(path)
+    elif kind == "other shapes":
+        # The same network for grey pictures: every layer is there, the first one's kernel has another shape.
+        keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(299, 299, 1)).save_weights(path)
+    elif kind == "no HDF5":
+        path.write_bytes(b"<html>not found</html>")
+    elif kind == "cut":
+        small_model().save_weights(path)
+        path.write_bytes(path.read_bytes()[:1000])
+    elif kind == "suffix":
+        path = tmp_path / "weights.bin"
+        path.write_bytes(b"x")
+    with pytest.raises(WeightsError, match=f"weights {path} do not fit inception_v3 without its top: .+; give a weights"):
+        build_backbone(INCEPTION_V3, ResolvedWeights(str(path), "digest"))
+
+
+@pytest.mark.xfail(raises=FileNotFoundError, reason="open_local is called outside the try", strict=True)
+def test_remote_weights_that_are_gone_are_refused() -> None:
+    with pytest.raises(WeightsError, match="memory://gone.weights.h5"):
+        build_backbone(INCEPTION_V3, ResolvedWeights("memory://gone.weights.h5", "digest"))
+
+
+def first_kernel(path: str) -> np.ndarray:
+    with h5py.File(path) as file:
+        return file["layers/conv2d/vars/0"][()]
+
+
+def test_the_real_weights_are_loaded(inception_weights: str) -> None:
+    weights = resolve_weights(inception_weights)
+    assert weights.source == inception_weights
+    backbone = Backbone(INCEPTION_V3, weights)
+    first = next(layer for layer in backbone.model.layers if isinstance(layer, keras.layers.Conv2D))
+    np.testing.assert_array_equal(first.kernel.numpy(), first_kernel(inception_weights))
+    features = backbone(PIXELS)
+    assert features.shape == (2, 8, 8, 2048)
+    assert (features == 0).mean() > 0.5  # trained features are sparse, random ones are not
+    assert np.isfinite(features.astype(np.float16)).all()
+    np.testing.assert_array_equal(build_backbone(INCEPTION_V3, weights).get_weights()[0], first.kernel.numpy())
+
+
+@pytest.mark.xfail(raises=WeightsError, reason="the cache's copy has no suffix, by which Keras goes", strict=True)
+def test_remote_weights_are_loaded(inception_weights: str) -> None:
+    fsspec.filesystem("memory").pipe("/remote.weights.h5", Path(inception_weights).read_bytes())
+    try:
+        weights = resolve_weights("memory://remote.weights.h5")
+        kernel = build_backbone(INCEPTION_V3, weights).get_weights()[0]
+    finally:
+        fsspec.filesystem("memory").rm("/remote.weights.h5")
+    np.testing.assert_array_equal(kernel, first_kernel(inception_weights))

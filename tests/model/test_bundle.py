@@ -1,0 +1,230 @@
+"""The bundle: written, read back, damaged in every way a disk or a person can."""
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+
+from model.backbone.spec import INCEPTION_V3, ResolvedWeights
+from model.bundle import (
+    CONFIG,
+    METRICS,
+    MODEL_CARD,
+    VERSION,
+    VOCABULARY,
+    WEIGHTS,
+    Bundle,
+    BundleError,
+    backbone_file,
+    open_bundle,
+    write_bundle,
+)
+
+ARRAYS = {"decoder_0/dense_in/kernel": np.arange(6, dtype=np.float16).reshape(2, 3)}
+BACKBONE = {"name": "inception_v3", "weights": "random", "digest": "random-0", "file": None}
+
+
+def npz() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **ARRAYS)
+    return buffer.getvalue()
+
+
+FILES = {WEIGHTS: npz(), VOCABULARY: "[PAD]\nça\n##b\n".encode(), METRICS: b"{}", MODEL_CARD: b"# card"}
+
+
+def write(path: Path, files: dict[str, bytes] = FILES, **config: Any) -> Bundle:
+    return write_bundle(str(path), files, {"backbone": BACKBONE, **config})
+
+
+def rewrite(bundle: Bundle, **changes: Any) -> None:
+    """Changes fields of config.json; None takes one away."""
+    config = {name: value for name, value in (bundle.config | changes).items() if value is not None}
+    Path(bundle.path, CONFIG).write_text(json.dumps(config))
+
+
+def test_a_bundle_comes_back(tmp_path: Path) -> None:
+    written = write(tmp_path / "new" / "folder", captioner={"width": 32})
+    bundle = open_bundle(written.path)
+    assert bundle == written
+    bundle.check()
+    assert bundle.config["captioner"] == {"width": 32}
+    assert bundle.config["schema_version"] == VERSION
+    assert bundle.vocabulary() == ["[PAD]", "ça", "##b"]
+    assert bundle.backbone == INCEPTION_V3
+    assert bundle.backbone_weights == ResolvedWeights("random", "random-0")
+    arrays = bundle.arrays()
+    assert arrays.keys() == ARRAYS.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, ARRAYS[name])
+    assert sorted(os.listdir(bundle.path)) == sorted([*FILES, CONFIG])  # no temporary is left
+
+
+def test_digests_are_those_of_the_stored_bytes(tmp_path: Path) -> None:
+    bundle = write(tmp_path, {**FILES, VOCABULARY: b"abc"})
+    assert bundle.vocabulary_digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+    assert len(bundle.weights_digest) == 64
+    assert set(bundle.config["files"]) == {WEIGHTS, VOCABULARY}  # a card may be edited
+
+
+def test_equal_contents_give_equal_descriptions(tmp_path: Path) -> None:
+    write(tmp_path / "a", note=1, captioner={"b": 1, "a": 2})
+    write_bundle(
+        str(tmp_path / "b"),
+        dict(reversed(FILES.items())),
+        {"captioner": {"a": 2, "b": 1}, "note": 1, "backbone": BACKBONE},
+    )
+    assert (tmp_path / "a" / CONFIG).read_bytes() == (tmp_path / "b" / CONFIG).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [("/data/x.weights.h5", "backbone.weights.h5"), ("/data/inception_notop.h5", "backbone.h5")],
+)
+def test_a_copy_of_the_backbone_is_used_in_place(tmp_path: Path, weights: str, name: str) -> None:
+    assert backbone_file(weights) == name  # Keras goes by the suffix
+    backbone = {**BACKBONE, "weights": weights, "digest": "d", "file": name}
+    bundle = write(tmp_path, {**FILES, name: b"h5"}, backbone=backbone)
+    assert bundle.backbone_weights == ResolvedWeights(f"{tmp_path}/{name}", "d")
+    (tmp_path / name).write_bytes(b"h6")
+    with pytest.raises(BundleError, match=f"{tmp_path}/{name} is not what config.json says"):
+        bundle.check()
+
+
+def test_a_folder_is_named_in_any_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = write(tmp_path / "bundle")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("bundle", "./bundle/", "~/bundle"):
+        assert open_bundle(name) == expected
+
+
+@pytest.mark.parametrize("name", ["a[1]", "b*", "c d", "{e}", "é#?"])
+def test_odd_letters_in_a_folders_name(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name).check()
+
+
+def test_a_bundle_is_read_through_fsspec(tmp_path: Path) -> None:
+    local = write(tmp_path)
+    memory = fsspec.filesystem("memory")
+    for name in (*FILES, CONFIG):
+        memory.pipe(f"/bundle-test/{name}", Path(local.path, name).read_bytes())
+    bundle = open_bundle("memory://bundle-test/")
+    assert bundle.path == "memory://bundle-test"
+    assert bundle.config == local.config
+    bundle.check()
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, VOCABULARY])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    bundle = write(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-1])
+    read = bundle.vocabulary if name == VOCABULARY else bundle.arrays
+    for action in (bundle.check, read):
+        with pytest.raises(BundleError, match=f"{path} is not what config.json says: train or copy"):
+            action()
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, VOCABULARY])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    bundle = write(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(BundleError, match=rf"{tmp_path} is not a bundle: {name} cannot be read \(FileNotFoundError\)"):
+        bundle.check()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "config.json cannot be read"),
+        ("", "is not a bundle's description"),
+        ("{", "is not a bundle's description"),
+        ("[]", "is not a bundle's description"),
+        ("null", "is not a bundle's description"),
+        ("{}", "schema_version"),
+        ('{"schema_version": "1"}', "is not a bundle's description"),
+        ('{"schema_version": 1}', "files"),
+        ('{"schema_version": 1, "files": [], "backbone": {}}', "is not a bundle's description"),
+        (b'{"schema_version": \xff}', "is not a bundle's description"),
+    ],
+)
+def test_a_folder_that_is_no_bundle(tmp_path: Path, content: str | bytes | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / CONFIG).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(BundleError, match=f"{tmp_path}.*{reason}.*give a folder that beamscribe train wrote"):
+        open_bundle(str(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder", "memory://no-such-bundle", "nosuchprotocol://bundle"])
+def test_a_folder_that_is_not_there(path: str) -> None:
+    with pytest.raises(BundleError, match=f"{path} is not a bundle: config.json cannot be read"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"files": {WEIGHTS: "0"}}, {"files": {VOCABULARY: "0"}}, {"backbone": {"name": "inception_v3", "weights": "x"}}],
+)
+def test_an_incomplete_description(tmp_path: Path, changes: dict[str, Any]) -> None:
+    rewrite(write(tmp_path), **changes)
+    with pytest.raises(BundleError, match=f"{tmp_path}/{CONFIG} is incomplete: train the bundle again"):
+        open_bundle(str(tmp_path))
+
+
+def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
+    rewrite(write(tmp_path), schema_version=VERSION + 1, files=None)  # whatever else changed
+    with pytest.raises(BundleError, match=f"{tmp_path}/{CONFIG} has schema version 2.*upgrade Beamscribe"):
+        open_bundle(str(tmp_path))
+
+
+def test_an_unknown_backbone_is_named(tmp_path: Path) -> None:
+    rewrite(write(tmp_path), backbone={**BACKBONE, "name": "resnet_9000"})
+    with pytest.raises(BundleError, match=f"{tmp_path} needs the backbone resnet_9000, which this Beamscribe does not"):
+        open_bundle(str(tmp_path))
+
+
+@pytest.mark.parametrize("change", [WEIGHTS, VOCABULARY])
+def test_an_interrupted_overwrite_is_no_mixture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    write(tmp_path)
+    replace = os.replace
+
+    def stop_before_config(source: str, target: str) -> None:
+        if target.endswith(CONFIG):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stop_before_config)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, {**FILES, change: b"another"})
+    with pytest.raises(BundleError, match=change):
+        open_bundle(str(tmp_path)).check()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x",
+        b"\x93NUMPY\x01\x00",
+        pytest.param(b"", marks=pytest.mark.xfail(reason="EOFError is not caught", strict=True)),
+        pytest.param(npz()[:-40], marks=pytest.mark.xfail(reason="BadZipFile is not caught", strict=True)),
+    ],
+)
+def test_weights_that_are_no_archive(tmp_path: Path, data: bytes) -> None:
+    bundle = write(tmp_path, {**FILES, WEIGHTS: data})
+    with pytest.raises(BundleError, match=f"{tmp_path}/{WEIGHTS} is damaged"):
+        bundle.arrays()
+
+
+@pytest.mark.xfail(reason="str.splitlines also splits at these", strict=True)
+@pytest.mark.parametrize("letter", ["\x1c", "\x85", "\u2028"])
+def test_a_token_is_a_whole_line(tmp_path: Path, letter: str) -> None:
+    bundle = write(tmp_path, {**FILES, VOCABULARY: f"a{letter}b\nc\n".encode()})
+    assert bundle.vocabulary() == [f"a{letter}b", "c"]

@@ -1,0 +1,110 @@
+"""A bundle opened for work, with a small captioner of random weights on features of the real size."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model import weights
+from model.bundle import VOCABULARY, WEIGHTS, Bundle, BundleError, write_bundle
+from model.captioner import Captioner, CaptionerConfig
+from model.captioning import CaptionWriter, DecodingOptions, load_captioner
+from model.decoding import beam_search
+from model.tokenizer import RESERVED, Tokenizer
+
+TOKENS = [*RESERVED, *"abcdefgh", "##s", "dog", "cat"]
+CONFIG = CaptionerConfig((8, 8, 2048), len(TOKENS), 10, width=16, heads=2, feed_forward=16)
+FEATURES = np.random.default_rng(0).exponential(size=(3, 8, 8, 2048)).astype(np.float16)
+
+
+@pytest.fixture(scope="module")
+def captioner() -> Captioner:
+    captioner = Captioner(CONFIG)
+    captioner.build()
+    generator = np.random.default_rng(1)
+    for weight in captioner.weights:
+        weight.assign(generator.normal(float(weight.path.endswith("gamma")), 0.3, weight.shape).astype(np.float16))
+    return captioner
+
+
+@pytest.fixture
+def bundle(captioner: Captioner, tmp_path: Path) -> Bundle:
+    return write(tmp_path, captioner)
+
+
+def write(path: Path, captioner: Captioner, **changes: Any) -> Bundle:
+    config = {
+        "backbone": {"name": "inception_v3", "weights": "random", "digest": "random-0", "file": None},
+        "captioner": captioner.get_config(),
+    }
+    files = {WEIGHTS: weights.to_npz(captioner), VOCABULARY: "".join(f"{token}\n" for token in TOKENS).encode()}
+    return write_bundle(str(path), files, {**config, **changes})
+
+
+def test_the_captioner_of_a_bundle_is_the_one_written(bundle: Bundle, captioner: Captioner) -> None:
+    loaded = load_captioner(bundle)
+    assert loaded.config == CONFIG
+    assert weights.to_npz(loaded) == weights.to_npz(captioner)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"captioner": {"config": {**CONFIG._asdict(), "width": 32}}}, "the model needs"),
+        ({"captioner": {"config": {**CONFIG._asdict(), "decoder_blocks": 2}}}, "do not belong to this model: decoder_1"),
+        ({"captioner": {"config": {**CONFIG._asdict(), "heads": 3}}}, "3 heads do not divide"),
+        ({"captioner": {"config": {**CONFIG._asdict(), "colour": "red"}}}, "colour"),
+        ({"captioner": {}}, "config"),
+        ({"captioner": None}, "subscriptable"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    captioner: Captioner, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(BundleError, match=f"{tmp_path} does not hold what its config.json says: .*{reason}"):
+        load_captioner(write(tmp_path, captioner, **changes))
+
+
+def test_captions_are_those_of_the_search_as_sentences(bundle: Bundle, captioner: Captioner) -> None:
+    written = CaptionWriter(bundle, DecodingOptions(beam_size=2, max_length=6), batch_size=3).caption_features(FEATURES)
+    decoded = beam_search(captioner, FEATURES.reshape(3, 64, 2048), 2, 6)
+    tokenizer = Tokenizer(TOKENS)
+    assert len(written) == 3
+    for captions, tokens, scores in zip(written, decoded.tokens, decoded.scores, strict=True):
+        assert [caption.caption for caption in captions] == tokenizer.detokenize(tokens.numpy())
+        np.testing.assert_allclose([caption.score for caption in captions], scores, atol=1e-4)
+    assert len({captions[0].caption for captions in written}) > 1
+
+
+def test_a_smaller_batch_is_padded_and_gives_the_same(bundle: Bundle) -> None:
+    writer = CaptionWriter(bundle, DecodingOptions(beam_size=2, max_length=6), batch_size=4)
+    together = writer.caption_features(FEATURES)
+    assert len(together) == 3
+    for i in range(3):
+        (alone,) = writer.caption_features(FEATURES[i : i + 1])
+        assert [caption.caption for caption in alone] == [caption.caption for caption in together[i]]
+        np.testing.assert_allclose([c.score for c in alone], [c.score for c in together[i]], atol=1e-4)
+
+
+def test_places_that_no_caption_fills_are_left_out(captioner: Captioner, tmp_path: Path) -> None:
+    # One word may be written, and one length: one caption exists, four are wanted.
+    tiny = Captioner(CONFIG._replace(vocabulary_size=5))
+    tiny.build()
+    files = {WEIGHTS: weights.to_npz(tiny), VOCABULARY: "".join(f"{token}\n" for token in (*RESERVED, "dog")).encode()}
+    config = {
+        "backbone": {"name": "inception_v3", "weights": "random", "digest": "random-0", "file": None},
+        "captioner": tiny.get_config(),
+    }
+    writer = CaptionWriter(write_bundle(str(tmp_path), files, config), DecodingOptions(4, 1), batch_size=1)
+    assert [[caption.caption for caption in captions] for captions in writer.caption_features(FEATURES[:1])] == [["Dog."]]
+
+
+def test_pixels_go_through_the_backbone(bundle: Bundle) -> None:
+    writer = CaptionWriter(bundle, DecodingOptions(beam_size=1, max_length=4), batch_size=2)
+    pixels = np.random.default_rng(2).integers(0, 256, (1, 299, 299, 3), dtype=np.uint8)
+    (seen,) = writer.caption_pixels(pixels)
+    assert writer._backbone is not None
+    (read,) = writer.caption_features(writer._backbone(pixels).astype(np.float16))
+    assert [caption.caption for caption in seen] == [caption.caption for caption in read]
+    np.testing.assert_allclose(seen[0].score, read[0].score, atol=1e-3)
