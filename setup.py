@@ -38,6 +38,7 @@ setup(
         "lameenc>=1.9",
         "soundfile>=0.14",
         "Pillow>=12.3",
+        "psutil>=7",
         # Without it a pure-Python CRC makes TFRecord writing crawl.
         "google-crc32c>=1.9",
     ],

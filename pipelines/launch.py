@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import apache_beam as beam
+import psutil
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from pipelines import commit
@@ -93,7 +94,8 @@ def launch(request: Request) -> int:
                 return _run_under_lease(request, earlier, kept, started)
             except KeyboardInterrupt:
                 # A commit that has begun may finish, a later one never begins: the process is about to end.
-                commit.hold_commits(timeout_seconds=10.0)
+                commit.hold_commits(timeout_seconds=5.0)
+                _stop_workers(timeout_seconds=4.0)
                 print(f"\ninterrupted; what is committed stays. Continue with:\n  {_command_line()}", file=sys.stderr)
                 return INTERRUPTED
     except OSError as error:
@@ -107,10 +109,10 @@ def _run_under_lease(request: Request, earlier: Manifest | None, kept: list[str]
         request.output.delete(name)
     latest = (earlier.fingerprint if earlier else request.fingerprint).digest
     try:
-        receipts = ledger.sweep(ledger.settle(latest, started))
+        receipts = ledger.settle(latest, started)
     except ValueError as error:
         raise RefusedError(f"{error}: delete that file, and its images are done again") from error
-    current = [receipt for receipt in receipts if receipt.fingerprint in kept]
+    current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
     shards = shard_count(len(request.corpus.references), request.flags.shard_size)
     parts = write_corpus(request.output, request.corpus.references)
     manifest = Manifest(
@@ -131,10 +133,11 @@ def _run_under_lease(request: Request, earlier: Manifest | None, kept: list[str]
     progress = Progress(request.output, request.job.name, started)
     failed = _run_pipeline(parts, pending, CommitShards(request.job, run), request.options, progress)
 
-    receipts = ledger.sweep(ledger.settle(request.fingerprint.digest, started))
-    current = [receipt for receipt in receipts if receipt.fingerprint in kept]
+    receipts = ledger.settle(request.fingerprint.digest, started)
     if failed is None:
+        # Only now, when what replaces them is committed.
         ledger.remove(receipt for receipt in receipts if receipt.fingerprint not in kept)
+    current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
     return _summarize(request, ledger, current, started, failed)
 
 
@@ -228,6 +231,17 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _stop_workers(timeout_seconds: float) -> None:
+    """Ends Beam's local worker processes, which would go on for a while without their launcher."""
+    workers = psutil.Process().children(recursive=True)
+    for worker in workers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.terminate()
+    for worker in psutil.wait_procs(workers, timeout_seconds)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.kill()
 
 
 def _command_line() -> str:

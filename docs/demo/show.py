@@ -7,7 +7,9 @@ import pyarrow.dataset as ds
 
 output = Path(sys.argv[1])
 index = {row["id"]: row for row in ds.dataset(output / "speech" / "index").to_table().to_pylist()}
-for row in sorted(ds.dataset(output / "captions" / "captions").to_table().to_pylist(), key=lambda row: row["image_uri"]):
+for row in sorted(
+    ds.dataset(output / "captions" / "captions").to_table().to_pylist(), key=lambda row: row["image_uri"]
+):
     spoken = index[row["id"]]
     print(f"{row['image_uri'].rsplit('/', 1)[-1]:>14}  {row['score']:6.2f}  {row['caption']}")
     print(f"{'':>14}  {spoken['duration_seconds']:5.1f}s  {output / 'speech' / spoken['audio_uri']}")

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.dataset as ds
 import pytest
 
@@ -79,12 +80,27 @@ def test_killed_and_continued_equals_undisturbed(
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "captions").iterdir()} == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGINT, []),
+        (signal.SIGTERM, []),
+        (signal.SIGTERM, ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]),
+    ],
+    ids=["ctrl-c", "sigterm", "sigterm-worker-processes"],
+)
 def test_interrupted_stops_in_time_and_says_how_to_continue(
-    number: signal.Signals, photographs: Path, untrained_bundle: Bundle, undisturbed: dict, tmp_path: Path
+    number: signal.Signals,
+    workers: list[str],
+    photographs: Path,
+    untrained_bundle: Bundle,
+    undisturbed: dict,
+    tmp_path: Path,
 ) -> None:
-    arguments = command(photographs, untrained_bundle, tmp_path)
+    arguments = [*command(photographs, untrained_bundle, tmp_path), *workers]
     process = start_and_wait_for_a_shard(arguments, tmp_path)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert bool(children) == bool(workers)
     began = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -93,6 +109,7 @@ def test_interrupted_stops_in_time_and_says_how_to_continue(
     assert "Continue with:" in errors
     assert str(tmp_path) in errors.split("Continue with:")[1]
     assert "Traceback" not in errors
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     assert not list(tmp_path.rglob(".*.tmp"))
     assert not (tmp_path / "_beamscribe" / "lease.json").exists()
     assert main(arguments) == DONE

@@ -41,7 +41,7 @@ def test_named_weights_are_no_files(source: str, tmp_path: Path, monkeypatch: py
 
 
 def test_the_digest_of_random_weights_names_the_seed() -> None:
-    assert RANDOM == ResolvedWeights("random", "random-0")
+    assert resolve_weights("random") == ResolvedWeights("random", "random-0")
 
 
 @pytest.mark.parametrize("how", ["absolute", "relative", "home", "uri"])
@@ -71,6 +71,8 @@ def test_features_are_a_grid_and_the_same_in_every_instance() -> None:
     assert features.dtype == np.float32
     assert (features >= 0).all()  # after ReLU
     assert np.abs(features[0] - features[1]).max() > 0
+    seen = first.model(keras.applications.inception_v3.preprocess_input(PIXELS.astype(np.float32)))
+    np.testing.assert_allclose(features, seen, atol=1e-4 * features.max())
     assert first.model.count_params() == 21_802_784  # InceptionV3 without its top, as Keras documents it
     assert not first.model.trainable_weights
 
@@ -84,6 +86,7 @@ def small_model() -> keras.Model:
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.parametrize("kind", ["other layers", "other shapes", "legacy", "no HDF5", "cut", "missing", "suffix"])
 def test_weights_that_do_not_fit_are_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / ("small.h5" if kind == "legacy" else "small.weights.h5")
@@ -104,7 +107,7 @@ def test_weights_that_do_not_fit_are_refused(kind: str, tmp_path: Path) -> None:
     elif kind == "suffix":
         path = tmp_path / "weights.bin"
         path.write_bytes(b"x")
-    with pytest.raises(WeightsError, match=f"weights {path} do not fit inception_v3 without its top: .+; give a weights"):
+    with pytest.raises(WeightsError, match=f"weights {path} do not fit inception_v3 without its top: .+; give"):
         build_backbone(INCEPTION_V3, ResolvedWeights(str(path), "digest"))
 
 

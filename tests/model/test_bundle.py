@@ -190,9 +190,7 @@ def test_an_unknown_backbone_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [WEIGHTS, VOCABULARY])
-def test_an_interrupted_overwrite_is_no_mixture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
+def test_an_interrupted_overwrite_is_no_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     write(tmp_path)
     replace = os.replace
 

@@ -1,6 +1,7 @@
 """The TFRecord codec: read back by itself, by tf.data, by the standard library; never fooled by damage."""
 
 import gzip
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,12 +30,16 @@ EXAMPLES = st.builds(
     width=st.integers(1, 2**31 - 1),
     height=st.integers(1, 2**31 - 1),
     repairs=st.lists(st.text(), max_size=2).map(tuple),
-    features=st.binary(),
+    features=st.just(b""),
     shape=SHAPES,
     captions=st.lists(st.text(), max_size=5).map(tuple),
     caption_ids=st.lists(INT64, max_size=5).map(tuple),
     fingerprint=st.text(),
     run_started=st.text(),
+).flatmap(
+    lambda row: st.binary(min_size=2 * math.prod(row.shape), max_size=2 * math.prod(row.shape)).map(
+        lambda features: row._replace(features=features)
+    )
 )
 GRID = np.arange(12, dtype="<f2").reshape(2, 2, 3) / 4
 FIRST = FeatureExample(
@@ -61,8 +66,7 @@ def read(data: bytes) -> list[FeatureExample] | str:
     try:
         return list(decode_file(data, "shard-1"))
     except DamagedRecordError as error:
-        assert "shard-1" in str(error)
-        return "damaged"
+        return "damaged" if "shard-1" in str(error) else str(error)
 
 
 def masked_crc(data: bytes) -> bytes:
@@ -128,7 +132,7 @@ def test_tf_data_alone_reads_a_file(tmp_path: Path) -> None:
     assert first[names.SHA256] == b"ab" * 32
     assert (first[names.WIDTH], first[names.HEIGHT], first[names.SCHEMA_VERSION]) == (640, 480, 1)
     assert first[names.REPAIRS].tolist() == [b"exif-orientation", b"grey-to-rgb"]
-    assert first[names.CAPTIONS].tolist() == ["A dog.".encode(), "Ein Hund läuft.".encode()]
+    assert first[names.CAPTIONS].tolist() == [b"A dog.", "Ein Hund läuft.".encode()]
     assert first[names.CAPTION_IDS].tolist() == [7, -1]
     assert second[names.CAPTIONS].tolist() == []
     assert first[names.FINGERPRINT] == b"0123456789abcdef"
@@ -182,7 +186,7 @@ def test_the_standard_library_alone_reads_a_file() -> None:
         records.append(in_plain_python(stream[12 : 12 + length]))
         stream = stream[12 + length + 4 :]
     assert [record[names.ID] for record in records] == [[b"42"], [b"43"]]
-    assert records[0][names.CAPTIONS] == ["A dog.".encode(), "Ein Hund läuft.".encode()]
+    assert records[0][names.CAPTIONS] == [b"A dog.", "Ein Hund läuft.".encode()]
     assert records[0][names.CAPTION_IDS] == [7, 2**64 - 1]  # two's complement
     assert records[0][names.FEATURES_SHAPE] == [2, 2, 3]
     values = struct.unpack("<12e", records[1][names.FEATURES][0])
@@ -269,9 +273,7 @@ def test_a_field_of_another_kind_is_damage(key: str, values: tuple[int | bytes, 
 
 
 @pytest.mark.xfail(reason="neither the type of the features nor their number is checked", strict=True)
-@pytest.mark.parametrize(
-    ("key", "value"), [(names.FEATURES_DTYPE, b"float32"), (names.FEATURES, GRID.tobytes()[:-2])]
-)
+@pytest.mark.parametrize(("key", "value"), [(names.FEATURES_DTYPE, b"float32"), (names.FEATURES, GRID.tobytes()[:-2])])
 def test_features_that_are_not_what_they_claim_are_damage(key: str, value: bytes) -> None:
     with pytest.raises(DamagedRecordError, match="shard-1"):
         decode_example(changed(key, value), "shard-1")

@@ -40,7 +40,7 @@ def test_normalize(raw: str, normal: str) -> None:
     assert normalize(tf.constant([raw, "other"])).numpy().tolist() == [normal.encode(), b"other"]
 
 
-@pytest.mark.xfail(reason="RE2's \\s is ASCII without \\v: other white space is neither collapsed nor dropped", strict=True)
+@pytest.mark.xfail(reason="RE2's \\s is ASCII without \\v: other white space stays", strict=True)
 @pytest.mark.parametrize("space", ["\v", "\x85", "\u2028"])
 def test_normalize_collapses_all_white_space(space: str) -> None:
     assert normalize(tf.constant([f"a{space} dog.{space}"])).numpy().tolist() == [b"a dog"]
@@ -54,7 +54,8 @@ def test_normalize_collapses_all_white_space(space: str) -> None:
         ("a", "A."),
         ("a dog", "A dog."),
         ("a man ' s t - shirt", "A man's t-shirt."),
-        ("they don ' t , we ' ve , i ' m , she ' ll , he ' d , you ' re", "They don't, we've, i'm, she'll, he'd, you're."),
+        ("they don ' t , we ' ve , i ' m , she ' ll", "They don't, we've, i'm, she'll."),
+        ("he ' d , you ' re", "He'd, you're."),
         ("the dogs ' toys", "The dogs' toys."),
         ("five o ' clock", "Five o'clock."),
         ('a sign says " stop " twice', 'A sign says "stop" twice.'),
@@ -110,7 +111,7 @@ def test_no_captions_no_rows(tokenizer: Tokenizer) -> None:
 
 def test_detokenize_leaves_reserved_tokens_out(tokenizer: Tokenizer) -> None:
     a, dash, c = VOCABULARY.index("a"), VOCABULARY.index("-"), VOCABULARY.index("##c")
-    rows = np.array([[START, a, c, dash, a, END, PAD], [a, UNKNOWN, a, END, PAD, PAD, PAD], [START, END, 0, 0, 0, 0, 0]])
+    rows = np.array([[START, a, c, dash, a, END, PAD], [a, UNKNOWN, a, END, PAD, PAD, PAD], [START, END] + 5 * [PAD]])
     assert tokenizer.detokenize(rows) == ["Ac-a.", "A a.", ""]
 
 
@@ -165,7 +166,7 @@ def test_every_letter_of_the_corpus_can_be_written() -> None:
 
 @pytest.mark.xfail(reason="the learner tries one less than its lower_thresh where the vocabulary has room", strict=True)
 def test_a_word_seen_once_is_no_token() -> None:
-    vocabulary = learn_vocabulary(["a dog", "a dog", "a giraffe"], 100)
+    vocabulary = learn_vocabulary(["a dog"] * 5 + ["a giraffe"], 100)
     assert "dog" in vocabulary
     assert "giraffe" not in vocabulary
 

@@ -87,7 +87,9 @@ def test_a_dead_process_of_this_host_is_taken_over_at_once(output, dead_process)
     assert not output.exists(FILE)
 
 
-@pytest.mark.parametrize(("seconds", "dead"), [(0, False), (DEAD_AFTER_SECONDS - 20, False), (DEAD_AFTER_SECONDS + 1, True)])
+@pytest.mark.parametrize(
+    ("seconds", "dead"), [(0, False), (DEAD_AFTER_SECONDS - 20, False), (DEAD_AFTER_SECONDS + 1, True)]
+)
 def test_another_host_is_judged_by_its_heartbeat_alone(output, dead_process, seconds, dead):
     write_lease(output, host="elsewhere", process=dead_process, heartbeat=ago(seconds))
     if dead:
@@ -205,7 +207,9 @@ def test_of_two_that_take_over_a_dead_lease_one_wins(local, dead_process):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"host": "h", "process": "p", "token": "t"}'])
-@pytest.mark.xfail(strict=True, reason="a lease file that is none: endless loop for broken JSON, a traceback for the rest")
+@pytest.mark.xfail(
+    strict=True, reason="a lease file that is none: endless loop for broken JSON, a traceback for the rest"
+)
 def test_a_damaged_lease_is_refused_or_taken_over(local, content):
     local.write(FILE, content)
     outcome = []

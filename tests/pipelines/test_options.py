@@ -30,10 +30,19 @@ def test_defaults():
 
 
 def test_our_flags():
-    argv = (
-        "--images a b --shard-size=7 --batch-size 3 --limit 5 --retry-failed --on-change=keep "
-        '--storage-options {"anon":true}'
-    ).split()
+    argv = [
+        "--images",
+        "a",
+        "b",
+        "--shard-size=7",
+        "--batch-size",
+        "3",
+        "--limit",
+        "5",
+        "--retry-failed",
+        "--on-change=keep",
+    ]
+    argv += ["--storage-options", '{"anon": true}']
     ours, _ = parse(parser(), argv)
     flags = job_flags(ours)
     assert ours.images == ["a", "b"]
@@ -43,8 +52,8 @@ def test_our_flags():
 
 
 def test_beam_flags_between_ours():
-    argv = "--runner DataflowRunner --limit 5 --project=p --direct_num_workers 2 --region r --experiments=a --experiments=b"
-    ours, beam = parse(parser(), argv.split())
+    argv = ["--runner", "DataflowRunner", "--limit", "5", "--project=p", "--direct_num_workers", "2", "--region", "r"]
+    ours, beam = parse(parser(), [*argv, "--experiments=a", "--experiments=b"])
     assert ours.limit == 5
     assert standard(beam).runner == "DataflowRunner"
     assert beam.view_as(pipeline_options.GoogleCloudOptions).project == "p"
@@ -68,7 +77,9 @@ def test_the_local_runner_is_the_one_that_obeys_the_direct_flags(argv, runner):
 
 
 @pytest.mark.parametrize("name", ["directrunner", "direct"])
-@pytest.mark.xfail(strict=True, reason="Beam takes runner names in any case and without 'Runner'; _with_defaults does not")
+@pytest.mark.xfail(
+    strict=True, reason="Beam takes runner names in any case and without 'Runner'; _with_defaults does not"
+)
 def test_the_direct_runner_by_its_other_names(name):
     assert standard(parse(parser(), [f"--runner={name}"])[1]).runner == "FnApiRunner"
 

@@ -118,14 +118,14 @@ def inside(container, *places):
 def test_what_lies_in_one_container_stays_together(output):
     refs = [*inside("one.tar", *"123456789"), *inside("two.tar", *"123"), *inside("three.tar", "1")]
     run = run_of(output)
-    done = commit_shard(
-        Shard("s", tuple(Todo(ref) for ref in [*refs[:2], refs[-1]])), FakeJob().open(run), run
-    )
+    done = commit_shard(Shard("s", tuple(Todo(ref) for ref in [*refs[:2], refs[-1]])), FakeJob().open(run), run)
     parts, transform = pending(output, refs, [done], shards=8)
     with pipeline() as p:
         shards = p | beam.Create(parts) | transform
         held = shards | beam.Map(lambda shard: [item.reference.id for item in shard.todo])
-        assert_that(held, equal_to([[f"one.tar-{place}" for place in "3456789"], [f"two.tar-{place}" for place in "123"]]))
+        assert_that(
+            held, equal_to([[f"one.tar-{place}" for place in "3456789"], [f"two.tar-{place}" for place in "123"]])
+        )
         names = shards | beam.Map(lambda shard: len(shard.name)) | beam.combiners.Count.PerElement()
         assert_that(names, equal_to([(16, 2)]), label="names")
 
@@ -147,7 +147,15 @@ def test_what_has_one_group_stays_together(output):
 
 def test_references_survive_the_stored_corpus(output):
     refs = [
-        Reference("1", "file:///a.jpg", "a.jpg", (CocoCaption(-3, "Zwölf\u2028\U0001f408"), CocoCaption(4, "b")), "t", "c", "g"),
+        Reference(
+            "1",
+            "file:///a.jpg",
+            "a.jpg",
+            (CocoCaption(-3, "Zwölf\u2028\U0001f408"), CocoCaption(4, "b")),
+            "t",
+            "c",
+            "g",
+        ),
         Reference("file:///caf\\udce9.jpg", "file:///caf\\udce9.jpg"),
     ]
     [part] = write_corpus(output, iter(refs))
@@ -181,8 +189,14 @@ def log(tmp_path):
 def test_commits_shards_and_tells_what_was_written(output, log):
     job = FakeJob(frozenset("b"), log=log)
     with pipeline() as p:
-        receipts = p | beam.Create([shard("s", "a", "b"), shard("t", "c"), shard("u", "d")]) | CommitShards(job, run_of(output))
-        told = receipts | beam.Map(lambda receipt: (receipt.stem[0], receipt.rows.ids, receipt.failures and receipt.failures.ids))
+        receipts = (
+            p
+            | beam.Create([shard("s", "a", "b"), shard("t", "c"), shard("u", "d")])
+            | CommitShards(job, run_of(output))
+        )
+        told = receipts | beam.Map(
+            lambda receipt: (receipt.stem[0], receipt.rows.ids, receipt.failures and receipt.failures.ids)
+        )
         assert_that(told, equal_to([("s", ("a",), ("b",)), ("t", ("c",), None), ("u", ("d",), None)]))
     assert captions_of(output) == [("a", "a in oil"), ("c", "c in oil"), ("d", "d in oil")]
     assert attempts_of(output) == [("b", 1)]
@@ -220,7 +234,12 @@ def test_retries_are_committed_with_one_attempt_more(output, log):
     done = commit(output, *"abcdefgh", failing="bc")
     parts, transform = pending(output, references(*"abcdefgh"), [done], shards=1, retry_failed=True)
     with pipeline() as p:
-        _ = p | beam.Create(parts) | transform | CommitShards(FakeJob(frozenset("c"), log=log), run_of(output, started=LATER))
+        _ = (
+            p
+            | beam.Create(parts)
+            | transform
+            | CommitShards(FakeJob(frozenset("c"), log=log), run_of(output, started=LATER))
+        )
     assert noted(log) == ["open", "b c"]
     assert attempts_of(output) == [("b", 1), ("c", 1), ("c", 2)]
     assert ("b", "b in oil") in captions_of(output)
@@ -228,7 +247,11 @@ def test_retries_are_committed_with_one_attempt_more(output, log):
 
 def test_counts_rows_failures_bytes_and_milliseconds_under_the_job(output):
     p = beam.Pipeline(runner="FnApiRunner")
-    _ = p | beam.Create([shard("s", "a", "b", "c"), shard("t", "d")]) | CommitShards(FakeJob(frozenset("bc")), run_of(output))
+    _ = (
+        p
+        | beam.Create([shard("s", "a", "b", "c"), shard("t", "d")])
+        | CommitShards(FakeJob(frozenset("bc")), run_of(output))
+    )
     result = p.run()
     result.wait_until_finish()
     found = result.metrics().query(MetricsFilter().with_namespace("FakeJob"))

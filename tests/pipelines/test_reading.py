@@ -192,16 +192,17 @@ def test_an_image_behind_http(server):
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])
-@pytest.mark.xfail(strict=True, reason="aiohttp's errors are no OSErrors: one image of a web server stops the whole job")
+@pytest.mark.xfail(
+    strict=True, reason="aiohttp's errors are no OSErrors: one image of a web server stops the whole job"
+)
 def test_an_image_that_a_server_refuses_is_a_failure_row(server, status):
     row = load_image(todo(f"{server}/{status}.png"), SPEC, {}, START)
     assert isinstance(row, FailureRow)
     assert row.stage == "read"
 
 
-@pytest.mark.xfail(strict=True, reason="aiohttp's InvalidURL and refused connections: see above")
-@pytest.mark.parametrize("uri", ["http://", "http://[::1/a.jpg"])
-def test_an_address_that_is_none_is_a_failure_row(uri):
+@pytest.mark.parametrize("uri", ["http://", "http://[::1/a.jpg", "http://127.0.0.1:9/nobody-listens.jpg"])
+def test_an_address_without_an_answer_is_a_failure_row(uri):
     assert isinstance(load_image(todo(uri), SPEC, {}, START), FailureRow)
 
 

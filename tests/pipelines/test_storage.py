@@ -94,6 +94,25 @@ def test_of_two_threads_exactly_one_creates(local):
         assert local.read(f"lease-{turn}") == (b"first" if won[0] else b"second")
 
 
+def test_whoever_is_first_by_a_hair_wins(local, monkeypatch):
+    """Between a look and the rename there is time for another: only a call that does both at once is safe."""
+
+    def overtaken(call):
+        def overtaken_call(source, target):
+            with open(target, "wb") as file:
+                file.write(b"theirs")
+            return call(source, target)
+
+        return overtaken_call
+
+    monkeypatch.setattr(os, "link", overtaken(os.link))
+    monkeypatch.setattr(os, "replace", overtaken(os.replace))
+    monkeypatch.setattr(os, "rename", overtaken(os.rename))
+    assert not local.create("lease", b"ours")
+    assert local.read("lease") == b"theirs"
+    assert local.temporaries() == []
+
+
 def test_a_write_that_dies_before_the_rename_changes_nothing(local, monkeypatch):
     local.write("f/data", b"old")
     seen = []

@@ -78,7 +78,9 @@ def test_batches_have_one_shape_and_shifted_tokens(material: tuple[FeatureSet, T
 def test_a_caption_is_never_paired_with_another_image(material: tuple[FeatureSet, TokenSet]) -> None:
     features, tokens = material
     own = {
-        features.features[i].tobytes(): {row.tobytes() for row in tokens.rows[tokens.offsets[i] : tokens.offsets[i + 1]]}
+        features.features[i].tobytes(): {
+            row.tobytes() for row in tokens.rows[tokens.offsets[i] : tokens.offsets[i + 1]]
+        }
         for i in range(7)
     }
     for (grids, given), wanted in itertools.islice(training_batches(features, tokens, 3, 2, 0, 0), 20):

@@ -6,7 +6,9 @@ from training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, freque
 
 # One image, one caption of two tokens and one place of padding; a vocabulary of five.
 WANTED = np.array([[[4, 3, PAD]]])
-LOGITS = np.log(np.array([[[[0.1, 0.1, 0.1, 0.2, 0.5], [0.1, 0.1, 0.1, 0.25, 0.45], [0.9, 0.025, 0.025, 0.025, 0.025]]]]))
+LOGITS = np.log(
+    np.array([[[[0.1, 0.1, 0.1, 0.2, 0.5], [0.1, 0.1, 0.1, 0.25, 0.45], [0.9, 0.025, 0.025, 0.025, 0.025]]]])
+)
 
 
 def test_loss_is_the_mean_over_tokens_that_are_not_padding() -> None:

@@ -1,0 +1,385 @@
+import json
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import speak
+from pipelines.commit import RECEIPTS, commit_shard
+from pipelines.corpus import distinct
+from pipelines.launch import MANIFEST, Request, launch
+from pipelines.options import JobFlags, parse
+from pipelines.pending import CORPUS, write_corpus
+from pipelines.storage import Storage
+from pipelines.verify import run, verify
+from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError
+from schemas.fingerprint import Fingerprint
+from tests.pipelines.fake_job import ROWS as CAPTIONS
+from tests.pipelines.fake_job import FakeJob, caption, reference, references, run_of, shard
+
+FINGERPRINT = Fingerprint({"style": "oil"})
+
+
+def go(output, ids, failing="", on_change="refuse", fingerprint=FINGERPRINT):
+    return launch(
+        Request(
+            job=FakeJob(frozenset(failing), fingerprint.fields["style"]),
+            corpus=distinct(references(*ids)),
+            output=output,
+            fingerprint=fingerprint,
+            details={},
+            flags=JobFlags(2, None, False, on_change, {}),
+            options=parse(FlagParser(prog="beamscribe fake"), [])[1],
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An output of the fake job: a to f, of which b and e failed, in four shards."""
+    folder = tmp_path_factory.mktemp("verify") / "whole"
+    assert go(Storage(str(folder)), "abcdef", failing="be") == DONE
+    return folder
+
+
+@pytest.fixture
+def output(whole, tmp_path):
+    """A copy to be damaged."""
+    return Storage(str(shutil.copytree(whole, tmp_path / "output")))
+
+
+def first(output, folder):
+    return output.files(folder)[0].name
+
+
+def ids_in(output, name):
+    return pq.read_table(output.path(name))["id"].to_pylist()
+
+
+def found(output):
+    return verify(output).findings
+
+
+def put(output, name, data):
+    """Writes without any of the storage's care."""
+    with open(output.path(name), "wb") as file:
+        file.write(data)
+
+
+def flip(output, name, where=None):
+    """Flips one bit; by default in the file's footer where it says who wrote it, so that it stays readable."""
+    data = bytearray(output.read(name))
+    place = bytes(data).rindex(b"parquet-cpp") if where is None else where
+    data[place] ^= 1
+    put(output, name, bytes(data))
+
+
+def test_a_whole_output(output, capsys):
+    assert verify(output) == (4, 2, 0, ())
+    assert run([output.root]) == DONE
+    assert capsys.readouterr().out == f"beamscribe verify: {output.root} is whole: 4 rows, 2 failures, 0 to do\n"
+
+
+def test_an_output_elsewhere(memory):
+    go(memory, "abc", "b")
+    assert verify(memory) == (2, 1, 0, ())
+    assert run([memory.root, "--storage-options={}"]) == DONE
+
+
+def test_verifying_changes_nothing(output):
+    def state():
+        return {entry.name: output.read(entry.name) for entry in output.walk("_beamscribe") + output.walk("captions")}
+
+    output.delete(first(output, RECEIPTS))
+    before = state()
+    verify(output)
+    assert state() == before
+
+
+def test_work_that_is_left_is_no_finding(output, capsys):
+    write_corpus(output, references(*"abcdefxyz"))
+    fields = {**json.loads(output.read(MANIFEST)), "references": 9}
+    output.write(MANIFEST, json.dumps(fields).encode())
+    assert verify(output) == (4, 2, 3, ())
+    assert run([output.root]) == STOPPED
+    assert "is incomplete, run its job again: 4 rows, 2 failures, 3 to do" in capsys.readouterr().out
+
+
+def test_rows_of_ids_that_left_the_corpus_are_no_finding(output):
+    go(output, "ab", "b")
+    assert verify(output) == (4, 2, 0, ())
+
+
+def test_a_deleted_data_file_is_work_to_do(output):
+    name = first(output, "captions")
+    lost = ids_in(output, name)
+    output.delete(name)
+    verdict = verify(output)
+    assert (verdict.rows, verdict.failures, verdict.todo) == (4 - len(lost), 2, len(lost))
+    assert run([output.root]) in (STOPPED, CHECK_FAILED)
+    go(output, "abcdef", "be")
+    assert verify(output) == (4, 2, 0, ())
+
+
+def test_a_deleted_failure_file_is_work_to_do(output):
+    name = first(output, "failures")
+    lost = ids_in(output, name)
+    output.delete(name)
+    verdict = verify(output)
+    assert (verdict.rows, verdict.failures, verdict.todo) == (4, 2 - len(lost), len(lost))
+
+
+@pytest.mark.parametrize("folder", ["captions", "failures"])
+def test_a_flipped_bit_in_a_file_that_can_still_be_read(output, folder, capsys):
+    name = first(output, folder)
+    flip(output, name)
+    assert found(output) == (f"{name} is not as it was written: its checksum differs",)
+    assert run([output.root]) == CHECK_FAILED
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"beamscribe verify: {name} is not as it was written: its checksum differs"
+    assert out[-1] == f"beamscribe verify: {output.root} is wrong: 4 rows, 2 failures, 0 to do"
+
+
+def test_no_flipped_bit_goes_unseen(output):
+    name = first(output, "captions")
+    good = output.read(name)
+    for place in range(0, len(good), 97):
+        flip(output, name, place)
+        assert found(output)[0].startswith(name)
+        put(output, name, good)
+    assert found(output) == ()
+
+
+@pytest.mark.parametrize("folder", ["captions", "failures"])
+@pytest.mark.parametrize("size", [0, 3, -1, -30])
+def test_a_truncated_file(output, folder, size):
+    name = first(output, folder)
+    lost = ids_in(output, name)
+    put(output, name, output.read(name)[:size])
+    verdict = verify(output)
+    assert verdict.findings[0].startswith(f"{name} cannot be read")
+    assert verdict.todo == len(lost)
+    assert run([output.root]) == CHECK_FAILED
+
+
+@pytest.mark.parametrize("name", ["captions/notes.txt", "captions/part.parquet.bak", "failures/_SUCCESS"])
+def test_a_foreign_file(output, name):
+    output.write(name, b"x")
+    assert found(output) == (f"{name} is no data file and does not belong there",)
+
+
+def test_a_foreign_parquet_file(output):
+    pq.write_table(pa.table({"id": ["z"], "fingerprint": ["f"]}), output.path("captions/theirs.parquet"))
+    [finding] = found(output)
+    assert "captions/theirs.parquet cannot be read" in finding
+    assert "Beamscribe did not write it" in finding
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="read_keys looks for columns that another schema has not")
+def test_a_parquet_file_of_another_schema_of_ours(output):
+    output.write("captions/failures.parquet", output.read(first(output, "failures")))
+    [finding] = found(output)
+    assert "captions/failures.parquet" in finding
+
+
+def test_a_newer_schema(output):
+    name = first(output, "captions")
+    table = pq.read_table(output.path(name))
+    newer = table.replace_schema_metadata({**table.schema.metadata, b"beamscribe.schema_version": b"2"})
+    pq.write_table(newer, output.path(name), compression="zstd")
+    [finding] = found(output)
+    assert finding.startswith(f"{name} cannot be read: {name} has schema version 2")
+    assert "upgrade Beamscribe" in finding
+
+
+def commit_by_hand(output, ids, failing="", name="byhand", fingerprint=FINGERPRINT):
+    run_by_hand = run_of(output, fingerprint.digest)
+    return commit_shard(shard(name, *ids), FakeJob(frozenset(failing)).open(run_by_hand), run_by_hand)
+
+
+def test_an_id_in_two_files(output):
+    commit_by_hand(output, "ac")
+    verdict = verify(output)
+    assert verdict == (4, 2, 0, ("2 ids with more than one row: a, c",))
+
+
+def test_an_id_twice_in_one_file(output):
+    rows = [caption(reference(id), "oil", run_of(output, FINGERPRINT.digest)) for id in "zz"]
+    output.write("captions/twice.parquet", CAPTIONS.encode(rows))
+    assert "1 ids with more than one row: z" in found(output)
+
+
+def test_an_id_with_two_failures(output):
+    commit_by_hand(output, "b", "b")
+    assert found(output) == ("1 ids with more than one failure row: b",)
+
+
+def test_an_id_with_a_row_and_a_failure(output):
+    commit_by_hand(output, "ab", "a")
+    verdict = verify(output)
+    assert verdict.findings == ("2 ids with both a row and a failure row: a, b",)
+    assert (verdict.rows, verdict.failures, verdict.todo) == (5, 1, 0)
+
+
+def test_many_ids_are_counted_and_few_of_them_named(output):
+    commit_by_hand(output, "uvwxyz")
+    commit_by_hand(output, "uvwxyz", name="again")
+    assert found(output) == ("6 ids with more than one row: u, v, w, x, y, and 1 more",)
+
+
+def test_an_orphan_temporary(output):
+    put(output, "captions/.x.parquet.12345678.tmp", b"half")
+    [finding] = found(output)
+    assert finding.startswith("1 temporaries that a killed run left")
+    assert finding.endswith(": captions/.x.parquet.12345678.tmp")
+    assert run([output.root]) == CHECK_FAILED
+
+
+def test_a_lost_receipt(output):
+    lost = first(output, RECEIPTS)
+    files = [name for name in (entry.name for folder in ("captions", "failures") for entry in output.files(folder))
+             if lost.split("/")[-1].removesuffix(".json") in name]  # fmt: skip
+    output.delete(lost)
+    assert sorted(found(output)) == sorted(
+        f"{name} has no receipt that fits it (the next run makes one)" for name in files
+    )
+    go(output, "abcdef", "be")
+    assert found(output) == ()
+
+
+def test_rows_of_other_settings(output):
+    commit_by_hand(output, "a", fingerprint=Fingerprint({"style": "ink"}))
+    [finding] = found(output)
+    assert finding.startswith("1 rows of settings that are being replaced")
+    assert finding.endswith(": a")
+
+
+def test_rows_that_are_kept_are_no_finding(output):
+    go(output, "abcdefg", "be", on_change="keep", fingerprint=Fingerprint({"style": "ink"}))
+    assert verify(output) == (5, 2, 0, ())
+
+
+def test_rows_of_a_replacement_that_did_not_end_are_to_do(output):
+    fields = json.loads(output.read(MANIFEST))
+    fields["kept_fingerprints"] = [Fingerprint({"style": "ink"}).digest]
+    output.write(MANIFEST, json.dumps(fields).encode())
+    verdict = verify(output)
+    assert verdict.rows == 0
+    assert verdict.todo >= 4
+
+
+@pytest.mark.xfail(strict=True, reason="verify counts failures of replaced settings as done, the launcher does not")
+def test_failures_of_a_replacement_that_did_not_end_are_to_do(output):
+    fields = json.loads(output.read(MANIFEST))
+    fields["kept_fingerprints"] = [Fingerprint({"style": "ink"}).digest]
+    output.write(MANIFEST, json.dumps(fields).encode())
+    verdict = verify(output)
+    assert (verdict.rows, verdict.failures, verdict.todo) == (0, 0, 6)
+
+
+def test_a_lost_part_of_the_corpus(output):
+    output.delete(first(output, CORPUS))
+    assert found(output) == ("the stored corpus has 0 ids, the manifest says 6",)
+
+
+@pytest.mark.parametrize("data", [b"", b"[[", b"\xff", b"7", b'[["a"]]', b'[["a", "u", "", 7]]'])
+@pytest.mark.xfail(strict=True, reason="a damaged part of the stored corpus is a traceback of json or of Reference")
+def test_a_damaged_part_of_the_corpus(output, data):
+    name = first(output, CORPUS)
+    output.write(name, data)
+    assert any(name in finding for finding in found(output))
+
+
+def test_a_folder_that_is_no_output(tmp_path):
+    with pytest.raises(RefusedError, match="is not an output of Beamscribe"):
+        run([str(tmp_path)])
+    with pytest.raises(RefusedError, match="is not an output of Beamscribe"):
+        run([str(tmp_path / "missing")])
+    with pytest.raises(RefusedError, match="nosuch"):
+        run(["nosuch://bucket/output"])
+
+
+@pytest.mark.parametrize("argv", [[], ["a", "b"], ["a", "--runner=FnApiRunner"], ["a", "--storage_options={}"]])
+def test_wrong_flags_are_refused(argv):
+    with pytest.raises(RefusedError):
+        run(argv)
+
+
+def test_a_damaged_manifest_is_refused(output):
+    output.write(MANIFEST, b"{")
+    with pytest.raises(RefusedError, match=MANIFEST):
+        run([output.root])
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """Three images, two texts, by espeak as WAV."""
+    folder = tmp_path_factory.mktemp("spoken")
+    captions = Storage(str(folder / "captions-output"))
+    by_hand = run_of(captions)
+    texts = {"1": "A cat.", "2": "Two dogs run.", "3": "A cat."}
+    rows = [caption(reference(id), "oil", by_hand)._replace(caption=text) for id, text in texts.items()]
+    captions.write("captions/1.parquet", CAPTIONS.encode(rows))
+    argv = ["--captions", captions.root, "--output", str(folder / "spoken"), "--format=wav"]
+    assert speak.run(argv) == DONE
+    return folder / "spoken"
+
+
+@pytest.fixture
+def audible(spoken, tmp_path):
+    return Storage(str(shutil.copytree(spoken, tmp_path / "spoken")))
+
+
+def test_whole_speech(audible, capsys):
+    assert len(audible.walk("audio")) == 2
+    assert verify(audible) == (3, 0, 0, ())
+    assert run([audible.root]) == DONE
+
+
+def test_missing_audio(audible):
+    name = audible.walk("audio")[0].name
+    audible.delete(name)
+    assert found(audible) == (f"1 audio files that the index names are missing: {name}",)
+    assert run([audible.root]) == CHECK_FAILED
+
+
+def test_changed_audio(audible):
+    name = audible.walk("audio")[1].name
+    put(audible, name, audible.read(name)[:-100])
+    assert found(audible) == (f"1 audio files of another size than the index says: {name}",)
+
+
+def test_audio_that_no_row_names(audible):
+    audible.write("audio/zz/zz/zzz.wav", b"x")
+    assert found(audible) == ("1 audio files that no row names: audio/zz/zz/zzz.wav",)
+
+
+def test_a_temporary_among_the_audio(audible):
+    put(audible, audible.walk("audio")[0].name.rpartition("/")[0] + "/.x.wav.12345678.tmp", b"half")
+    [finding] = found(audible)
+    assert finding.startswith("1 temporaries")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated"])
+def test_a_damaged_index(audible, damage):
+    name = first(audible, "index")
+    put(audible, name, audible.read(name)[:-9]) if damage == "truncated" else flip(audible, name)
+    assert any(finding.startswith(name) for finding in found(audible))
+    assert run([audible.root]) == CHECK_FAILED
+
+
+@pytest.mark.xfail(strict=True, reason="_audio_findings reads a damaged index a second time and lets the ValueError go")
+def test_an_index_damaged_beyond_reading(audible):
+    name = first(audible, "index")
+    put(audible, name, b"x" * len(audible.read(name)))
+    assert any(finding.startswith(f"{name} cannot be read") for finding in found(audible))
+
+
+@pytest.mark.xfail(
+    strict=True, reason="_audio_findings knows only index files with a receipt: all others' audio is an orphan"
+)
+def test_a_lost_receipt_makes_no_orphans_of_its_audio(audible):
+    for entry in audible.files(RECEIPTS):
+        audible.delete(entry.name)
+    assert all("has no receipt" in finding for finding in found(audible))
