@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +72,14 @@ class Bundle:
 
     def vocabulary(self) -> list[str]:
         """The tokens in the order of their ids."""
-        return self._checked(VOCABULARY).decode().splitlines()
+        return self._checked(VOCABULARY).decode().removesuffix("\n").split("\n")
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The captioner's weights by variable path, float16."""
         try:
             with np.load(io.BytesIO(self._checked(WEIGHTS)), allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{self.path}/{WEIGHTS} is damaged: {error}: train or copy the bundle again") from error
 
     def check(self) -> None:
@@ -154,8 +155,9 @@ def _read(path: str, name: str) -> bytes:
     try:
         with fsspec.open(f"{path}/{name}", "rb") as file:
             return file.read()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
+        # Only a missing storage client has more to say than its name: what to install.
+        reason = str(error) if isinstance(error, ImportError) else type(error).__name__
         raise BundleError(
-            f"{path} is not a bundle: {name} cannot be read ({type(error).__name__}): "
-            "give a folder that beamscribe train wrote"
+            f"{path} is not a bundle: {name} cannot be read ({reason}): give a folder that beamscribe train wrote"
         ) from error

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from model import weights
 from model.backbone.engine import Backbone
-from model.bundle import Bundle, BundleError
+from model.bundle import VOCABULARY, Bundle, BundleError
 from model.captioner import Captioner
 from model.decoding import beam_search
 from model.tokenizer import Tokenizer
@@ -38,6 +38,8 @@ def load_captioner(bundle: Bundle) -> Captioner:
     """
     try:
         captioner = Captioner.from_config(bundle.config["captioner"])
+        if captioner.config.vocabulary_size != len(bundle.vocabulary()):
+            raise ValueError(f"{VOCABULARY} does not have {captioner.config.vocabulary_size} tokens")
         captioner.build()
         weights.assign(captioner, bundle.arrays())
     except (KeyError, TypeError, ValueError) as error:

@@ -65,7 +65,8 @@ def beam_search(captioner: Captioner, features: tf.Tensor, beams: int, max_lengt
         `beams` captions an image.
     """
     image = captioner.encode(features, training=False)
-    batch = tf.shape(image)[0]
+    # Static where it is known: a batch of one would otherwise enter the loop with another shape than it leaves with.
+    batch = tf.shape(image)[0] if image.shape[0] is None else image.shape[0]
     vocabulary = captioner.config.vocabulary_size
     first = captioner.start(image, beams, max_length + 1)
     image_memory = [state.image for state in first]

@@ -45,7 +45,7 @@ def encode_example(example: FeatureExample) -> bytes:
     feature[names.FEATURES_SHAPE].int64_list.value.extend(example.shape)
     feature[names.CAPTION_IDS].int64_list.value.extend(example.caption_ids)
     feature[names.SCHEMA_VERSION].int64_list.value.append(names.VERSION)
-    return proto.SerializeToString()
+    return proto.SerializeToString(deterministic=True)
 
 
 def decode_example(record: bytes, what: str) -> FeatureExample:
@@ -71,6 +71,9 @@ def decode_example(record: bytes, what: str) -> FeatureExample:
             return tuple(value.decode() for value in feature[name].bytes_list.value)
 
         rows, columns, channels = feature[names.FEATURES_SHAPE].int64_list.value
+        values = feature[names.FEATURES].bytes_list.value[0]
+        if texts(names.FEATURES_DTYPE) != (names.DTYPE,) or len(values) != 2 * rows * columns * channels:
+            raise ValueError(f"its features are not {rows}×{columns}×{channels} values of {names.DTYPE}")
         return FeatureExample(
             id=texts(names.ID)[0],
             file_name=texts(names.FILE_NAME)[0],
@@ -79,7 +82,7 @@ def decode_example(record: bytes, what: str) -> FeatureExample:
             width=feature[names.WIDTH].int64_list.value[0],
             height=feature[names.HEIGHT].int64_list.value[0],
             repairs=texts(names.REPAIRS),
-            features=feature[names.FEATURES].bytes_list.value[0],
+            features=values,
             shape=(rows, columns, channels),
             captions=texts(names.CAPTIONS),
             caption_ids=tuple(feature[names.CAPTION_IDS].int64_list.value),
@@ -111,6 +114,8 @@ def decode_file(data: bytes, what: str) -> Iterator[FeatureExample]:
         DamagedRecordError: if the file is cut off or damaged.
         NewerSchemaError: if a newer Beamscribe wrote it.
     """
+    if not data:
+        raise DamagedRecordError(f"{what} is empty: not even GZIP's header is there")
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             while header := file.read(12):

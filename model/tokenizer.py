@@ -1,8 +1,9 @@
 """Text to subword tokens and back, with tensorflow-text.
 
-Normalisation (documented because it cannot be undone): NFKC, lower case, white space collapsed, full stops and spaces
-at the end dropped. Words are then cut at white space and punctuation, and into subwords (WordPiece; Song et al. 2021,
-Fast WordPiece Tokenization, arXiv:2012.15524). `sentence` makes good English of the tokens again.
+Normalisation (documented because it cannot be undone): NFKC, case folded (lower case, ß to ss), white space collapsed,
+full stops and spaces at the end dropped. Words are then cut at white space and punctuation, and into subwords
+(WordPiece; Song et al. 2021, Fast WordPiece Tokenization, arXiv:2012.15524). `sentence` makes good English of the
+tokens again.
 """
 
 import re
@@ -24,6 +25,7 @@ _APOSTROPHE = re.compile(r"\s*'\s*(s|t|re|ve|ll|d|m|clock)\b")
 _PLURAL_APOSTROPHE = re.compile(r"(?<=s)\s+'(?=\s)")
 _QUOTED = re.compile(r'"\s*([^"]*?)\s*"')
 _FULL_STOPS = r"[\s.]+$"
+_WHITE_SPACE = r"[\pZ\s\v\x{85}]+"
 
 
 def normalize(texts: tf.Tensor) -> tf.Tensor:
@@ -36,7 +38,7 @@ def normalize(texts: tf.Tensor) -> tf.Tensor:
         string (n,).
     """
     texts = tf_text.case_fold_utf8(tf_text.normalize_utf8(texts, "NFKC"))
-    texts = tf.strings.regex_replace(texts, r"\s+", " ")
+    texts = tf.strings.regex_replace(texts, _WHITE_SPACE, " ")
     return tf.strings.strip(tf.strings.regex_replace(texts, _FULL_STOPS, ""))
 
 
@@ -56,14 +58,18 @@ def learn_vocabulary(texts: Iterable[str], size: int) -> list[str]:
     normalized = [text for text in normalize(tf.constant(list(texts), tf.string)).numpy() if text]
     if not normalized:
         raise ValueError("there is no caption to learn a vocabulary from")
-    return bert_vocab_from_dataset(
+    vocabulary = bert_vocab_from_dataset(
         tf.data.Dataset.from_tensor_slices(normalized).batch(1000),
         vocab_size=size,
         reserved_tokens=list(RESERVED),
         bert_tokenizer_params={"lower_case": False},
-        # A word that occurs once teaches the captioner nothing; it is built from subwords.
+        # A word that occurs once or twice teaches the captioner little; it is built from subwords.
         learn_params={"lower_thresh": 2},
     )
+    # The learner searches a threshold and may end above the size: the last, rarest pieces go, letters stay.
+    pieces = [token for token in vocabulary[len(RESERVED) :] if len(token.removeprefix("##")) > 1]
+    dropped = set(pieces[len(pieces) - max(0, len(vocabulary) - size) :])
+    return [token for token in vocabulary if token not in dropped]
 
 
 def sentence(words: str) -> str:
@@ -141,4 +147,4 @@ class Tokenizer:
             n sentences.
         """
         words = self._detokenize(tf.RaggedTensor.from_tensor(np.asarray(tokens, np.int32)))
-        return [sentence(text.decode()) for text in words.numpy()]
+        return [sentence(text.decode().removeprefix("##")) for text in words.numpy()]

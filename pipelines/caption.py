@@ -69,6 +69,9 @@ class CaptionJob:
 
         return process
 
+    def tidy(self, output: Storage) -> None:
+        """Everything is in the rows."""
+
     def _process_features(self, todo: Sequence[Todo], writer: Any, run: Run) -> Iterator[CaptionRow]:
         wanted = {item.reference.id for item in todo}
         container = todo[0].reference.container

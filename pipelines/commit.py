@@ -45,7 +45,7 @@ class Receipt(NamedTuple):
     Attributes:
         stem: name that the commit's files share, shard id + digest of what was asked.
         fingerprint: digest under which it was computed.
-        run_started: ISO 8601, UTC, of the run that wrote it.
+        run_started: ISO 8601, UTC, of the run that wrote it; empty in a receipt that was made again from the files.
         seconds: time that processing took.
         rows: the data file; None if every reference failed.
         failures: the failure file; None if no reference failed.
@@ -141,20 +141,32 @@ def commit_shard(shard: Shard, process: Process, run: Run) -> Receipt:
     data = run.format.encode(rows())
     if sorted(row_ids + [row.id for row in failed]) != sorted(asked):
         raise RuntimeError(f"shard {shard.name}: {len(row_ids)} rows and {len(failed)} failures of {len(asked)} ids")
+    seconds = time.monotonic() - begun
     with _COMMITTING:
-        row_stamp = failure_stamp = None
-        if row_ids:
-            row_stamp = stamp(f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids)
-            run.output.write(row_stamp.name, data)
-        if failed:
-            data = FAILURES.encode(failed)
-            failure_stamp = stamp(f"{FAILURES.folder}/{stem}{FAILURES.suffix}", data, (row.id for row in failed))
-            run.output.write(failure_stamp.name, data)
-        receipt = Receipt(
-            stem, run.fingerprint, run.started.isoformat(), time.monotonic() - begun, row_stamp, failure_stamp
+        # A duplicate bundle may end otherwise than its twin. Without the twin's receipt, a kill between two files leaves
+        # nothing that speaks for files which are no longer there.
+        receipt = Receipt(stem, run.fingerprint, run.started.isoformat(), seconds, None, None)
+        run.output.delete(receipt.name)
+        receipt = receipt._replace(
+            rows=_put(run.output, f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids),
+            failures=_put(
+                run.output,
+                f"{FAILURES.folder}/{stem}{FAILURES.suffix}",
+                FAILURES.encode(failed),
+                [row.id for row in failed],
+            ),
         )
         run.output.write(receipt.name, receipt.to_json())
     return receipt
+
+
+def _put(output: Storage, name: str, data: bytes, ids: Sequence[str]) -> FileStamp | None:
+    """Writes a file of rows, replacing its twin; a file without rows is none."""
+    if not ids:
+        output.delete(name)
+        return None
+    output.write(name, data)
+    return stamp(name, data, ids)
 
 
 def hold_commits(timeout_seconds: float) -> None:

@@ -85,15 +85,18 @@ def _list_source(source: str, options: dict[str, Any]) -> tuple[list[str], int]:
     """The image URIs of one source, sorted, and how many files were left out."""
     try:
         fs, path = filesystem(source, options)
-        if glob.has_magic(source):
-            return sorted(canonical(fs, found) for found in fs.glob(path) if fs.isfile(found)), 0
+        # A folder may be called "photos [2020]", so what is there is no glob.
+        if glob.has_magic(source) and not fs.exists(path):
+            found = fs.glob(path, detail=True)
+            return sorted(canonical(fs, name) for name, item in found.items() if item["type"] == "file"), 0
         if not fs.exists(path):
             raise RefusedError(f"--images {source} does not exist: check the path")
         if fs.isfile(path):
             return [canonical(fs, path)], 0
         # os.walk keeps names that are not UTF-8 readable as they are on disk.
         if isinstance(fs, LocalFileSystem):
-            files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+            walk = os.walk(path, onerror=_raise)
+            files = [os.path.join(folder, name) for folder, _, names in walk for name in names]
         else:
             files = fs.find(path)
     except StorageError as error:
@@ -104,6 +107,10 @@ def _list_source(source: str, options: dict[str, Any]) -> tuple[list[str], int]:
     return images, len(files) - len(images)
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def read_manifest(uri: str, options: dict[str, Any], limit: int | None = None) -> Corpus:
     """Reads a text manifest: one URI a line, blank lines ignored; relative paths start at the manifest's folder.
 
@@ -111,7 +118,7 @@ def read_manifest(uri: str, options: dict[str, Any], limit: int | None = None) -
         RefusedError: if it cannot be read, is no text or is empty.
     """
     try:
-        lines = read_uri(uri, options).decode("utf-8").splitlines()
+        lines = read_uri(uri, options).decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise RefusedError(f"--manifest {uri} is not UTF-8 text: write one URI a line") from error
     except OSError as error:
@@ -121,15 +128,16 @@ def read_manifest(uri: str, options: dict[str, Any], limit: int | None = None) -
         raise RefusedError(f"--manifest {uri} is empty: write one URI a line")
     fs, path = filesystem(uri, options)
     folder = canonical(fs, path).rsplit("/", 1)[0]
-    uris = [_absolute(name, folder, options) for name in named]
+    try:
+        uris = [_absolute(name, folder, options) for name in named]
+    except StorageError as error:
+        raise RefusedError(f"--manifest {uri}: {error}") from error
     return distinct((Reference(id=item, uri=item) for item in uris), limit)
 
 
 def _absolute(name: str, folder: str, options: dict[str, Any]) -> str:
-    if "://" in name or name.startswith(("/", "~")):
-        fs, path = filesystem(name, options)
-        return canonical(fs, path)
-    return f"{folder}/{name}"
+    absolute = name if "://" in name or name.startswith(("/", "~")) else f"{folder}/{name}"
+    return canonical(*filesystem(absolute, options))
 
 
 def annotated_images(images: Iterable[CocoImage], root: str, options: dict[str, Any]) -> Iterator[Reference]:
@@ -144,6 +152,7 @@ def annotated_images(images: Iterable[CocoImage], root: str, options: dict[str, 
             raise RefusedError(f"--images {root} is not a folder: name the folder that holds the annotated images")
     except StorageError as error:
         raise RefusedError(str(error)) from error
-    base = canonical(fs, path).rstrip("/")
+    base = canonical(fs, path)
+    base += "" if base.endswith("/") else "/"
     for image in images:
-        yield Reference(str(image.id), f"{base}/{image.file_name}", image.file_name, image.captions)
+        yield Reference(str(image.id), base + image.file_name, image.file_name, image.captions)

@@ -80,6 +80,9 @@ class FeaturizeJob:
 
         return process
 
+    def tidy(self, output: Storage) -> None:
+        """Everything is in the rows."""
+
 
 def featurize(images: Sequence[LoadedImage], backbone: Any, batch_size: int, run: Run) -> Iterator[FeatureExample]:
     """Features of one batch.

@@ -86,16 +86,17 @@ def launch(request: Request) -> int:
         RefusedError: if the output holds something else, or another run writes it.
     """
     started = datetime.datetime.now(datetime.UTC)
-    earlier = read_manifest_of(request.output)
-    kept = _kept_fingerprints(request, earlier)
+    # Looked at before the lease, which would otherwise be the first thing to be written into a foreign folder.
+    _kept_fingerprints(request, read_manifest_of(request.output))
     try:
         with Lease(request.output), _interruptible():
             try:
-                return _run_under_lease(request, earlier, kept, started)
+                return _run_under_lease(request, started)
             except KeyboardInterrupt:
                 # A commit that has begun may finish, a later one never begins: the process is about to end.
                 commit.hold_commits(timeout_seconds=5.0)
-                _stop_workers(timeout_seconds=4.0)
+                if request.options.view_as(DirectOptions).direct_running_mode == "multi_processing":
+                    _stop_workers(timeout_seconds=4.0)
                 print(f"\ninterrupted; what is committed stays. Continue with:\n  {_command_line()}", file=sys.stderr)
                 return INTERRUPTED
     except OSError as error:
@@ -103,16 +104,20 @@ def launch(request: Request) -> int:
         return STOPPED
 
 
-def _run_under_lease(request: Request, earlier: Manifest | None, kept: list[str], started: datetime.datetime) -> int:
+def _run_under_lease(request: Request, started: datetime.datetime) -> int:
+    # Another run may have ended just before the lease was ours.
+    earlier = read_manifest_of(request.output)
+    kept = _kept_fingerprints(request, earlier)
     ledger = Ledger(request.output, request.job.format)
     for name in request.output.temporaries():
         request.output.delete(name)
-    latest = (earlier.fingerprint if earlier else request.fingerprint).digest
     try:
-        receipts = ledger.settle(latest, started)
+        receipts = ledger.settle((earlier.fingerprint if earlier else request.fingerprint).digest)
+        current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
+    except NewerSchemaError as error:
+        raise RefusedError(str(error)) from error
     except ValueError as error:
         raise RefusedError(f"{error}: delete that file, and its images are done again") from error
-    current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
     shards = shard_count(len(request.corpus.references), request.flags.shard_size)
     parts = write_corpus(request.output, request.corpus.references)
     manifest = Manifest(
@@ -133,12 +138,15 @@ def _run_under_lease(request: Request, earlier: Manifest | None, kept: list[str]
     progress = Progress(request.output, request.job.name, started)
     failed = _run_pipeline(parts, pending, CommitShards(request.job, run), request.options, progress)
 
-    receipts = ledger.settle(request.fingerprint.digest, started)
-    if failed is None:
-        # Only now, when what replaces them is committed.
-        ledger.remove(receipt for receipt in receipts if receipt.fingerprint not in kept)
+    receipts = ledger.settle(request.fingerprint.digest)
     current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
-    return _summarize(request, ledger, current, started, failed)
+    replaced = [receipt for receipt in receipts if receipt.fingerprint not in kept]
+    code = _summarize(request, ledger, current, started, failed)
+    if code == DONE and replaced:
+        # Only now, when everything that replaces them is committed.
+        ledger.remove(replaced)
+        request.job.tidy(request.output)
+    return code
 
 
 def _kept_fingerprints(request: Request, earlier: Manifest | None) -> list[str]:

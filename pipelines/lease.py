@@ -9,6 +9,9 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import NamedTuple
+
+import psutil
 
 from pipelines.storage import Storage
 from schemas import manifest
@@ -45,13 +48,13 @@ class Lease:
             holder = self._holder()
             if holder is None:
                 continue
-            if not _dead(holder):
+            if not holder.dead():
                 raise RefusedError(
-                    f"{self.output.uri()} is being written by process {holder['process']} on {holder['host']} "
-                    f"(heartbeat {holder['heartbeat']}): wait for it or stop it; a dead run's lease is taken over "
+                    f"{self.output.uri()} is being written by process {holder.process} on {holder.host} "
+                    f"(heartbeat {holder.heartbeat}): wait for it or stop it; a dead run's lease is taken over "
                     f"two minutes after its last heartbeat, or at once by deleting {self.output.uri(FILE)}"
                 )
-            self.output.delete(FILE)
+            self._clear(holder)
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
         self._thread.start()
         return self
@@ -73,26 +76,36 @@ class Lease:
             raise RefusedError(f"{self.output.uri()} cannot be written: {error}") from error
 
     def _content(self) -> bytes:
-        return json.dumps(
-            {
-                "host": socket.gethostname(),
-                "process": os.getpid(),
-                "token": self._token,
-                "heartbeat": datetime.datetime.now(datetime.UTC).isoformat(),
-            }
-        ).encode()
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        return json.dumps(_Holder(socket.gethostname(), os.getpid(), self._token, now)._asdict()).encode()
 
-    def _holder(self) -> dict[str, str] | None:
+    def _holder(self) -> "_Holder | None":
+        """Who holds the lease; None if it was given back between our look and now."""
+        for _ in range(5):
+            try:
+                return _Holder.from_json(self.output.read(FILE))
+            except FileNotFoundError:
+                return None
+            except ValueError:
+                # Object stores may show half of what is being written.
+                time.sleep(0.1)
+        return _DAMAGED
+
+    def _clear(self, dead: "_Holder") -> None:
+        """Takes a dead lease away; by renaming it, so that of two runs only one does, and never with a live one."""
+        taken = f"{FILE}.{self._token}"
         try:
-            return json.loads(self.output.read(FILE))
-        except (FileNotFoundError, json.JSONDecodeError):
-            # Given back, or rewritten, between our look and now.
-            time.sleep(0.1)
-            return None
+            self.output.rename(FILE, taken)
+        except FileNotFoundError:
+            return
+        content = self.output.read(taken)
+        if dead is not _DAMAGED and _Holder.from_json(content) != dead:
+            self.output.create(FILE, content)
+        self.output.delete(taken)
 
     def _held(self) -> bool:
         holder = self._holder()
-        return holder is not None and holder["token"] == self._token
+        return holder is not None and holder.token == self._token
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
@@ -101,16 +114,35 @@ class Lease:
             self.output.write(FILE, self._content())
 
 
-def _dead(holder: dict[str, str]) -> bool:
-    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(holder["heartbeat"])
-    if age.total_seconds() > DEAD_AFTER_SECONDS:
-        return True
-    if holder["host"] != socket.gethostname():
-        return False
-    try:
-        os.kill(int(holder["process"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+class _Holder(NamedTuple):
+    """What a lease says: who holds it, and when its heart last beat (ISO 8601)."""
+
+    host: str
+    process: int
+    token: str
+    heartbeat: str
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "_Holder":
+        """Reads a lease.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        try:
+            holder = cls(**json.loads(data))
+            datetime.datetime.fromisoformat(holder.heartbeat)
+            return holder._replace(process=int(holder.process))
+        except TypeError as error:
+            raise ValueError(f"not a lease: {error}") from error
+
+    def dead(self) -> bool:
+        """Whether nobody is behind the lease any more."""
+        age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(self.heartbeat)
+        if age.total_seconds() > DEAD_AFTER_SECONDS:
+            return True
+        return self.host == socket.gethostname() and not psutil.pid_exists(self.process)
+
+
+_DAMAGED = _Holder("", 0, "", "1970-01-01T00:00:00+00:00")
+"""Stands for a lease that cannot be read, which is dead."""

@@ -1,6 +1,5 @@
 """The ledger: which ids an output holds. Data files are the truth, receipts spare reading them again."""
 
-import datetime
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -44,14 +43,13 @@ class Ledger:
         folders = ((self.format.folder, self.format.suffix), (FAILURES.folder, FAILURES.suffix))
         return {entry.name: entry.size for folder, suffix in folders for entry in self.output.files(folder, suffix)}
 
-    def settle(self, fingerprint: str, run_started: datetime.datetime) -> list[Receipt]:
+    def settle(self, fingerprint: str) -> list[Receipt]:
         """Makes receipts agree with the data files: a kill may fall between a file and its receipt.
 
         Only the holder of the lease may call this.
 
         Args:
             fingerprint: of the latest run, which alone can have left a failure file without a receipt.
-            run_started: start of this run, for receipts that are made again.
 
         Returns:
             All receipts.
@@ -69,26 +67,28 @@ class Ledger:
             if self._stem(entry.name) not in receipts.keys() | lost:
                 self.output.delete(entry.name)
         for stem in sorted(lost):
-            receipts[stem] = self._restore(stem, fingerprint, run_started)
+            receipts[stem] = self._restore(stem, fingerprint)
         return [receipts[stem] for stem in sorted(receipts)]
 
     @staticmethod
     def _stem(name: str) -> str:
         return name.rsplit("/", 1)[-1].split(".", 1)[0]
 
-    def _restore(self, stem: str, fingerprint: str, run_started: datetime.datetime) -> Receipt:
+    def _restore(self, stem: str, fingerprint: str) -> Receipt:
         rows = failures = None
         name = f"{self.format.folder}/{stem}{self.format.suffix}"
         if self.output.exists(name):
             data = self.output.read(name)
             keys = self.format.read_keys(data, self.output.uri(name))
+            if not keys:
+                raise ValueError(f"{self.output.uri(name)} holds no rows, which Beamscribe never writes")
             fingerprint = keys[0].fingerprint
             rows = stamp(name, data, (key.id for key in keys))
         name = f"{FAILURES.folder}/{stem}{FAILURES.suffix}"
         if self.output.exists(name):
             data = self.output.read(name)
             failures = stamp(name, data, (row.id for row in read_failures(data, self.output.uri(name))))
-        receipt = Receipt(stem, fingerprint, run_started.isoformat(), 0.0, rows, failures)
+        receipt = Receipt(stem, fingerprint, "", 0.0, rows, failures)
         self.output.write(receipt.name, receipt.to_json())
         return receipt
 

@@ -75,7 +75,7 @@ def parse(parser: FlagParser, argv: Sequence[str]) -> tuple[argparse.Namespace, 
 def _with_defaults(options: PipelineOptions) -> PipelineOptions:
     standard = options.view_as(pipeline_options.StandardOptions)
     # Plain DirectRunner may choose Prism, which ignores direct_running_mode (Beam 2.77).
-    if standard.runner in (None, "DirectRunner"):
+    if (standard.runner or "direct").lower().removesuffix("runner") == "direct":
         standard.runner = "FnApiRunner"
     # Everything lives in packages, so there is no main session to pickle.
     options.view_as(pipeline_options.SetupOptions).save_main_session = False

@@ -41,6 +41,10 @@ class Job(Protocol):
         """Loads what the work needs, once a process, and returns the function that does a shard."""
         ...
 
+    def tidy(self, output: Storage) -> None:
+        """Removes what no row names any more, after rows were replaced."""
+        ...
+
 
 def write_corpus(output: Storage, references: Iterable[Reference]) -> list[str]:
     """Stores the references below `_beamscribe/`, so that workers and `verify` see what was asked.
@@ -61,11 +65,18 @@ def write_corpus(output: Storage, references: Iterable[Reference]) -> list[str]:
 
 
 def read_part(output: Storage, name: str) -> list[Reference]:
-    """The references of a stored part."""
-    return [
-        Reference(*fields)._replace(captions=tuple(CocoCaption(*caption) for caption in fields[3]))
-        for fields in json.loads(output.read(name))
-    ]
+    """The references of a stored part.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    try:
+        return [
+            Reference(*fields)._replace(captions=tuple(CocoCaption(*caption) for caption in fields[3]))
+            for fields in json.loads(output.read(name))
+        ]
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
 
 
 @dataclass

@@ -76,6 +76,9 @@ class ParquetRows:
         try:
             file = pq.ParquetFile(io.BytesIO(data))
             check_version(name, schema_version(file.schema_arrow), self.version)
+            missing = set(columns or self.schema.names) - set(file.schema_arrow.names)
+            if missing:
+                raise ValueError(f"{name} has no column {', '.join(sorted(missing))}: it is another kind of file")
             return file.read(columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{name} is not readable Parquet: {error}") from error

@@ -1,5 +1,6 @@
 """`beamscribe say`: one line of text to one audio file."""
 
+import os
 from collections.abc import Sequence
 
 from pipelines.speak import add_speech_flags, open_or_refuse, speech_settings
@@ -29,8 +30,8 @@ def run(argv: Sequence[str]) -> int:
         RefusedError: if the command cannot do its work.
     """
     ours = parser().parse_strictly(argv)
-    folder, _, name = ours.output.rpartition("/")
-    audio_format = name.rpartition(".")[2].lower()
+    folder, name = os.path.split(ours.output)
+    audio_format = os.path.splitext(name)[1].removeprefix(".").lower()
     if audio_format not in FORMATS:
         raise RefusedError(f"--output {ours.output} must end in one of .{', .'.join(FORMATS)}")
     engine = open_or_refuse(speech_settings(ours))

@@ -121,6 +121,47 @@ class SpeakJob:
 
         return process
 
+    def tidy(self, output: Storage) -> None:
+        """Removes audio that no index row names."""
+        named = set(audio_sizes(output))
+        for entry in output.walk(speech_row.AUDIO_FOLDER):
+            if entry.name not in named:
+                output.delete(entry.name)
+
+
+def audio_sizes(output: Storage) -> dict[str, int]:
+    """Size in bytes of each audio file that the index names.
+
+    Raises:
+        ValueError: if an index file is damaged.
+    """
+    sizes: dict[str, int] = {}
+    for entry in output.files(INDEX.folder, INDEX.suffix):
+        table = INDEX.read(output.read(entry.name), entry.name, ["audio_uri", "bytes"])
+        sizes.update(zip(table["audio_uri"].to_pylist(), table["bytes"].to_pylist(), strict=True))
+    return sizes
+
+
+def refuse_other_captions(corpus: Corpus, output: Storage) -> None:
+    """Ids say what is done, so an image whose caption has changed since it was spoken would keep its old audio.
+
+    Raises:
+        RefusedError: if there is one.
+    """
+    texts = {reference.id: reference.text for reference in corpus.references}
+    for entry in output.files(INDEX.folder, INDEX.suffix):
+        try:
+            table = INDEX.read(output.read(entry.name), output.uri(entry.name), ["id", "caption"])
+        except ValueError:
+            # The launcher tells of damaged files.
+            continue
+        for id, caption in zip(table["id"].to_pylist(), table["caption"].to_pylist(), strict=True):
+            if texts.get(id, caption) != caption:
+                raise RefusedError(
+                    f"{output.uri()} has spoken {id} as {caption!r}, --captions now says {texts[id]!r}: "
+                    "choose another --output for the new captions"
+                )
+
 
 def index_row(reference: Reference, spoken: SpokenText, engine: SpeechEngine, run: Run) -> SpeechRow:
     """The row of one image."""
@@ -235,11 +276,14 @@ def run(argv: Sequence[str]) -> int:
         }
     )
     engine.close()
+    corpus = list_captions(ours.captions, flags.storage_options, flags.limit)
+    output = Storage(ours.output, flags.storage_options)
+    refuse_other_captions(corpus, output)
     return launch(
         Request(
             job=SpeakJob(settings, ours.format),
-            corpus=list_captions(ours.captions, flags.storage_options, flags.limit),
-            output=Storage(ours.output, flags.storage_options),
+            corpus=corpus,
+            output=output,
             fingerprint=fingerprint,
             details={"captions": ours.captions},
             flags=flags,

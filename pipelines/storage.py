@@ -46,11 +46,13 @@ def filesystem(uri: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSy
 
 
 def canonical(fs: fsspec.AbstractFileSystem, path: str) -> str:
-    """The absolute URI of a path, safe to store as UTF-8.
+    """The one absolute URI of a path, safe to store as UTF-8; local paths lose `..` and double slashes.
 
     A local name that is not UTF-8 is written with backslash escapes: it cannot be opened by that URI,
     so it ends as a failure row instead of stopping the job.
     """
+    if isinstance(fs, LocalFileSystem):
+        path = os.path.normpath(path)
     return fs.unstrip_protocol(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -58,13 +60,19 @@ def read_uri(uri: str, options: dict[str, Any]) -> bytes:
     """The whole file behind a URI.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if it cannot be read, whatever the storage's client calls its error.
     """
     fs, path = filesystem(uri, options)
     if isinstance(fs, LocalFileSystem):
         with open(path, "rb") as file:
             return file.read()
-    return fs.cat_file(path)
+    try:
+        return fs.cat_file(path)
+    except OSError:
+        raise
+    except Exception as error:
+        # Clients raise errors of their own (aiohttp, botocore, google-auth), which share no base but this one.
+        raise StorageError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,17 @@ class Storage:
             except FileExistsError:
                 return False
         return True
+
+    def rename(self, name: str, new: str) -> None:
+        """Gives a file another name.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        if self.local:
+            os.rename(self.path(name), self.path(new))
+        else:
+            self._filesystem[0].mv(self.path(name), self.path(new))
 
     def delete(self, name: str) -> None:
         """Deletes a file; none there is no error."""

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,15 @@ class Fingerprint:
     def differences(self, other: "Fingerprint") -> list[str]:
         """One line a field whose value differs, `name: this → that`."""
         names = sorted(self.fields.keys() | other.fields.keys())
-        pairs: list[tuple[str, Any, Any]] = [
-            (name, self.fields.get(name, "(none)"), other.fields.get(name, "(none)")) for name in names
+        return [
+            f"{name}: {self._shown(name)} → {other._shown(name)}"
+            for name in names
+            # Compared as the digest sees them: 1, 1.0 and true are three values.
+            if self._canonical(name) != other._canonical(name)
         ]
-        return [f"{name}: {ours} → {theirs}" for name, ours, theirs in pairs if ours != theirs]
+
+    def _canonical(self, name: str) -> str | None:
+        return json.dumps(self.fields[name]) if name in self.fields else None
+
+    def _shown(self, name: str) -> str:
+        return str(self.fields[name]) if name in self.fields else "(none)"

@@ -1,6 +1,8 @@
 """Runs a backbone on TensorFlow."""
 
+import hashlib
 import os
+import tempfile
 from typing import Any
 
 import fsspec
@@ -19,11 +21,12 @@ def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
     Raises:
         WeightsError: if the weights cannot be had or do not fit.
     """
-    keras.utils.set_random_seed(RANDOM_SEED)
-    path: str | None = None if weights.source == RANDOM else weights.source
-    if path not in (None, IMAGENET):
-        # Keras opens local files only; other storage is copied to fsspec's cache first.
-        path = fsspec.open_local(f"simplecache::{path}") if "://" in path else path
+    path: str | None = weights.source
+    if weights.source == RANDOM:
+        keras.utils.set_random_seed(RANDOM_SEED)
+        path = None
+    elif "://" in weights.source:
+        path = _local_copy(weights)
     try:
         model = _BUILDERS[spec.name](include_top=False, weights=path, input_shape=(*spec.input_size, 3))
     except (ValueError, OSError, KeyError) as error:
@@ -41,6 +44,32 @@ def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
         ) from error
     model.trainable = False
     return model
+
+
+def _local_copy(weights: ResolvedWeights) -> str:
+    """Remote weights on this machine's disk, under a name of their own; Keras opens local files and reads suffixes.
+
+    Raises:
+        WeightsError: if they cannot be read, or are not those that the launcher saw.
+    """
+    folder = os.path.join(tempfile.gettempdir(), f"beamscribe-{weights.digest[:16]}")
+    path = os.path.join(folder, weights.source.rsplit("/", 1)[-1])
+    if os.path.exists(path):
+        return path
+    try:
+        with fsspec.open(weights.source, "rb") as file:
+            data = file.read()
+    except (OSError, ValueError, ImportError) as error:
+        raise WeightsError(f"the weights {weights.source} cannot be read: {error}") from error
+    if hashlib.sha256(data).hexdigest() != weights.digest:
+        raise WeightsError(f"the weights {weights.source} have changed since this run began: run the command again")
+    os.makedirs(folder, exist_ok=True)
+    # Another process may copy the same file; both replace it whole.
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "wb") as file:
+        file.write(data)
+    os.replace(temporary, path)
+    return path
 
 
 class Backbone:

@@ -73,5 +73,5 @@ def resolve_weights(source: str) -> ResolvedWeights:
     try:
         with fsspec.open(path, "rb") as file:
             return ResolvedWeights(path, hashlib.sha256(file.read()).hexdigest())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise WeightsError(f"--backbone-weights {source} cannot be read: {error}") from error

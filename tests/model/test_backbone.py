@@ -111,7 +111,6 @@ def test_weights_that_do_not_fit_are_refused(kind: str, tmp_path: Path) -> None:
         build_backbone(INCEPTION_V3, ResolvedWeights(str(path), "digest"))
 
 
-@pytest.mark.xfail(raises=FileNotFoundError, reason="open_local is called outside the try", strict=True)
 def test_remote_weights_that_are_gone_are_refused() -> None:
     with pytest.raises(WeightsError, match="memory://gone.weights.h5"):
         build_backbone(INCEPTION_V3, ResolvedWeights("memory://gone.weights.h5", "digest"))
@@ -135,7 +134,6 @@ def test_the_real_weights_are_loaded(inception_weights: str) -> None:
     np.testing.assert_array_equal(build_backbone(INCEPTION_V3, weights).get_weights()[0], first.kernel.numpy())
 
 
-@pytest.mark.xfail(raises=WeightsError, reason="the cache's copy has no suffix, by which Keras goes", strict=True)
 def test_remote_weights_are_loaded(inception_weights: str) -> None:
     fsspec.filesystem("memory").pipe("/remote.weights.h5", Path(inception_weights).read_bytes())
     try:

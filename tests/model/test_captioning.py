@@ -97,7 +97,6 @@ def test_places_that_no_caption_fills_are_left_out(tmp_path: Path) -> None:
     assert [[caption.caption for caption in found] for found in writer.caption_features(FEATURES[:1])] == [["Dog."]]
 
 
-@pytest.mark.xfail(reason="beam_search loses the batch's size where it is one", raises=ValueError, strict=True)
 def test_a_batch_may_be_one(bundle: Bundle) -> None:
     writer = CaptionWriter(bundle, DecodingOptions(beam_size=2, max_length=6), batch_size=1)
     assert len(writer.caption_features(FEATURES[:1])) == 1

@@ -304,9 +304,7 @@ def test_a_done_image_takes_no_better_caption_while_others_go_on() -> None:
 @pytest.mark.parametrize(
     "images",
     [
-        pytest.param(
-            1, marks=pytest.mark.xfail(reason="the cache's batch becomes unknown", raises=ValueError, strict=True)
-        ),
+        1,
         2,
     ],
 )

@@ -31,7 +31,7 @@ def test_every_cell_sees_every_other() -> None:
 def test_scale_and_offset_of_the_features_do_not_matter() -> None:
     # Layer norm comes first: backbones of different loudness train alike.
     block = built()
-    np.testing.assert_allclose(block(1000 * CELLS + 50), block(CELLS), atol=1e-3)
+    np.testing.assert_allclose(block(1000 * CELLS + 50), block(CELLS), atol=1e-2)
 
 
 def test_dropout_works_in_training_alone() -> None:

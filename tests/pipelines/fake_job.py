@@ -57,6 +57,9 @@ class FakeJob:
 
         return process
 
+    def tidy(self, output: Storage) -> None:
+        self._note("tidied")
+
     def _note(self, line: str) -> None:
         with open(self.log, "a", encoding="utf-8") as file:
             file.write(line + "\n")

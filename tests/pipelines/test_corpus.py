@@ -117,7 +117,6 @@ def test_a_name_that_is_not_utf8_is_listed(tmp_path):
     assert uri == f"file://{tmp_path}/caf\\udce9.jpg"
 
 
-@pytest.mark.xfail(strict=True, reason="_list_source takes an existing path with [ ] for a glob")
 @pytest.mark.parametrize("source", ["photos [2020]", "photos [2020]/IMG[1].jpg"])
 def test_brackets_in_an_existing_path_are_no_glob(tmp_path, source):
     (tmp_path / "photos [2020]").mkdir()
@@ -125,7 +124,6 @@ def test_brackets_in_an_existing_path_are_no_glob(tmp_path, source):
     assert ids(list_images([str(tmp_path / source)], {})) == [f"file://{tmp_path}/photos [2020]/IMG[1].jpg"]
 
 
-@pytest.mark.xfail(strict=True, reason="os.walk without onerror leaves out a folder that cannot be read, in silence")
 def test_a_folder_that_cannot_be_read_is_refused(photos, monkeypatch):
     scandir = os.scandir
 
@@ -227,28 +225,20 @@ def test_manifest_that_cannot_be_read_is_refused(tmp_path, monkeypatch, manifest
         read_manifest(manifest or str(tmp_path), {})
 
 
-@pytest.mark.xfail(
-    strict=True, reason="read_manifest keeps the byte order mark that Windows editors write, in the first URI"
-)
 def test_manifest_with_a_byte_order_mark(tmp_path):
     assert ids(read_manifest(write_manifest(tmp_path, b"\xef\xbb\xbfa.jpg\n"), {})) == [f"file://{tmp_path}/a.jpg"]
 
 
-@pytest.mark.xfail(strict=True, reason="read_manifest splits at every Unicode line end, which a file name may hold")
 def test_manifest_lines_end_at_line_feeds_alone(tmp_path):
     name = "a\u2028b\x85c.jpg"
     assert ids(read_manifest(write_manifest(tmp_path, name.encode() + b"\n"), {})) == [f"file://{tmp_path}/{name}"]
 
 
-@pytest.mark.xfail(strict=True, reason="_absolute joins a relative path as it stands: ./a.jpg and a.jpg are two ids")
 @pytest.mark.parametrize("line", ["./a.jpg", "deep/../a.jpg", "deep//../a.jpg"])
 def test_manifest_paths_are_canonical(tmp_path, line):
     assert ids(read_manifest(write_manifest(tmp_path, f"a.jpg\n{line}\n".encode()), {})) == [f"file://{tmp_path}/a.jpg"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="StorageError of a line's protocol leaves read_manifest: a traceback, no refusal"
-)
 def test_manifest_line_of_an_unknown_protocol_is_refused(tmp_path):
     with pytest.raises(RefusedError, match="nosuch://bucket/b.jpg"):
         read_manifest(write_manifest(tmp_path, b"a.jpg\nnosuch://bucket/b.jpg\n"), {})
@@ -266,9 +256,6 @@ def test_annotated_images_lie_below_their_folder(tmp_path, slash):
     ]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="rstrip takes the slashes of file:/// too; canonical leaves none to strip elsewhere"
-)
 def test_annotated_images_below_the_root():
     assert [item.uri for item in annotated_images(IMAGES, "/", {})] == ["file:///a.jpg", "file:///train/b.jpg"]
 

@@ -188,7 +188,6 @@ class Overtaken(Storage):
         super().delete(name)
 
 
-@pytest.mark.xfail(strict=True, reason="Lease.__enter__ deletes whatever lease is there by then, a live one too")
 def test_of_two_that_take_over_a_dead_lease_one_wins(local, dead_process):
     write_lease(local, process=dead_process)
     with contextlib.ExitStack() as stack:
@@ -207,9 +206,6 @@ def test_of_two_that_take_over_a_dead_lease_one_wins(local, dead_process):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"host": "h", "process": "p", "token": "t"}'])
-@pytest.mark.xfail(
-    strict=True, reason="a lease file that is none: endless loop for broken JSON, a traceback for the rest"
-)
 def test_a_damaged_lease_is_refused_or_taken_over(local, content):
     local.write(FILE, content)
     outcome = []

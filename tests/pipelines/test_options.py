@@ -77,9 +77,6 @@ def test_the_local_runner_is_the_one_that_obeys_the_direct_flags(argv, runner):
 
 
 @pytest.mark.parametrize("name", ["directrunner", "direct"])
-@pytest.mark.xfail(
-    strict=True, reason="Beam takes runner names in any case and without 'Runner'; _with_defaults does not"
-)
 def test_the_direct_runner_by_its_other_names(name):
     assert standard(parse(parser(), [f"--runner={name}"])[1]).runner == "FnApiRunner"
 

@@ -192,9 +192,6 @@ def test_an_image_behind_http(server):
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])
-@pytest.mark.xfail(
-    strict=True, reason="aiohttp's errors are no OSErrors: one image of a web server stops the whole job"
-)
 def test_an_image_that_a_server_refuses_is_a_failure_row(server, status):
     row = load_image(todo(f"{server}/{status}.png"), SPEC, {}, START)
     assert isinstance(row, FailureRow)

@@ -234,7 +234,6 @@ def test_uris_are_absolute(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("root", ["out/../out", "../{here}/out", "{parent}//{here}/out"])
-@pytest.mark.xfail(strict=True, reason="storage.canonical keeps '..' and '//': one file has many ids")
 def test_a_path_has_one_canonical_uri(tmp_path, monkeypatch, root):
     monkeypatch.chdir(tmp_path)
     root = root.format(here=tmp_path.name, parent=tmp_path.parent)

@@ -176,7 +176,6 @@ def test_a_foreign_parquet_file(output):
     assert "Beamscribe did not write it" in finding
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="read_keys looks for columns that another schema has not")
 def test_a_parquet_file_of_another_schema_of_ours(output):
     output.write("captions/failures.parquet", output.read(first(output, "failures")))
     [finding] = found(output)
@@ -269,7 +268,6 @@ def test_rows_of_a_replacement_that_did_not_end_are_to_do(output):
     assert verdict.todo >= 4
 
 
-@pytest.mark.xfail(strict=True, reason="verify counts failures of replaced settings as done, the launcher does not")
 def test_failures_of_a_replacement_that_did_not_end_are_to_do(output):
     fields = json.loads(output.read(MANIFEST))
     fields["kept_fingerprints"] = [Fingerprint({"style": "ink"}).digest]
@@ -284,7 +282,6 @@ def test_a_lost_part_of_the_corpus(output):
 
 
 @pytest.mark.parametrize("data", [b"", b"[[", b"\xff", b"7", b'[["a"]]', b'[["a", "u", "", 7]]'])
-@pytest.mark.xfail(strict=True, reason="a damaged part of the stored corpus is a traceback of json or of Reference")
 def test_a_damaged_part_of_the_corpus(output, data):
     name = first(output, CORPUS)
     output.write(name, data)
@@ -369,16 +366,12 @@ def test_a_damaged_index(audible, damage):
     assert run([audible.root]) == CHECK_FAILED
 
 
-@pytest.mark.xfail(strict=True, reason="_audio_findings reads a damaged index a second time and lets the ValueError go")
 def test_an_index_damaged_beyond_reading(audible):
     name = first(audible, "index")
     put(audible, name, b"x" * len(audible.read(name)))
     assert any(finding.startswith(f"{name} cannot be read") for finding in found(audible))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_audio_findings knows only index files with a receipt: all others' audio is an orphan"
-)
 def test_a_lost_receipt_makes_no_orphans_of_its_audio(audible):
     for entry in audible.files(RECEIPTS):
         audible.delete(entry.name)
