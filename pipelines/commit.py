@@ -143,8 +143,8 @@ def commit_shard(shard: Shard, process: Process, run: Run) -> Receipt:
         raise RuntimeError(f"shard {shard.name}: {len(row_ids)} rows and {len(failed)} failures of {len(asked)} ids")
     seconds = time.monotonic() - begun
     with _COMMITTING:
-        # A duplicate bundle may end otherwise than its twin. Without the twin's receipt, a kill between two files leaves
-        # nothing that speaks for files which are no longer there.
+        # A duplicate bundle may end otherwise than its twin. The twin's receipt goes first, so that a kill between two
+        # files leaves nothing that speaks for files which are no longer there.
         receipt = Receipt(stem, run.fingerprint, run.started.isoformat(), seconds, None, None)
         run.output.delete(receipt.name)
         receipt = receipt._replace(
