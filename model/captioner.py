@@ -10,6 +10,7 @@ from model.decoder import BlockState, DecoderBlock
 from model.embedding import TokenAndPositionEmbedding
 from model.encoder import EncoderBlock
 from model.masks import decoder_mask
+from model.standardization import FeatureStandardization
 from model.tokenizer import PAD
 
 
@@ -49,6 +50,7 @@ class Captioner(keras.Model):
     def __init__(self, config: CaptionerConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
+        self.standardize = FeatureStandardization(config.grid[-1], name="standardize")
         self.encoder_blocks = [
             EncoderBlock(config.width, config.heads, config.dropout, name=f"encoder_{i}")
             for i in range(config.encoder_blocks)
@@ -70,6 +72,7 @@ class Captioner(keras.Model):
         rows, columns, channels = config.grid
         image = (None, rows * columns, config.width)
         words = (None, None, config.width)
+        self.standardize.build((None, rows * columns, channels))
         for i, block in enumerate(self.encoder_blocks):
             block.build((None, rows * columns, channels) if i == 0 else image)
         self.embedding.build((None, None))
@@ -89,7 +92,7 @@ class Captioner(keras.Model):
         Returns:
             (batch, cells, width).
         """
-        image = tf.cast(features, self.compute_dtype)
+        image = self.standardize(tf.cast(features, self.compute_dtype))
         for block in self.encoder_blocks:
             image = block(image, training=training)
         return image

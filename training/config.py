@@ -33,7 +33,7 @@ class TrainingConfig:
     """
 
     epochs: int = 20
-    batch_size: int = 32
+    batch_size: int = 16
     captions_per_image: int = 5
     learning_rate: float = 4e-4
     warmup: float = 0.05

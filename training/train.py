@@ -32,6 +32,8 @@ from training.export import export
 from training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
 
 MONITOR = "val_token_loss"
+STANDARDIZED_IMAGES = 1000
+"""Images that mean and deviation of the features are measured on, some 0.5 GB as float32 at most."""
 
 
 def parser() -> FlagParser:
@@ -153,6 +155,9 @@ def build_captioner(material: Material, config: TrainingConfig) -> Captioner:
         )
     )
     captioner.build()
+    # Spread over the whole set, since outputs are read one after another.
+    step = max(1, len(material.training.ids) // STANDARDIZED_IMAGES)
+    captioner.standardize.adapt(material.training.features[::step])
     return captioner
 
 
