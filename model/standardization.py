@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 RAREST = 0.1
-"""Deviations count as at least this share of their mean, so that noise in a channel that hardly fires is not blown up."""
+"""A deviation counts as at least this share of the mean deviation: a channel that hardly fires is not blown up."""
 
 
 class FeatureStandardization(keras.layers.Layer):

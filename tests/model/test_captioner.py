@@ -63,7 +63,7 @@ def in_numpy(arrays: dict[str, np.ndarray], features: np.ndarray, tokens: np.nda
             heads.append(logits / logits.sum(-1, keepdims=True) @ value)
         return dense(np.concatenate(heads, -1), f"{name}/output")
 
-    image = features.astype(np.float64)
+    image = (features.astype(np.float64) - arrays["standardize/mean"]) / arrays["standardize/deviation"]
     for i in range(CONFIG.encoder_blocks):
         image = np.maximum(dense(norm(image, f"encoder_{i}/norm_in"), f"encoder_{i}/projection"), 0)
         image = norm(image + attention(image, image, f"encoder_{i}/self_attention"), f"encoder_{i}/norm_out")

@@ -25,7 +25,7 @@ def captioner() -> Captioner:
     captioner = Captioner(CONFIG)
     captioner.build()
     generator = np.random.default_rng(1)
-    for weight in captioner.weights:
+    for weight in captioner.trainable_variables:
         weight.assign(generator.normal(float(weight.path.endswith("gamma")), 0.3, weight.shape).astype(np.float16))
     return captioner
 

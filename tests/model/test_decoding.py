@@ -65,7 +65,7 @@ class RandomModel:
 
     def draw(self, seed: int) -> None:
         generator = np.random.default_rng(seed)
-        for weight in self.captioner.weights:
+        for weight in self.captioner.trainable_variables:
             spread = weight.shape[0] ** -0.5 if len(weight.shape) == 2 else 0.1
             weight.assign(generator.normal(float(weight.path.endswith("gamma")), spread, weight.shape))
         # Peaky, so that captions differ in probability; END is likely enough to come at any time.
