@@ -12,9 +12,9 @@ from model.images import POLICY_VERSION
 from pipelines import options
 from pipelines.commit import Process, Run
 from pipelines.corpus import Corpus, list_images, read_manifest
-from pipelines.features import list_features, read_features
+from pipelines.features import list_features, read_until_damage
 from pipelines.launch import Request, is_resumed, launch
-from pipelines.reading import LoadedImage, batches, load_images
+from pipelines.reading import READ, LoadedImage, batches, failure, load_images
 from pipelines.rows import ParquetRows
 from pipelines.shards import Todo
 from pipelines.storage import Storage
@@ -72,18 +72,25 @@ class CaptionJob:
     def tidy(self, output: Storage) -> None:
         """Everything is in the rows."""
 
-    def _process_features(self, todo: Sequence[Todo], writer: Any, run: Run) -> Iterator[CaptionRow]:
-        wanted = {item.reference.id for item in todo}
+    def _process_features(self, todo: Sequence[Todo], writer: Any, run: Run) -> Iterator[CaptionRow | FailureRow]:
+        """Captions the records of one file; records that it does not give back are failure rows."""
+        wanted = {item.reference.id: item for item in todo}
         container = todo[0].reference.container
+        damage: list[OSError | ValueError] = []
         examples: list[FeatureExample] = []
-        for example in read_features(container, self.storage_options):
-            if example.id in wanted:
-                examples.append(example)
+        for example in read_until_damage(container, self.storage_options, damage):
+            if wanted.pop(example.id, None) is None:
+                continue
+            examples.append(example)
             if len(examples) == self.batch_size:
                 yield from caption_examples(examples, writer, run)
                 examples = []
         if examples:
             yield from caption_examples(examples, writer, run)
+        error_type = type(damage[0]).__name__ if damage else "MissingRecord"
+        message = str(damage[0]) if damage else f"{container} has no record of this id any more"
+        for item in wanted.values():
+            yield failure(item, READ, error_type, message, run.started)
 
 
 def caption_rows(

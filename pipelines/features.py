@@ -48,8 +48,13 @@ def list_features(
     return distinct(references, limit)
 
 
-def read_features(uri: str, options: dict[str, Any]) -> Iterator[FeatureExample]:
-    """The examples of one file, in order."""
+def read_until_damage(
+    uri: str, options: dict[str, Any], damage: list[OSError | ValueError]
+) -> Iterator[FeatureExample]:
+    """The examples of one file, in order; what ends them before the file's end is put into `damage`."""
     from model.examples import decode_file  # TensorFlow, only where there is work to do.
 
-    yield from decode_file(read_uri(uri, options), uri)
+    try:
+        yield from decode_file(read_uri(uri, options), uri)
+    except (OSError, ValueError) as error:
+        damage.append(error)

@@ -29,7 +29,7 @@ class Shard(NamedTuple):
 
     Attributes:
         name: shard id, the same after every restart.
-        todo: what is still to do, by id; by place in the container where there is one.
+        todo: what is still to do, sorted by group and id.
     """
 
     name: str

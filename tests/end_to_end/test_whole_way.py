@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import struct
 from collections import Counter
 from pathlib import Path
@@ -142,6 +143,33 @@ def test_bad_files_are_failure_rows(
     assert "8 in the corpus: 6 done, 2 failed, 0 to do" in last_line(capsys)
     assert {row["attempts"] for row in rows(output / "failures")} == {2}
     assert main(["verify", str(output)]) == DONE
+
+
+@pytest.mark.slow
+def test_a_damaged_features_file_costs_its_own_images_only(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(made / "features", tmp_path / "features")
+    victim = sorted((tmp_path / "features" / "features").iterdir())[0]
+    data = bytearray(victim.read_bytes())
+    data[-20] ^= 255  # The same size, so that only reading tells.
+    victim.write_bytes(data)
+    lost = sum(
+        1 for receipt in (tmp_path / "features" / "_beamscribe" / "shards").iterdir() for _ in _ids(receipt, victim)
+    )
+    output = tmp_path / "captions"
+    features = ["--features", str(tmp_path / "features"), "--model", str(made / "bundle")]
+    assert main(["caption", *features, "--output", str(output)]) == DONE
+    failures = rows(output / "failures")
+    assert 0 < len(failures) <= lost
+    assert {(row["stage"], row["error_type"]) for row in failures} == {("read", "DamagedRecordError")}
+    assert len(rows(output / "captions")) == 24 - len(failures)
+    assert main(["verify", str(output)]) == DONE
+
+
+def _ids(receipt: Path, file: Path) -> list[str]:
+    rows = json.loads(receipt.read_text())["rows"]
+    return rows["ids"] if rows["name"].endswith(file.name) else []
 
 
 @pytest.mark.slow
