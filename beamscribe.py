@@ -1,9 +1,11 @@
 """Beamscribe's front door: one subcommand a job."""
 
+import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from schemas.command import DONE, INTERRUPTED, REFUSED, RefusedError
 
@@ -17,6 +19,21 @@ COMMANDS = {
     "say": ("pipelines.say", "one line of text → one audio file"),
     "verify": ("pipelines.verify", "is every image of an output accounted for?"),
 }
+
+PUBLIC = {
+    "CaptionWriter": "model.captioning",
+    "DecodingOptions": "model.captioning",
+    "decode_image": "model.images",
+    "open_bundle": "model.bundle",
+    "parse_coco": "schemas.coco",
+}
+"""Names for use from Python, each imported when it is first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in PUBLIC:
+        return getattr(importlib.import_module(PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,11 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _command(name):  # type: ignore[no-untyped-def]  # modules that have `run(argv) -> int`
+def _command(name: str) -> Any:
+    """The module of a subcommand, which has `run(argv) -> int`."""
     if name not in COMMANDS:
-        from difflib import get_close_matches
-
-        nearest = get_close_matches(name, COMMANDS, n=1)
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
         raise RefusedError("unknown command" + (f": did you mean {nearest[0]}?" if nearest else "; see --help"))
     return importlib.import_module(COMMANDS[name][0])
 

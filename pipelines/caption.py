@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -93,22 +93,35 @@ class CaptionJob:
             yield failure(item, READ, error_type, message, run.started)
 
 
+class ImageFacts(NamedTuple):
+    """What a row says of an image beside its caption; the fields are those of `CaptionRow`."""
+
+    image_uri: str
+    id: str
+    sha256: str
+    width: int
+    height: int
+    repairs: tuple[str, ...]
+
+
+def facts_of(item: LoadedImage | FeatureExample) -> ImageFacts:
+    """The facts of an image that was decoded just now, or of one whose features were stored."""
+    if isinstance(item, FeatureExample):
+        return ImageFacts(item.uri, item.id, item.sha256, item.width, item.height, item.repairs)
+    reference, image = item.todo.reference, item.image
+    return ImageFacts(reference.uri, reference.id, item.sha256, image.width, image.height, image.repairs)
+
+
 def caption_rows(
-    images: Sequence[LoadedImage], captions: Sequence[tuple[Alternative, ...]], run: Run
+    items: Sequence[LoadedImage | FeatureExample], captions: Sequence[tuple[Alternative, ...]], run: Run
 ) -> Iterator[CaptionRow]:
-    """Rows of one batch of images."""
-    for item, alternatives in zip(images, captions, strict=True):
-        reference = item.todo.reference
+    """Rows of one batch; each image's captions come best first, and the best is chosen."""
+    for item, alternatives in zip(items, captions, strict=True):
         yield CaptionRow(
-            image_uri=reference.uri,
-            id=reference.id,
-            sha256=item.sha256,
-            width=item.image.width,
-            height=item.image.height,
+            **facts_of(item)._asdict(),
             caption=alternatives[0].caption,
             score=alternatives[0].score,
             alternatives=alternatives,
-            repairs=item.image.repairs,
             fingerprint=run.fingerprint,
             run_started=run.started,
         )
@@ -117,20 +130,7 @@ def caption_rows(
 def caption_examples(examples: Sequence[FeatureExample], writer: Any, run: Run) -> Iterator[CaptionRow]:
     """Rows of one batch of stored features."""
     features = np.stack([np.frombuffer(item.features, DTYPE).reshape(item.shape) for item in examples])
-    for item, alternatives in zip(examples, writer.caption_features(features), strict=True):
-        yield CaptionRow(
-            image_uri=item.uri,
-            id=item.id,
-            sha256=item.sha256,
-            width=item.width,
-            height=item.height,
-            caption=alternatives[0].caption,
-            score=alternatives[0].score,
-            alternatives=alternatives,
-            repairs=item.repairs,
-            fingerprint=run.fingerprint,
-            run_started=run.started,
-        )
+    return caption_rows(examples, writer.caption_features(features), run)
 
 
 def parser() -> FlagParser:
