@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import logging
 import os
 import signal
 import sys
@@ -242,7 +243,12 @@ def _interruptible() -> Iterator[None]:
 
 
 def _stop_workers(timeout_seconds: float) -> None:
-    """Ends Beam's local worker processes, which would go on for a while without their launcher."""
+    """Ends Beam's local worker processes, which would go on for a while without their launcher.
+
+    Beam's threads report each of them as lost, with a traceback; this process is about to end, so nobody needs that.
+    """
+    logging.disable()
+    threading.excepthook = lambda _: None
     workers = psutil.Process().children(recursive=True)
     for worker in workers:
         with contextlib.suppress(psutil.NoSuchProcess):
