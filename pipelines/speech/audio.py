@@ -50,15 +50,13 @@ class AudioFacts(NamedTuple):
     bytes: int
 
 
-def encode(waveform: Waveform, format: str, title: str = "", artist: str = "") -> bytes:
+def encode(waveform: Waveform, format: str) -> bytes:
     """Encodes samples as a file, sample rate kept.
 
     Args:
         waveform: the sound, at least one frame.
         format: a name in `FORMATS`: MP3 at 64 kbit/s, Ogg Vorbis at libsndfile's default quality, FLAC and WAV at
             16 bits.
-        title: kept for the tags, which are not written yet.
-        artist: kept for the tags, which are not written yet.
 
     Returns:
         The file. The same samples give the same bytes, save Ogg, whose stream carries a random serial number.
