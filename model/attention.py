@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, and several heads of it side by side (Vaswani et al. 2017, arXiv:1706.03762)."""
+"""Additive attention, scaled dot-product attention, and several heads of the latter side by side."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ _FAR_BELOW = -1e9
 
 
 class KeysValues(NamedTuple):
-    """What is attended to: both (batch, heads, length, width of a head)."""
+    """What is attended to: both (batch, heads, length, width of a head), or (batch, length, width) without heads."""
 
     keys: tf.Tensor
     values: tf.Tensor
@@ -19,7 +19,7 @@ class KeysValues(NamedTuple):
 def scaled_dot_product(
     query: tf.Tensor, memory: KeysValues, attention_mask: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """softmax(QKᵀ / √d) V.
+    """softmax(QKᵀ / √d) V (Vaswani et al. 2017, arXiv:1706.03762).
 
     Args:
         query: (batch, heads, queries, d).
@@ -107,6 +107,41 @@ class MultiHeadAttention(keras.layers.Layer):
         """Cross-attention on `memory`, or self-attention without one."""
         return self.attend(query, self.keys_values(query if memory is None else memory), attention_mask, training)[0]
 
-    def get_config(self) -> dict[str, Any]:
-        """Arguments that make the layer again."""
-        return {**super().get_config(), "width": self.width, "heads": self.heads, "dropout": self.rate}
+
+class AdditiveAttention(keras.layers.Layer):
+    """softmax(vᵀ tanh(Wq + Uk)) V (Bahdanau et al. 2015, arXiv:1409.0473).
+
+    Args:
+        width: between query and score.
+    """
+
+    def __init__(self, width: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.query = keras.layers.Dense(width, use_bias=False, name="query")
+        self.key = keras.layers.Dense(width, name="key")
+        self.score = keras.layers.Dense(1, use_bias=False, name="score")
+        self.width = width
+
+    def build(self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]) -> None:
+        """Builds the three projections."""
+        self.query.build(query_shape)
+        self.key.build(memory_shape)
+        self.score.build((None, self.width))
+
+    def keys_values(self, memory: tf.Tensor) -> KeysValues:
+        """Keys and values of (batch, length, channels): the values are the memory itself."""
+        return KeysValues(self.key(memory), memory)
+
+    def attend(self, query: tf.Tensor, memory: KeysValues) -> tuple[tf.Tensor, tf.Tensor]:
+        """Attention over keys and values that are there already.
+
+        Args:
+            query: (batch, queries, width).
+            memory: keys (batch, length, width) and values (batch, length, channels).
+
+        Returns:
+            (batch, queries, channels), and the weights (batch, queries, length), float32.
+        """
+        mixed = tf.tanh(self.query(query)[:, :, None] + memory.keys[:, None])
+        weights = tf.nn.softmax(tf.cast(self.score(mixed)[..., 0], tf.float32))
+        return tf.matmul(tf.cast(weights, query.dtype), memory.values), weights

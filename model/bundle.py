@@ -3,7 +3,7 @@
 config.json      sizes, backbone, decode policy, digests of the files below; written last
 vocabulary.txt   one token a line, in the order of the ids
 captioner.npz    weights as float16, one array a variable
-backbone….h5     the backbone's weights as they were given (absent when Keras downloads them or they are random)
+backbone.…       the backbone's weights as they were given (absent when Keras downloads them or they are random)
 metrics.json     what training reached, measured with the rounded weights
 README.md        the model card
 """
@@ -28,8 +28,9 @@ METRICS, MODEL_CARD = "metrics.json", "README.md"
 
 
 def backbone_file(weights: str) -> str:
-    """The bundle's name for a copy of backbone weights; Keras reads the format off the suffix."""
-    return "backbone.weights.h5" if weights.endswith(".weights.h5") else "backbone.h5"
+    """The bundle's name for a copy of backbone weights; the format is read off the suffix."""
+    suffixes = (".weights.h5", ".npz")
+    return "backbone" + next((suffix for suffix in suffixes if weights.endswith(suffix)), ".h5")
 
 
 class BundleError(ValueError):
@@ -59,6 +60,11 @@ class Bundle:
         entry = self.config["backbone"]
         source = f"{self.path}/{entry['file']}" if entry["file"] else entry["weights"]
         return ResolvedWeights(source, entry["digest"])
+
+    @property
+    def notice(self) -> str:
+        """What everyone who uses it must be told first, such as the terms of its training data; often empty."""
+        return self.config.get("notice", "")
 
     @property
     def weights_digest(self) -> str:

@@ -1,17 +1,18 @@
-"""The captioner: a Transformer from an image's grid features to words."""
+"""The captioner: an encoder of an image's grid features and a decoder of words."""
 
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from model.attention import KeysValues
-from model.decoder import BlockState, DecoderBlock
-from model.embedding import TokenAndPositionEmbedding
-from model.encoder import EncoderBlock
-from model.masks import decoder_mask
-from model.standardization import FeatureStandardization
-from model.tokenizer import PAD
+from model.decoder import Cache, TransformerDecoder
+from model.encoder import BasicEncoder, CellEncoder, GridEncoder, PooledEncoder
+from model.lstm_decoder import LSTMDecoder
+
+LSTM, LSTM_ATTENTION, BASIC, TRANSFORMER = "lstm", "lstm-attention", "transformer-basic", "transformer"
+DECODERS = (LSTM, LSTM_ATTENTION, BASIC, TRANSFORMER)
+"""The captioners of the project's source slides in the order of the story, and ours last."""
 
 
 class CaptionerConfig(NamedTuple):
@@ -20,17 +21,20 @@ class CaptionerConfig(NamedTuple):
     Attributes:
         grid: (rows, columns, channels) of the features.
         vocabulary_size: number of tokens.
+        decoder: one of `DECODERS`; the encoder that belongs to it comes along.
         max_length: tokens of the longest caption, start and end tokens included.
         width: of the vectors inside.
-        heads: of each attention.
-        feed_forward: width inside the decoder's feed-forward part.
-        encoder_blocks: number of encoder blocks.
-        decoder_blocks: number of decoder blocks.
+        heads: of each attention of a Transformer.
+        feed_forward: width inside a Transformer's feed-forward parts.
+        encoder_blocks: of a Transformer.
+        decoder_blocks: of a Transformer.
         dropout: rate.
+        visual_dropout: rate on the features, for "transformer" only.
     """
 
     grid: tuple[int, int, int]
     vocabulary_size: int
+    decoder: str = TRANSFORMER
     max_length: int = 32
     width: int = 512
     heads: int = 8
@@ -38,49 +42,32 @@ class CaptionerConfig(NamedTuple):
     encoder_blocks: int = 1
     decoder_blocks: int = 1
     dropout: float = 0.2
+    visual_dropout: float = 0.0
 
 
 class Captioner(keras.Model):
     """Encoder over the grid cells, decoder over the words.
 
     Args:
-        config: sizes.
+        config: kind and sizes.
     """
 
     def __init__(self, config: CaptionerConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
-        self.standardize = FeatureStandardization(config.grid[-1], name="standardize")
-        self.encoder_blocks = [
-            EncoderBlock(config.width, config.heads, config.dropout, name=f"encoder_{i}")
-            for i in range(config.encoder_blocks)
-        ]
-        self.embedding = TokenAndPositionEmbedding(
-            config.vocabulary_size, config.max_length, config.width, name="embedding"
-        )
-        self.embedding_dropout = keras.layers.Dropout(config.dropout)
-        self.decoder_blocks = [
-            DecoderBlock(config.width, config.heads, config.feed_forward, config.dropout, name=f"decoder_{i}")
-            for i in range(config.decoder_blocks)
-        ]
-        # Logits stay float32: a softmax over thousands of tokens loses too much in 16 bits.
-        self.logits = keras.layers.Dense(config.vocabulary_size, dtype="float32", name="logits")
+        self.encoder = _encoder(config)
+        self.decoder = _decoder(config)
 
     def build(self, input_shape: Any = None) -> None:
         """Builds every layer; the sizes are all in the config."""
-        config = self.config
-        rows, columns, channels = config.grid
-        image = (None, rows * columns, config.width)
-        words = (None, None, config.width)
-        self.standardize.build((None, rows * columns, channels))
-        for i, block in enumerate(self.encoder_blocks):
-            block.build((None, rows * columns, channels) if i == 0 else image)
-        self.embedding.build((None, None))
-        self.embedding_dropout.build(words)
-        for decoder_block in self.decoder_blocks:
-            decoder_block.build(words, image)
-        self.logits.build(words)
+        rows, columns, channels = self.config.grid
+        self.encoder.build((None, rows * columns, channels))
+        self.decoder.build((None, rows * columns, self.config.width))
         self.built = True
+
+    def adapt(self, features: np.ndarray) -> None:
+        """Measures what the encoder must know of the features (images, cells, channels) before training."""
+        self.encoder.adapt(features)
 
     def encode(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Encodes images.
@@ -90,77 +77,61 @@ class Captioner(keras.Model):
             training: whether dropout applies.
 
         Returns:
-            (batch, cells, width).
+            (batch, cells, width); one cell where the decoder is "lstm".
         """
-        image = self.standardize(tf.cast(features, self.compute_dtype))
-        for block in self.encoder_blocks:
-            image = block(image, training=training)
-        return image
+        return self.encoder(tf.cast(features, self.compute_dtype), training=training)
 
-    def decode(self, tokens: tf.Tensor, image: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(
+        self, tokens: tf.Tensor, image: tf.Tensor, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Next-token logits at every position.
 
         Args:
-            tokens: int (batch × captions, length), captions of one image side by side.
+            tokens: int (batch, length), captions of one image one after another, each from its start token on.
             image: encoder output (batch, cells, width).
             training: whether dropout applies.
 
         Returns:
-            float32 (batch × captions, length, vocabulary), and the last block's cross-attention weights
-            (batch, heads, captions × length, cells).
+            float32 (batch, length, vocabulary), and the last cross-attention's weights (batch, heads, length, cells),
+            None where the decoder is "lstm".
         """
-        attention_mask = decoder_mask(tokens, PAD)
-        words = self.embedding_dropout(self.embedding(tokens), training=training)
-        weights = None
-        for block in self.decoder_blocks:
-            words, weights = block(words, image, attention_mask=attention_mask, training=training)
-        return self.logits(words), weights
+        return self.decoder(tokens, image, training=training)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
-        """Logits of several captions an image; the image is encoded once.
+        """Logits of all captions of an image, which is encoded once.
 
         Args:
-            inputs: features (batch, cells, channels) and tokens int (batch, captions, length).
+            inputs: features (batch, cells, channels) and tokens int (batch, length), see `decode`.
             training: whether dropout applies.
 
         Returns:
-            float32 (batch, captions, length, vocabulary).
+            float32 (batch, length, vocabulary).
         """
         features, tokens = inputs
-        captions, length = tf.shape(tokens)[1], tf.shape(tokens)[2]
-        image = self.encode(features, training)
-        logits, _ = self.decode(tf.reshape(tokens, (-1, length)), image, training)
-        return tf.reshape(logits, (-1, captions, length, self.config.vocabulary_size))
+        return self.decode(tokens, self.encode(features, training), training)[0]
 
-    def start(self, image: tf.Tensor, beams: int, length: int) -> list[BlockState]:
-        """Decoding states before the first token.
+    def start(self, image: tf.Tensor, beams: int, length: int) -> Cache:
+        """What decoding keeps before the first token.
 
         Args:
             image: encoder output (batch, cells, width).
             beams: captions that are written at once for each image.
             length: steps at most.
         """
-        return [block.start(image, beams, length) for block in self.decoder_blocks]
+        return self.decoder.start(image, beams, length)
 
-    def step(
-        self, tokens: tf.Tensor, position: tf.Tensor, states: list[BlockState]
-    ) -> tuple[tf.Tensor, list[KeysValues]]:
+    def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, Any]:
         """Next-token logits after one more token.
 
         Args:
             tokens: int (batch × beams,), the token at `position`.
             position: from 0.
-            states: of each decoder block.
+            cache: of the step before.
 
         Returns:
-            float32 (batch × beams, vocabulary), and each block's keys and values of the words so far.
+            float32 (batch × beams, vocabulary), and the `words` of the next step's cache.
         """
-        words = self.embedding(tokens[:, None], position)
-        kept = []
-        for block, state in zip(self.decoder_blocks, states, strict=True):
-            words, keys_values = block.step(words, position, state)
-            kept.append(keys_values)
-        return self.logits(words)[:, 0], kept
+        return self.decoder.step(tokens, position, cache)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the model again."""
@@ -171,3 +142,42 @@ class Captioner(keras.Model):
         """The model of a config that went through JSON."""
         fields = dict(config["config"])
         return cls(CaptionerConfig(**{**fields, "grid": tuple(fields["grid"])}))
+
+
+def _encoder(config: CaptionerConfig) -> keras.layers.Layer:
+    if config.decoder == LSTM:
+        return PooledEncoder(config.width, name="encoder")
+    if config.decoder == LSTM_ATTENTION:
+        return CellEncoder(config.width, name="encoder")
+    if config.decoder == BASIC:
+        return BasicEncoder(config.width, config.heads, config.encoder_blocks, config.dropout, name="encoder")
+    return GridEncoder(
+        (config.grid[0], config.grid[1]),
+        config.width,
+        config.heads,
+        config.feed_forward,
+        config.encoder_blocks,
+        config.dropout,
+        config.visual_dropout,
+        name="encoder",
+    )
+
+
+def _decoder(config: CaptionerConfig) -> keras.layers.Layer:
+    if config.decoder in (LSTM, LSTM_ATTENTION):
+        return LSTMDecoder(
+            config.vocabulary_size, config.width, config.dropout, config.decoder == LSTM_ATTENTION, name="decoder"
+        )
+    ours = config.decoder == TRANSFORMER
+    return TransformerDecoder(
+        config.vocabulary_size,
+        config.max_length,
+        config.width,
+        config.heads,
+        config.feed_forward,
+        config.decoder_blocks,
+        config.dropout,
+        pre_norm=ours,
+        tied=ours,
+        name="decoder",
+    )

@@ -1,12 +1,10 @@
 """Beam search over a whole batch with a key/value cache; greedy decoding is a beam of one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from model.attention import KeysValues
 from model.captioner import Captioner
-from model.decoder import BlockState
 from model.tokenizer import END, PAD, START, UNKNOWN
 
 _NEVER = -1e9
@@ -32,7 +30,7 @@ class _Search(NamedTuple):
         step: scalar int.
         tokens: int (batch, beams, max_length + 2), unfinished captions from the start token on.
         sums: float (batch, beams), their log probabilities.
-        words: each block's keys and values, (batch × beams, …).
+        words: what the decoder keeps of them, a nest of tensors (batch × beams, …).
         done_tokens: like `tokens`, the best finished captions.
         done_scores: float (batch, beams).
         done_count: int (batch,), captions that ever finished.
@@ -41,7 +39,7 @@ class _Search(NamedTuple):
     step: tf.Tensor
     tokens: tf.Tensor
     sums: tf.Tensor
-    words: list[KeysValues]
+    words: Any
     done_tokens: tf.Tensor
     done_scores: tf.Tensor
     done_count: tf.Tensor
@@ -69,7 +67,6 @@ def beam_search(captioner: Captioner, features: tf.Tensor, beams: int, max_lengt
     batch = tf.shape(image)[0] if image.shape[0] is None else image.shape[0]
     vocabulary = captioner.config.vocabulary_size
     first = captioner.start(image, beams, max_length + 1)
-    image_memory = [state.image for state in first]
     ids = tf.range(vocabulary)
     writable = (ids != PAD) & (ids != START) & (ids != UNKNOWN)
 
@@ -79,8 +76,7 @@ def beam_search(captioner: Captioner, features: tf.Tensor, beams: int, max_lengt
     def extend(state: _Search) -> _Search:
         step = state.step
         last = tf.reshape(tf.gather(state.tokens, step, axis=2), (-1,))
-        states = [BlockState(words, seen) for words, seen in zip(state.words, image_memory, strict=True)]
-        logits, words = captioner.step(last, step, states)
+        logits, words = captioner.step(last, step, first._replace(words=state.words))
         allowed = tf.where(step == 0, writable & (ids != END), tf.where(step == max_length, ids == END, writable))
         log_probabilities = tf.where(allowed, tf.nn.log_softmax(logits), _NEVER)
         sums = state.sums[:, :, None] + tf.reshape(log_probabilities, (batch, beams, vocabulary))
@@ -96,7 +92,7 @@ def beam_search(captioner: Captioner, features: tf.Tensor, beams: int, max_lengt
         done_scores, order = tf.math.top_k(tf.concat([state.done_scores, scores], 1), beams)
         done_tokens = tf.gather(tf.concat([state.done_tokens, extended], 1), order, axis=1, batch_dims=1)
 
-        # The best that did not end go on, each with the keys and values of the beam it came from.
+        # The best that did not end go on, each with what was kept of the beam it came from.
         sums, order = tf.math.top_k(tf.where(ended, _NEVER, best_sums), beams)
         origin = tf.gather(origin, order, axis=1, batch_dims=1)
         rows = tf.reshape(origin + tf.range(batch)[:, None] * beams, (-1,))
@@ -104,7 +100,7 @@ def beam_search(captioner: Captioner, features: tf.Tensor, beams: int, max_lengt
             step + 1,
             tf.gather(extended, order, axis=1, batch_dims=1),
             sums,
-            [KeysValues(tf.gather(block.keys, rows), tf.gather(block.values, rows)) for block in words],
+            tf.nest.map_structure(lambda kept: tf.gather(kept, rows), words),
             done_tokens,
             done_scores,
             state.done_count + tf.reduce_sum(tf.cast(finished, tf.int32), axis=1),
@@ -116,7 +112,7 @@ def beam_search(captioner: Captioner, features: tf.Tensor, beams: int, max_lengt
         _append(blank, tf.fill((batch, beams), START), tf.constant(0)),
         # All beams begin equal, so only the first may be extended.
         tf.tile(tf.constant([[0.0] + [_NEVER] * (beams - 1)]), (batch, 1)),
-        [state.words for state in first],
+        first.words,
         blank,
         tf.fill((batch, beams), _NEVER),
         tf.zeros((batch,), tf.int32),

@@ -26,25 +26,15 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         self.tokens.build(input_shape)
         self.positions.build(input_shape)
 
-    def call(self, tokens: tf.Tensor, first: int | tf.Tensor = 0) -> tf.Tensor:
+    def call(self, tokens: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
         """Vectors of tokens.
 
         Args:
             tokens: int (batch, length).
-            first: position of the first of them.
+            positions: int, broadcastable to (batch, length).
 
         Returns:
             (batch, length, width).
         """
         # The scale keeps tokens from drowning in positions at the start (Vaswani et al. 2017, section 3.4).
-        scaled = self.tokens(tokens) * float(self.width) ** 0.5
-        return scaled + self.positions(first + tf.range(tf.shape(tokens)[1]))[None]
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments that make the layer again."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "length": self.length,
-            "width": self.width,
-        }
+        return self.tokens(tokens) * float(self.width) ** 0.5 + self.positions(positions)

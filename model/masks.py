@@ -26,14 +26,29 @@ def padding_mask(tokens: tf.Tensor, pad: int) -> tf.Tensor:
     return (tokens != pad)[:, None, :]
 
 
-def decoder_mask(tokens: tf.Tensor, pad: int) -> tf.Tensor:
-    """Causal and padding mask together.
+def packed_mask(tokens: tf.Tensor, start: int, pad: int) -> tf.Tensor:
+    """Several captions in one row: each word sees its own caption's words up to itself, and no padding.
 
     Args:
-        tokens: int (batch, length).
+        tokens: int (batch, length), captions one after another, each from its start token on.
+        start: the start token.
         pad: the padding token.
 
     Returns:
         bool (batch, length, length).
     """
-    return causal_mask(tf.shape(tokens)[1]) & padding_mask(tokens, pad)
+    caption = tf.cumsum(tf.cast(tokens == start, tf.int32), axis=1)
+    same_caption = caption[:, :, None] == caption[:, None, :]
+    return causal_mask(tf.shape(tokens)[1]) & same_caption & padding_mask(tokens, pad)
+
+
+def positions_in_captions(mask: tf.Tensor) -> tf.Tensor:
+    """Positions that begin anew with each caption; padding repeats the last one.
+
+    Args:
+        mask: of `packed_mask`, bool (batch, length, length).
+
+    Returns:
+        int (batch, length), from 0.
+    """
+    return tf.maximum(tf.reduce_sum(tf.cast(mask, tf.int32), axis=-1) - 1, 0)

@@ -37,3 +37,13 @@ def assign(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
         if tuple(variable.shape) != arrays[name].shape:
             raise ValueError(f"{name} is {arrays[name].shape}, the model needs {tuple(variable.shape)}")
         variable.assign(arrays[name].astype(np.float32))
+
+
+def load(model: keras.Model, data: bytes) -> None:
+    """Sets a model's weights to those that `to_npz` gave.
+
+    Raises:
+        ValueError: if names or shapes differ.
+    """
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        assign(model, dict(arrays))

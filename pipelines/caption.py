@@ -9,6 +9,7 @@ import numpy as np
 
 from model.bundle import Bundle, BundleError, open_bundle
 from model.images import POLICY_VERSION
+from model.pretrained import NoBundleError, default_bundle
 from pipelines import options
 from pipelines.commit import Process, Run
 from pipelines.corpus import Corpus, list_images, read_manifest
@@ -144,7 +145,11 @@ def parser() -> FlagParser:
     source.add_argument("--images", nargs="+", metavar="GLOB_OR_DIR", help="folders (walked), globs or files")
     source.add_argument("--manifest", metavar="FILE", help="text file, one image URI a line")
     source.add_argument("--features", nargs="+", metavar="OUTPUT", help="outputs of beamscribe featurize")
-    flags.add_argument("--model", required=True, metavar="BUNDLE", help="folder that beamscribe train wrote")
+    flags.add_argument(
+        "--model",
+        metavar="BUNDLE",
+        help="folder that beamscribe train wrote [$BEAMSCRIBE_MODEL, else the one in a checkout's pretrained/]",
+    )
     flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
     flags.add_argument("--beam-size", type=positive, default=3, help="captions kept at each step; 1 is greedy")
     flags.add_argument("--max-length", type=positive, default=24, help="tokens of a caption at most")
@@ -194,12 +199,15 @@ def run(argv: Sequence[str]) -> int:
     )
 
 
-def _checked_bundle(path: str, max_length: int) -> Bundle:
+def _checked_bundle(path: str | None, max_length: int) -> Bundle:
     try:
+        path = path or default_bundle()
         bundle = open_bundle(path)
         bundle.check()
-    except BundleError as error:
-        raise RefusedError(f"--model {error}") from error
+    except (BundleError, NoBundleError) as error:
+        raise RefusedError(f"--model: {error}") from error
+    if bundle.notice:
+        print(f"beamscribe caption: {bundle.notice}")
     # The start token takes one of the positions that the captioner has.
     longest = bundle.config["captioner"]["config"]["max_length"] - 2
     if max_length > longest:
@@ -233,4 +241,4 @@ def _try_bundle(bundle: Bundle, with_backbone: bool) -> None:
         if with_backbone:
             build_backbone(bundle.backbone, bundle.backbone_weights)
     except (BundleError, WeightsError) as error:
-        raise RefusedError(f"--model {error}") from error
+        raise RefusedError(f"--model: {error}") from error

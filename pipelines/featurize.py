@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsError, resolve_weights
+from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsError, backbone_name, resolve_weights
 from model.images import POLICY_VERSION
 from pipelines import options
 from pipelines.commit import Process, Run
@@ -55,12 +55,14 @@ class FeaturizeJob:
         backbone: name of the backbone.
         weights: resolved by the launcher.
         batch_size: images a model call takes.
+        mirror: whether left and right change places first.
         storage_options: for reading images.
     """
 
     backbone: str
     weights: ResolvedWeights
     batch_size: int
+    mirror: bool
     storage_options: dict[str, Any]
     name: str = "featurize"
     format: FeatureRecords = dataclasses.field(default_factory=FeatureRecords)
@@ -72,11 +74,14 @@ class FeaturizeJob:
         spec = BACKBONES[self.backbone]
         backbone = Backbone(spec, self.weights)
 
+        def see(pixels: np.ndarray) -> np.ndarray:
+            return backbone(pixels[:, :, ::-1] if self.mirror else pixels)
+
         def process(todo: Sequence[Todo]) -> Iterator[FeatureExample | FailureRow]:
             loaded = load_images(todo, spec, self.storage_options, run.started, ahead=2 * self.batch_size)
             for images, failures in batches(loaded, self.batch_size):
                 yield from failures
-                yield from featurize(images, backbone, self.batch_size, run)
+                yield from featurize(images, see, self.batch_size, run)
 
         return process
 
@@ -131,13 +136,21 @@ def parser() -> FlagParser:
     flags.add_argument("--annotations", required=True, help="COCO caption JSON (2014 or 2017); test files too")
     flags.add_argument("--images", required=True, help="folder of the images that the annotations name")
     flags.add_argument("--output", required=True, help="folder or URI for features/, failures/ and _beamscribe/")
-    flags.add_argument("--backbone", choices=sorted(BACKBONES), default="inception_v3", help="image backbone")
+    flags.add_argument(
+        "--backbone",
+        type=backbone_name,
+        default="inception_v3",
+        metavar="NAME",
+        help="inception_v3, efficientnet_lite2 (needs no network) or any name of keras.applications [inception_v3]",
+    )
     flags.add_argument(
         "--backbone-weights",
         default=IMAGENET,
         metavar="imagenet|FILE|random",
-        help="imagenet: Keras downloads them; FILE: keras.applications weights without top; random: for tests",
+        help="imagenet: Keras downloads them, efficientnet_lite2 takes those of the embedded bundle; FILE: weights "
+        "without top, of keras.applications or an .npz of efficientnet_lite2; random: for tests",
     )
+    flags.add_argument("--mirror", action="store_true", help="features of the mirrored images, to train on both")
     options.add_job_flags(flags, BATCH_SIZE)
     return flags
 
@@ -162,7 +175,7 @@ def run(argv: Sequence[str]) -> int:
     if corpus.defects:
         print(f"beamscribe featurize: {ours.annotations} has defects, which are left out:\n{describe(corpus.defects)}")
     try:
-        weights = resolve_weights(ours.backbone_weights)
+        weights = resolve_weights(ours.backbone_weights, BACKBONES[ours.backbone])
     except WeightsError as error:
         raise RefusedError(str(error)) from error
     references = distinct(annotated_images(corpus.images, ours.images, flags.storage_options), flags.limit)
@@ -172,6 +185,7 @@ def run(argv: Sequence[str]) -> int:
             "decode_policy": POLICY_VERSION,
             "backbone": ours.backbone,
             "backbone_weights": weights.digest,
+            "mirror": ours.mirror,
             "precision": "float32",
         }
     )
@@ -179,7 +193,7 @@ def run(argv: Sequence[str]) -> int:
         _try_weights(ours.backbone, weights)
     return launch(
         Request(
-            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, flags.storage_options),
+            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, ours.mirror, flags.storage_options),
             corpus=references,
             output=output,
             fingerprint=fingerprint,

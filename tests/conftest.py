@@ -50,13 +50,13 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     import keras
 
     from model import weights
-    from model.captioner import Captioner, CaptionerConfig
+    from model.captioner import BASIC, Captioner, CaptionerConfig
 
     keras.utils.set_random_seed(7)
     letters = "abcdefghijklmnopqrstuvwxyz"
     vocabulary = ["[PAD]", "[UNK]", "[START]", "[END]", *letters, *(f"##{letter}" for letter in letters)]
     captioner = Captioner(
-        CaptionerConfig((8, 8, 2048), len(vocabulary), max_length=12, width=32, heads=4, feed_forward=64)
+        CaptionerConfig((8, 8, 2048), len(vocabulary), BASIC, max_length=12, width=32, heads=4, feed_forward=64)
     )
     captioner.build()
     # Larger than at the start of training, so that captions differ between pictures.

@@ -10,7 +10,8 @@ from schemas.command import DONE, REFUSED
 def test_help_lists_every_command_in_the_order_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert beamscribe.main(["--help"]) == DONE
     text = capsys.readouterr().out
-    places = [text.index(f"\n  {name} ") for name in ("featurize", "train", "caption", "speak", "say", "verify")]
+    names = ("featurize", "train", "caption", "evaluate", "speak", "say", "verify")
+    places = [text.index(f"\n  {name} ") for name in names]
     assert places == sorted(places)
 
 

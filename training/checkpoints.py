@@ -1,7 +1,10 @@
 """Checkpoints at the end of each epoch, exact resume, and early stopping that survives a kill."""
 
 import json
+import math
 import os
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,18 +21,30 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         folder: local.
         identity: what the run is made of; a folder with another identity begins anew.
-        monitor: name of the validation loss.
+        monitor: name of the validation loss or score.
         patience: epochs without a better one before training stops.
+        higher_is_better: whether the monitored number is a score.
+        dump: gives the weights of the best epoch; as `.npz` of float16 without.
     """
 
-    def __init__(self, folder: str, identity: str, monitor: str, patience: int) -> None:
+    def __init__(
+        self,
+        folder: str,
+        identity: str,
+        monitor: str,
+        patience: int,
+        higher_is_better: bool = False,
+        dump: Callable[[], bytes] | None = None,
+    ) -> None:
         super().__init__()
+        self.dump = dump or (lambda: weights.to_npz(self.model))
         self.folder, self.identity, self.monitor, self.patience = folder, identity, monitor, patience
+        self.sign = -1 if higher_is_better else 1
         self.state: dict[str, Any] = {
             "identity": identity,
             "epoch": 0,
             "best_epoch": None,
-            "best": float("inf"),
+            "best": sys.float_info.max,  # of what is monitored, with its sign changed where higher is better
             "history": [],
             "finished": False,
         }
@@ -65,7 +80,7 @@ class Checkpoints(keras.callbacks.Callback):
         return self.state["finished"]
 
     def best_weights(self) -> bytes:
-        """The `.npz` of the best epoch."""
+        """What `dump` gave of the best epoch."""
         with open(self._path(_best(self.state["best_epoch"])), "rb") as file:
             return file.read()
 
@@ -74,10 +89,12 @@ class Checkpoints(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         state = {**self.state, "epoch": epoch + 1, "history": [*self.state["history"], logs]}
         os.makedirs(self.folder, exist_ok=True)
-        if logs[self.monitor] < state["best"]:
-            state.update(best=logs[self.monitor], best_epoch=epoch + 1)
+        # A loss that is no number leaves weights that are none either, whatever the score says. Of equals the later one
+        # counts: captions of the first epochs may all be worth nothing while the loss falls.
+        if all(map(math.isfinite, logs.values())) and self.sign * logs[self.monitor] <= state["best"]:
+            state.update(best=self.sign * logs[self.monitor], best_epoch=epoch + 1)
             with open(self._path(_best(epoch + 1)), "wb") as file:
-                file.write(weights.to_npz(self.model))
+                file.write(self.dump())
         stop = epoch + 1 - (state["best_epoch"] or 0) >= self.patience
         state["finished"] = stop or epoch + 1 == self.params["epochs"]
         values = {name: variable.numpy() for name, variable in _variables(self.model).items()}

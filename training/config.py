@@ -5,6 +5,7 @@ import runpy
 from dataclasses import dataclass
 from typing import Any
 
+from model.captioner import TRANSFORMER
 from schemas.command import RefusedError
 
 
@@ -13,6 +14,7 @@ class TrainingConfig:
     """A recipe; flags of the command line replace single fields.
 
     Attributes:
+        decoder: one of `model.captioner.DECODERS`.
         epochs: passes over the images.
         batch_size: images a step, each with all its captions.
         captions_per_image: captions of an image that one step sees; more are sampled anew each epoch.
@@ -20,7 +22,8 @@ class TrainingConfig:
         warmup: share of all steps in which the rate rises from zero; it falls along a cosine afterwards.
         label_smoothing: probability spread over all tokens.
         clip_norm: bound on the norm of all gradients together.
-        patience: epochs without a better validation loss before training stops.
+        patience: epochs without better captions of the validation images before training stops.
+        held_out: share of the images to stop by where no validation set is given.
         vocabulary_size: subword tokens at most.
         max_length: tokens of the longest caption, start and end tokens included.
         width: of the vectors inside the captioner.
@@ -29,17 +32,26 @@ class TrainingConfig:
         encoder_blocks: number of encoder blocks.
         decoder_blocks: number of decoder blocks.
         dropout: rate.
-        seed: of weights, dropout and the order of the images.
+        visual_dropout: rate on the features, for "transformer" only.
+        fine_tune_epochs: passes that train on through the upper part of the backbone, where that is asked for.
+        fine_tune_learning_rate: their peak.
+        self_critical_epochs: passes of self-critical training that follow.
+        self_critical_learning_rate: falls linearly to zero over them.
+        self_critical_samples: captions of an image that are drawn and compared.
+        seed: of weights, dropout, samples and the order of the images.
+        notice: what everyone who uses the bundle is told first, such as the terms of its training data.
     """
 
+    decoder: str = TRANSFORMER
     epochs: int = 20
-    batch_size: int = 16
+    batch_size: int = 32
     captions_per_image: int = 5
     learning_rate: float = 4e-4
     warmup: float = 0.05
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     patience: int = 3
+    held_out: float = 0.05
     vocabulary_size: int = 5000
     max_length: int = 32
     width: int = 512
@@ -48,7 +60,14 @@ class TrainingConfig:
     encoder_blocks: int = 1
     decoder_blocks: int = 1
     dropout: float = 0.3
+    visual_dropout: float = 0.0
+    fine_tune_epochs: int = 3
+    fine_tune_learning_rate: float = 1e-4
+    self_critical_epochs: int = 0
+    self_critical_learning_rate: float = 5e-5
+    self_critical_samples: int = 5
     seed: int = 0
+    notice: str = ""
 
 
 def read_config(path: str | None) -> TrainingConfig:

@@ -3,19 +3,20 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import fsspec
 import numpy as np
 
 from model.examples import DamagedRecordError, decode_file
-from model.tokenizer import PAD, Tokenizer
 from schemas import feature_example, manifest
 from schemas.command import RefusedError
 from schemas.feature_example import DTYPE
 from schemas.manifest import Manifest, ManifestError
 from schemas.table import NewerSchemaError
+
+UNPACKED_VERSION = 2
+"""Of the unpacked files; raise it with any change to them, so that older ones are not read."""
 
 
 class FeatureSet(NamedTuple):
@@ -23,7 +24,10 @@ class FeatureSet(NamedTuple):
 
     Attributes:
         ids: of the images.
-        features: float16 (images, cells, channels), memory-mapped: the system's page cache keeps what fits.
+        uris: of the images.
+        file_names: of the images, as their annotations give them.
+        features: float16 (rows of the file, cells, channels), memory-mapped: the system's page cache keeps what fits.
+        places: int (images,), the row of each image in `features`.
         captions: raw texts of each image.
         grid: (rows, columns, channels).
         backbone: name of the backbone.
@@ -33,13 +37,64 @@ class FeatureSet(NamedTuple):
     """
 
     ids: tuple[str, ...]
+    uris: tuple[str, ...]
+    file_names: tuple[str, ...]
     features: np.ndarray
+    places: np.ndarray
     captions: tuple[tuple[str, ...], ...]
     grid: tuple[int, int, int]
     backbone: str
     weights: str
     weights_digest: str
     without_captions: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what the model is given of one image: (cells, channels)."""
+        return self.features.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of what the model is given."""
+        return self.features.dtype
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """What the model is given of some images: features, float16 (n, cells, channels)."""
+        return self.features[self.places[images]]
+
+    def select(self, images: np.ndarray) -> "FeatureSet":
+        """These images alone."""
+        return self._replace(
+            ids=tuple(self.ids[image] for image in images),
+            uris=tuple(self.uris[image] for image in images),
+            file_names=tuple(self.file_names[image] for image in images),
+            places=self.places[images],
+            captions=tuple(self.captions[image] for image in images),
+        )
+
+
+def split(features: FeatureSet, held_out: float) -> tuple[FeatureSet, FeatureSet]:
+    """Holds out a share of the images, by the digest of their ids: the same ones whatever else is there.
+
+    Args:
+        features: all images; those with equal ids (an image and its mirror image) stay together.
+        held_out: share.
+
+    Returns:
+        Images to learn from, and images held out, each of these once.
+
+    Raises:
+        RefusedError: if one part would be empty.
+    """
+    digests = [hashlib.sha256(identifier.encode()).digest() for identifier in features.ids]
+    out = np.array([int.from_bytes(digest[:8], "big") < held_out * 2**64 for digest in digests])
+    _, first = np.unique(features.ids, return_index=True)
+    held = np.array(sorted(image for image in first if out[image]), dtype=np.int64)
+    if not len(held) or out.all():
+        raise RefusedError(
+            f"{len(features.ids)} images are too few to hold out {held_out:.0%} of them: give --validation OUTPUT"
+        )
+    return features.select(np.flatnonzero(~out)), features.select(held)
 
 
 def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> FeatureSet:
@@ -64,7 +119,7 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     files = [file for output in outputs for file in _files(output, options)]
     if not files:
         raise RefusedError(f"{' '.join(outputs)} holds no features: run beamscribe featurize to its end")
-    key = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([UNPACKED_VERSION, files]).encode()).hexdigest()[:16]
     stem = os.path.join(cache, key)
     if not os.path.exists(f"{stem}.json"):
         os.makedirs(cache, exist_ok=True)
@@ -77,7 +132,10 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     shape = (len(found["ids"]), rows * columns, channels)
     return FeatureSet(
         ids=tuple(found["ids"]),
+        uris=tuple(found["uris"]),
+        file_names=tuple(found["file_names"]),
         features=np.memmap(f"{stem}.{DTYPE}", DTYPE, mode="r", shape=shape),
+        places=np.arange(len(found["ids"])),
         captions=tuple(tuple(captions) for captions in found["captions"]),
         grid=(rows, columns, channels),
         backbone=first["backbone"],
@@ -108,8 +166,7 @@ def _files(output: str, options: dict[str, Any]) -> list[tuple[str, int]]:
 
 def _unpack(uris: list[str], stem: str, options: dict[str, Any]) -> None:
     """Writes `stem.float16` and, when that is whole, `stem.json`."""
-    ids: list[str] = []
-    captions: list[tuple[str, ...]] = []
+    columns: dict[str, list[Any]] = {"ids": [], "uris": [], "file_names": [], "captions": []}
     grid: tuple[int, int, int] | None = None
     without = 0
     with open(f"{stem}.{DTYPE}", "wb") as values:
@@ -124,106 +181,14 @@ def _unpack(uris: list[str], stem: str, options: dict[str, Any]) -> None:
                     if grid not in (None, example.shape):
                         raise RefusedError(f"{uri} holds features of {example.shape}, other files of {grid}")
                     grid = example.shape
-                    ids.append(example.id)
-                    captions.append(example.captions)
+                    for column, value in zip(
+                        columns.values(), (example.id, example.uri, example.file_name, example.captions), strict=True
+                    ):
+                        column.append(value)
                     values.write(example.features)
             except (OSError, DamagedRecordError, NewerSchemaError) as error:
                 raise RefusedError(f"{uri} cannot be read: {error}") from error
-    found = {"ids": ids, "captions": captions, "grid": grid or (0, 0, 0), "without_captions": without}
+    found = {**columns, "grid": grid or (0, 0, 0), "without_captions": without}
     with open(f"{stem}.json.tmp", "w", encoding="utf-8") as file:
         json.dump(found, file, ensure_ascii=False)
     os.replace(f"{stem}.json.tmp", f"{stem}.json")
-
-
-class TokenSet(NamedTuple):
-    """Captions of a `FeatureSet` as tokens.
-
-    Attributes:
-        rows: int32 (captions, length), all captions one after another.
-        offsets: int (images + 1,), where each image's captions begin.
-    """
-
-    rows: np.ndarray
-    offsets: np.ndarray
-
-
-def tokenize(features: FeatureSet, tokenizer: Tokenizer, length: int) -> TokenSet:
-    """Tokenises every caption once."""
-    counts = [len(captions) for captions in features.captions]
-    texts = [text for captions in features.captions for text in captions]
-    return TokenSet(tokenizer.tokenize(texts, length), np.concatenate([[0], np.cumsum(counts)]))
-
-
-class Material(NamedTuple):
-    """What a training run works on.
-
-    Attributes:
-        training: images to learn from.
-        training_tokens: their captions.
-        validation: images to stop by.
-        validation_tokens: their captions.
-        tokenizer: learned from the training captions.
-    """
-
-    training: FeatureSet
-    training_tokens: TokenSet
-    validation: FeatureSet
-    validation_tokens: TokenSet
-    tokenizer: Tokenizer
-
-
-Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
-"""((features (batch, cells, channels), tokens in (batch, captions, length - 1)), tokens wanted of the same shape)."""
-
-
-def _batch(
-    features: FeatureSet, tokens: TokenSet, images: np.ndarray, chosen: list[np.ndarray], size: int, captions: int
-) -> Batch:
-    """A batch of one shape for ever; places without an image or a caption are padding, which no loss counts."""
-    rows = np.full((size, captions, tokens.rows.shape[1]), PAD, np.int32)
-    for place, indices in enumerate(chosen):
-        rows[place, : len(indices)] = tokens.rows[indices]
-    grids = np.zeros((size, *features.features.shape[1:]), DTYPE)
-    grids[: len(images)] = features.features[images]
-    return (grids, rows[:, :, :-1]), rows[:, :, 1:]
-
-
-def training_batches(
-    features: FeatureSet, tokens: TokenSet, batch_size: int, captions: int, seed: int, first_epoch: int
-) -> Iterator[Batch]:
-    """Batches without end, in an order that depends on the seed and the epoch alone, so that a resumed run repeats it.
-
-    Args:
-        features: the images.
-        tokens: their captions.
-        batch_size: images a batch; what does not fill one is left for another epoch's order.
-        captions: of an image in a batch, sampled where it has more.
-        seed: of the order.
-        first_epoch: where to begin.
-    """
-    size = min(batch_size, len(features.ids))
-    epoch = first_epoch
-    while True:
-        random = np.random.default_rng((seed, epoch))
-        order = random.permutation(len(features.ids))
-        for start in range(0, len(order) - size + 1, size):
-            # Sorted within a batch: a memory-mapped file is read faster forwards.
-            images = np.sort(order[start : start + size])
-            chosen = [
-                random.permutation(np.arange(tokens.offsets[image], tokens.offsets[image + 1]))[:captions]
-                for image in images
-            ]
-            yield _batch(features, tokens, images, chosen, size, captions)
-        epoch += 1
-
-
-def validation_batches(features: FeatureSet, tokens: TokenSet, batch_size: int, captions: int) -> Iterator[Batch]:
-    """Every image once, with its first `captions` captions, in order; the last batch is padded."""
-    size = min(batch_size, len(features.ids))
-    for start in range(0, len(features.ids), size):
-        images = np.arange(start, min(start + size, len(features.ids)))
-        chosen = [
-            np.arange(tokens.offsets[image], min(tokens.offsets[image + 1], tokens.offsets[image] + captions))
-            for image in images
-        ]
-        yield _batch(features, tokens, images, chosen, size, captions)

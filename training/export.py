@@ -1,10 +1,8 @@
 """A trained captioner as a bundle, measured after its weights were rounded and loaded back."""
 
 import dataclasses
-import io
 import json
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,52 +14,58 @@ from model.bundle import METRICS, MODEL_CARD, VOCABULARY, WEIGHTS, backbone_file
 from model.captioner import Captioner
 from model.captioning import load_captioner
 from model.images import POLICY_VERSION
-from training.checkpoints import Checkpoints
+from model.tokenizer import START
 from training.config import TrainingConfig
-from training.dataset import Material
+from training.material import Material
+
+
+class Trained(NamedTuple):
+    """What training gave.
+
+    Attributes:
+        captioner: its best weights, `.npz` of float16.
+        backbone: where the weights of its backbone are.
+        metrics: what the phases report, without what is measured here.
+        history: of the first phase's epochs.
+    """
+
+    captioner: bytes
+    backbone: ResolvedWeights
+    metrics: dict[str, Any]
+    history: list[dict[str, float]]
 
 
 def export(
-    output: str,
-    captioner: Captioner,
-    checkpoints: Checkpoints,
-    material: Material,
-    config: TrainingConfig,
-    evaluate: Callable[[Captioner], dict[str, float]],
+    output: str, captioner: Captioner, trained: Trained, material: Material, config: TrainingConfig
 ) -> dict[str, Any]:
-    """Writes the bundle of the best epoch and validates it by loading it back.
+    """Writes the bundle and validates it by loading it back.
 
     Args:
         output: local folder.
         captioner: gives the sizes; its weights are replaced.
-        checkpoints: has the best weights, rounded to float16.
+        trained: what goes in.
         material: what it was trained on.
         config: the recipe.
-        evaluate: measures a captioner.
 
     Returns:
         What `metrics.json` holds.
     """
-    stored = checkpoints.best_weights()
-    with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
-        weights.assign(captioner, dict(arrays))
+    training = material.training
+    weights.load(captioner, trained.captioner)
     metrics = {
-        **evaluate(captioner),
-        "best_epoch": checkpoints.state["best_epoch"],
-        "epochs": checkpoints.state["epoch"],
-        "training_images": len(material.training.ids),
-        "training_images_without_captions": material.training.without_captions,
+        **trained.metrics,
+        "training_images": len(training.ids),
+        "training_images_without_captions": training.without_captions,
         "validation_images": len(material.validation.ids),
         "parameters": captioner.count_params(),
-        "history": checkpoints.state["history"],
+        "history": trained.history,
     }
-    training = material.training
-    copied = weights_path(ResolvedWeights(training.weights, training.weights_digest))
+    copied = weights_path(trained.backbone)
     files = {
-        WEIGHTS: stored,
+        WEIGHTS: trained.captioner,
         VOCABULARY: ("\n".join(material.tokenizer.vocabulary) + "\n").encode(),
         METRICS: (json.dumps(metrics, indent=2) + "\n").encode(),
-        MODEL_CARD: _model_card(metrics, material, config).encode(),
+        MODEL_CARD: _model_card(metrics, trained.backbone, material, config).encode(),
     }
     if copied:
         with open(copied, "rb") as file:
@@ -73,12 +77,14 @@ def export(
             "captioner": captioner.get_config(),
             "backbone": {
                 "name": training.backbone,
-                "weights": training.weights,
-                "digest": training.weights_digest,
+                # A path would mean nothing elsewhere and tell of this machine.
+                "weights": backbone_file(copied) if copied else trained.backbone.source,
+                "digest": trained.backbone.digest,
                 "file": backbone_file(copied) if copied else None,
             },
             "decode_policy": POLICY_VERSION,
             "recipe": dataclasses.asdict(config),
+            "notice": config.notice,
         },
     )
     bundle.check()
@@ -95,24 +101,33 @@ def _assert_equal(trained: Captioner, loaded: Captioner, grid: tuple[int, int, i
     rows, columns, channels = grid
     random = np.random.default_rng(0)
     features = tf.constant(random.random((1, rows * columns, channels)), tf.float32)
-    tokens = tf.constant(random.integers(4, trained.config.vocabulary_size, (1, 1, 4)), tf.int32)
+    tokens = tf.constant([[START, *random.integers(4, trained.config.vocabulary_size, 4)]], tf.int32)
     difference = np.abs(trained((features, tokens)).numpy() - loaded((features, tokens)).numpy()).max()
     if difference > 1e-4:
         raise RuntimeError(f"the bundle does not give back what was trained: logits differ by {difference}")
 
 
-def _model_card(metrics: dict[str, Any], material: Material, config: TrainingConfig) -> str:
+def _model_card(metrics: dict[str, Any], backbone: ResolvedWeights, material: Material, config: TrainingConfig) -> str:
     training = material.training
+    later = ""
+    if "fine_tune_history" in metrics:
+        later = f"- The backbone was trained on with it for {len(metrics['fine_tune_history'])} epochs.\n"
+    if "self_critical_history" in metrics:
+        later = (
+            f"- Self-critical training then, best of {config.self_critical_epochs} epochs: "
+            f"{metrics['self_critical_best_epoch']}.\n"
+        )
     return f"""# Captioner
 
-Transformer on {training.backbone} features, {metrics["parameters"]:,} parameters, written by `beamscribe train`.
+Captioner `{config.decoder}` on {training.backbone} features, {metrics["parameters"]:,} parameters, written by
+`beamscribe train`.
 
 - Trained on {metrics["training_images"]} images with {len(material.training_tokens.rows)} captions.
-- Validation on {metrics["validation_images"]} images, measured with the float16 weights stored here:
+- Validation on {metrics["validation_images"]} images, measured with the weights as they are stored here:
   {metrics["validation_token_loss"]:.3f} nats a token, accuracy {metrics["validation_token_accuracy"]:.3f}.
   Predicting each token by its frequency gives {metrics["frequency_loss"]:.3f} nats.
-- Best of {metrics["epochs"]} epochs: {metrics["best_epoch"]}. Seed {config.seed}.
-- Backbone weights: `{training.weights_digest}`.
+- Best of {metrics["epochs"]} epochs with cross-entropy: {metrics["best_epoch"]}. Seed {config.seed}.
+{later}- Backbone weights: `{backbone.digest}`.
 
 It writes English sentences like those it was trained on, about things that it saw there. It names what is not there,
 miscounts, and repeats the biases of its training captions. Do not rely on it where a wrong caption does harm.

@@ -25,20 +25,21 @@ class MaskedCrossEntropy(keras.losses.Loss):
         """The loss.
 
         Args:
-            y_true: int (batch, captions, length).
-            y_pred: logits (batch, captions, length, vocabulary).
+            y_true: int (batch, length).
+            y_pred: logits (batch, length, vocabulary).
 
         Returns:
             A scalar, in nats a token.
         """
-        log_probabilities = tf.nn.log_softmax(y_pred)
-        right = tf.gather(log_probabilities, tf.cast(y_true, tf.int32), axis=-1, batch_dims=3)
-        smooth = self.label_smoothing
-        loss = -(1 - smooth) * right
-        if smooth:
-            loss -= smooth * tf.reduce_mean(log_probabilities, axis=-1)
-        weights = tf.cast(y_true != PAD, loss.dtype)
-        return tf.reduce_sum(loss * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(y_true, tf.int32), y_pred)
+        if self.label_smoothing:
+            # Cross-entropy with the even distribution: log of the sum of exponentials minus the mean logit.
+            even = tf.reduce_logsumexp(y_pred, axis=-1) - tf.reduce_mean(y_pred, axis=-1)
+            losses = (1 - self.label_smoothing) * losses + self.label_smoothing * even
+        weights = tf.cast(y_true != PAD, losses.dtype)
+        loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+        # Gradients of mirrored devices are added up; Keras does this itself for its own reductions alone.
+        return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the loss again."""

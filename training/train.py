@@ -1,21 +1,15 @@
 """`beamscribe train`: features to a captioner, as a bundle."""
 
 import argparse
-import dataclasses
-import hashlib
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
-import numpy as np
-import tensorflow as tf
-
+from model import weights
+from model.backbone.spec import ResolvedWeights
 from model.bundle import BundleError, open_bundle
-from model.captioner import Captioner, CaptionerConfig
-from model.tokenizer import Tokenizer, learn_vocabulary
+from model.captioner import DECODERS, Captioner
 from schemas.command import (
     DONE,
     INTERRUPTED,
@@ -25,31 +19,48 @@ from schemas.command import (
     add_storage_options,
     positive,
 )
+from training import cross_entropy, fine_tune, self_critical
+from training.batches import feature_lessons
 from training.checkpoints import Checkpoints
 from training.config import TrainingConfig, override, read_config
-from training.dataset import Batch, Material, read_features, tokenize, training_batches, validation_batches
-from training.export import export
-from training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
-
-MONITOR = "val_token_loss"
-STANDARDIZED_IMAGES = 1000
-"""Images that mean and deviation of the features are measured on, some 0.5 GB as float32 at most."""
+from training.cross_entropy import evaluator
+from training.export import Trained, export
+from training.material import Material, prepare
+from training.strategy import SINGLE, STRATEGIES
+from training.validation import CIDER
 
 
 def parser() -> FlagParser:
     """The command's flags."""
     flags = FlagParser(prog="beamscribe train", description="Features to a captioner, as a bundle.")
     flags.add_argument("--features", nargs="+", required=True, metavar="OUTPUT", help="outputs of beamscribe featurize")
-    flags.add_argument("--validation", nargs="+", required=True, metavar="OUTPUT", help="the same, to stop by")
+    flags.add_argument(
+        "--validation",
+        nargs="+",
+        metavar="OUTPUT",
+        help="the same, to stop by; without it a share of --features is held out [5 %%]",
+    )
     flags.add_argument("--output", required=True, metavar="BUNDLE", help="local folder for the bundle")
     flags.add_argument("--work", metavar="DIR", help="folder for checkpoints, logs and unpacked features [OUTPUT.work]")
     flags.add_argument("--config", metavar="FILE", help="recipe, see training/configs/; the flags below replace fields")
+    flags.add_argument(
+        "--decoder", choices=DECODERS, help="which captioner; the first three are the source's [transformer]"
+    )
     flags.add_argument("--epochs", type=positive, help="passes over the images")
     flags.add_argument("--batch-size", type=positive, help="images a step, each with all its captions")
     flags.add_argument("--learning-rate", type=float, help="peak of the schedule")
     flags.add_argument("--vocabulary-size", type=positive, help="subword tokens at most")
-    flags.add_argument("--patience", type=positive, help="epochs without a better validation loss before stopping")
+    flags.add_argument("--patience", type=positive, help="epochs without better validation captions before stopping")
+    flags.add_argument(
+        "--strategy", choices=STRATEGIES, default=SINGLE, help="mirrored: on all GPUs of this machine [single]"
+    )
     flags.add_argument("--seed", type=int, help="of weights, dropout and the order of the images")
+    flags.add_argument(
+        "--fine-tune-from",
+        metavar="LAYER",
+        help="afterwards, train on through the backbone from this layer on; reads the images again",
+    )
+    flags.add_argument("--images-root", metavar="DIR", help="where these images are now, if they have moved")
     add_storage_options(flags)
     return flags
 
@@ -73,26 +84,69 @@ def run(argv: Sequence[str]) -> int:
         f"beamscribe train: {len(material.training.ids)} images with {len(material.training_tokens.rows)} captions, "
         f"{len(material.tokenizer.vocabulary)} tokens; validation {len(material.validation.ids)} images"
     )
+    tuning = None
+    if ours.fine_tune_from:
+        tuning = fine_tune.prepare(material, config, ours.fine_tune_from, ours.images_root, ours.storage_options)
     try:
-        captioner, checkpoints = fit(material, config, work)
+        captioner, first = cross_entropy.fit(material, config, work, ours.strategy)
+        if first.state["best_epoch"] is None:
+            print("beamscribe train: the loss is no number: try a lower --learning-rate", file=sys.stderr)
+            return STOPPED
+        trained = _later_phases(material, config, work, captioner, first, tuning)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues after the last whole epoch", file=sys.stderr)
         return INTERRUPTED
-    if checkpoints.state["best_epoch"] is None:
-        print("beamscribe train: the loss is no number: try a lower --learning-rate", file=sys.stderr)
-        return STOPPED
-    metrics = export(output, captioner, checkpoints, material, config, _evaluator(material, config))
+    metrics = export(output, captioner, trained, material, config)
     print(
         f"beamscribe train: validation loss {metrics['validation_token_loss']:.3f} nats a token with the stored "
         f"weights (word frequencies alone: {metrics['frequency_loss']:.3f}), best of {metrics['epochs']} epochs: "
-        f"{metrics['best_epoch']}\nbeamscribe train: bundle → {output}"
+        f"{metrics['best_epoch']}"
     )
+    if "validation_cider" in metrics:
+        print(f"beamscribe train: CIDEr of its captions of the validation images {metrics['validation_cider']:.3f}")
+    print(f"beamscribe train: bundle → {output}")
     return DONE
+
+
+def _later_phases(
+    material: Material,
+    config: TrainingConfig,
+    work: str,
+    captioner: Captioner,
+    first: Checkpoints,
+    tuning: fine_tune.FineTuning | None,
+) -> Trained:
+    """What follows cross-entropy on features, if anything is asked for."""
+    best_epoch, history = first.state["best_epoch"], first.state["history"]
+    metrics: dict[str, Any] = {
+        "best_epoch": best_epoch,
+        "epochs": first.state["epoch"],
+        "validation_cider": history[best_epoch - 1][CIDER],
+    }
+    backbone = ResolvedWeights(material.training.weights, material.training.weights_digest)
+    best = first.best_weights()
+    if tuning is not None:
+        tuned = fine_tune.fit(material, config, work, captioner, best, tuning)
+        metrics |= {**tuned.metrics, "fine_tune_history": tuned.history}
+        del metrics["validation_cider"]  # of the features before
+        return Trained(tuned.captioner, tuned.backbone, metrics, history)
+    if config.self_critical_epochs:
+        second = self_critical.fit(material, config, work, captioner, best)
+        best, best_epoch = second.best_weights(), second.state["best_epoch"]
+        metrics |= {
+            "validation_cider": second.state["history"][best_epoch - 1][CIDER],
+            "self_critical_best_epoch": best_epoch,
+            "self_critical_history": second.state["history"],
+        }
+    weights.load(captioner, best)
+    measure = evaluator(feature_lessons(material), config, len(material.tokenizer.vocabulary))
+    return Trained(best, backbone, metrics | measure(captioner), history)
 
 
 def _config(ours: argparse.Namespace) -> TrainingConfig:
     config = override(
         read_config(ours.config),
+        decoder=ours.decoder,
         epochs=ours.epochs,
         batch_size=ours.batch_size,
         learning_rate=ours.learning_rate,
@@ -100,6 +154,13 @@ def _config(ours: argparse.Namespace) -> TrainingConfig:
         patience=ours.patience,
         seed=ours.seed,
     )
+    if ours.fine_tune_from and config.self_critical_epochs:
+        raise RefusedError(
+            "--fine-tune-from changes the features that self-critical training would go on with: choose one of them, "
+            "self_critical_epochs=0 in the recipe turns the latter off"
+        )
+    if ours.images_root and not ours.fine_tune_from:
+        raise RefusedError("--images-root says where the images for --fine-tune-from are, which is not given")
     if config.width % config.heads:
         raise RefusedError(f"{config.heads} heads do not divide the width {config.width}: change the recipe")
     return config
@@ -114,151 +175,3 @@ def _refuse_foreign_output(output: str) -> None:
             raise RefusedError(f"--output {output} holds something else than a bundle: choose another") from error
     elif os.path.exists(output) and not os.path.isdir(output):
         raise RefusedError(f"--output {output} is a file: name a folder")
-
-
-def prepare(
-    features: list[str], validation: list[str], config: TrainingConfig, work: str, options: dict[str, Any]
-) -> Material:
-    """Unpacks features, learns the vocabulary and tokenises.
-
-    Raises:
-        RefusedError: if the features cannot be used.
-    """
-    cache = os.path.join(work, "features")
-    training_set, validation_set = read_features(features, cache, options), read_features(validation, cache, options)
-    if (training_set.weights_digest, training_set.grid) != (validation_set.weights_digest, validation_set.grid):
-        raise RefusedError("--features and --validation come from different backbones: featurize both with the same")
-    texts = (text for captions in training_set.captions for text in captions)
-    tokenizer = Tokenizer(learn_vocabulary(texts, config.vocabulary_size))
-    return Material(
-        training_set,
-        tokenize(training_set, tokenizer, config.max_length),
-        validation_set,
-        tokenize(validation_set, tokenizer, config.max_length),
-        tokenizer,
-    )
-
-
-def build_captioner(material: Material, config: TrainingConfig) -> Captioner:
-    """A captioner with fresh weights for the material's grid and vocabulary."""
-    captioner = Captioner(
-        CaptionerConfig(
-            grid=material.training.grid,
-            vocabulary_size=len(material.tokenizer.vocabulary),
-            max_length=config.max_length,
-            width=config.width,
-            heads=config.heads,
-            feed_forward=config.feed_forward,
-            encoder_blocks=config.encoder_blocks,
-            decoder_blocks=config.decoder_blocks,
-            dropout=config.dropout,
-        )
-    )
-    captioner.build()
-    # Spread over the whole set, since outputs are read one after another.
-    step = max(1, len(material.training.ids) // STANDARDIZED_IMAGES)
-    captioner.standardize.adapt(material.training.features[::step])
-    return captioner
-
-
-def fit(material: Material, config: TrainingConfig, work: str) -> tuple[Captioner, Checkpoints]:
-    """Trains until the epochs are over or the validation loss no longer falls; continues a killed run exactly.
-
-    Args:
-        material: what to learn from.
-        config: the recipe.
-        work: folder for checkpoints and TensorBoard logs.
-
-    Returns:
-        The captioner as training left it, and the checkpoints with the best weights.
-    """
-    keras.utils.set_random_seed(config.seed)
-    captioner = build_captioner(material, config)
-    steps = max(1, len(material.training.ids) // config.batch_size)
-    total = steps * config.epochs
-    warmup = max(1, round(config.warmup * total))
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, total - warmup), warmup_target=config.learning_rate, warmup_steps=warmup
-    )
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
-    captioner.compile(
-        optimizer,
-        loss=MaskedCrossEntropy(config.label_smoothing),
-        metrics=[TokenLoss(), TokenAccuracy()],
-    )
-    optimizer.build(captioner.trainable_variables)
-    checkpoints = Checkpoints(os.path.join(work, "checkpoints"), _identity(material, config), MONITOR, config.patience)
-    done = checkpoints.restore(captioner)
-    if done:
-        print(f"beamscribe train: continues after epoch {done}")
-    if not checkpoints.finished:
-        captioner.fit(
-            _dataset(
-                material,
-                config,
-                lambda: training_batches(
-                    material.training,
-                    material.training_tokens,
-                    config.batch_size,
-                    config.captions_per_image,
-                    config.seed,
-                    done,
-                ),
-            ),
-            steps_per_epoch=steps,
-            epochs=config.epochs,
-            initial_epoch=done,
-            validation_data=_validation(material, config),
-            validation_steps=-(-len(material.validation.ids) // config.batch_size),
-            shuffle=False,
-            callbacks=[checkpoints, keras.callbacks.TensorBoard(os.path.join(work, "tensorboard"), write_graph=False)],
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    return captioner, checkpoints
-
-
-def _identity(material: Material, config: TrainingConfig) -> str:
-    """Digest of everything that the weights depend on."""
-    parts = {
-        "config": dataclasses.asdict(config),
-        "training": material.training.ids,
-        "validation": material.validation.ids,
-        "backbone": material.training.weights_digest,
-        "vocabulary": material.tokenizer.vocabulary,
-    }
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _dataset(material: Material, config: TrainingConfig, batches: Callable[[], Iterator[Batch]]) -> tf.data.Dataset:
-    cells, channels = material.training.features.shape[1:]
-    tokens = tf.TensorSpec((None, config.captions_per_image, config.max_length - 1), tf.int32)
-    signature = ((tf.TensorSpec((None, cells, channels), tf.float16), tokens), tokens)
-    # Read ahead in a thread of tf.data, so that the step never waits for the disk.
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
-
-
-def _validation(material: Material, config: TrainingConfig) -> tf.data.Dataset:
-    return _dataset(
-        material,
-        config,
-        lambda: validation_batches(
-            material.validation, material.validation_tokens, config.batch_size, config.captions_per_image
-        ),
-    )
-
-
-def _evaluator(material: Material, config: TrainingConfig) -> Callable[[Captioner], dict[str, float]]:
-    """Measures a captioner on the validation set."""
-
-    def evaluate(captioner: Captioner) -> dict[str, float]:
-        captioner.compile(loss=MaskedCrossEntropy(), metrics=[TokenLoss(), TokenAccuracy()])
-        found = captioner.evaluate(_validation(material, config), verbose=0, return_dict=True)
-        vocabulary_size = len(material.tokenizer.vocabulary)
-        rows = np.asarray(material.training_tokens.rows), np.asarray(material.validation_tokens.rows)
-        return {
-            "validation_token_loss": float(found["token_loss"]),
-            "validation_token_accuracy": float(found["token_accuracy"]),
-            "frequency_loss": frequency_loss(*rows, vocabulary_size),
-        }
-
-    return evaluate

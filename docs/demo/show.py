@@ -14,10 +14,6 @@ for row in sorted(
     print(f"{row['image_uri'].rsplit('/', 1)[-1]:>14}  {row['score']:6.2f}  {row['caption']}")
     print(f"{'':>14}  {spoken['duration_seconds']:5.1f}s  {output / 'speech' / spoken['audio_uri']}")
 print(f"""
-The captioner of this demo has seen these eight photographs and nothing else, through a backbone with random weights:
-it knows them by heart and knows nothing more. It shows that everything works, not what a trained model can say.
-
 captions  {output}/captions/captions/*.parquet
 index     {output}/speech/index/*.parquet
-audio     {output}/speech/audio/
-model     {output}/model/""")
+audio     {output}/speech/audio/""")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import tempfile
 from typing import Any
 
@@ -10,9 +11,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.backbone.spec import IMAGENET, INCEPTION_V3, RANDOM, RANDOM_SEED, BackboneSpec, ResolvedWeights, WeightsError
-
-_BUILDERS = {INCEPTION_V3.name: keras.applications.InceptionV3}
+from model.backbone.efficientnet_lite import LITE2, build_efficientnet_lite, dump_weights, load_weights
+from model.backbone.spec import (
+    EFFICIENTNET_LITE2,
+    IMAGENET,
+    INCEPTION_V3,
+    RANDOM,
+    RANDOM_SEED,
+    BackboneSpec,
+    ResolvedWeights,
+    WeightsError,
+)
 
 
 def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
@@ -28,12 +37,12 @@ def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
     elif "://" in weights.source:
         path = _local_copy(weights)
     try:
-        model = _BUILDERS[spec.name](include_top=False, weights=path, input_shape=(*spec.input_size, 3))
+        model = _build(spec, path)
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"the weights {weights.source} do not fit {spec.name} without its top: {reason}; "
-            f"give a weights file of keras.applications with include_top=False"
+            f"give {_FITTING[_is_ours(spec)]}"
         ) from error
     except Exception as error:
         # Keras raises a bare Exception when its download fails; anything else is a mistake of ours.
@@ -44,6 +53,48 @@ def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
         ) from error
     model.trainable = False
     return model
+
+
+_FITTING = {
+    False: "a weights file of keras.applications with include_top=False",
+    True: "an .npz of EfficientNet-Lite2 in PyTorch's layout",
+}
+
+
+def _is_ours(spec: BackboneSpec) -> bool:
+    return spec == EFFICIENTNET_LITE2
+
+
+def _build(spec: BackboneSpec, path: str | None) -> keras.Model:
+    shape = (*spec.input_size, 3)
+    if not _is_ours(spec):
+        return getattr(keras.applications, _class(spec))(include_top=False, weights=path, input_shape=shape)
+    model = build_efficientnet_lite(LITE2, spec.input_size)
+    if path is not None:
+        with open(path, "rb") as file:
+            load_weights(model, file.read())
+    return model
+
+
+def _class(spec: BackboneSpec) -> str:
+    """The name in `keras.applications`, which is written as the backbone's but for one."""
+    return "InceptionV3" if spec == INCEPTION_V3 else spec.name
+
+
+def preprocess(spec: BackboneSpec, pixels: tf.Tensor) -> tf.Tensor:
+    """Pixels as the backbone was trained on them.
+
+    Args:
+        spec: which backbone.
+        pixels: float (batch, height, width, 3), RGB, 0 to 255.
+
+    Returns:
+        float, of the same shape.
+    """
+    if _is_ours(spec):
+        return (pixels - 127.0) / 128.0
+    module = sys.modules[getattr(keras.applications, _class(spec)).__module__]
+    return module.preprocess_input(pixels, data_format="channels_last")
 
 
 def _local_copy(weights: ResolvedWeights) -> str:
@@ -97,7 +148,7 @@ class Backbone:
         Returns:
             float32 (batch, rows, columns, channels).
         """
-        return self.model(tf.cast(pixels, tf.float32) * self.spec.scale + self.spec.offset, training=False)
+        return self.model(preprocess(self.spec, tf.cast(pixels, tf.float32)), training=False)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Features of a batch.
@@ -110,6 +161,21 @@ class Backbone:
         """
         result: Any = self._run(pixels)
         return result.numpy()
+
+
+def dump_backbone(backbone: Backbone) -> tuple[str, bytes]:
+    """A backbone's weights as they are now.
+
+    Returns:
+        The suffix that tells the format, and the bytes of a file that `build_backbone` reads.
+    """
+    if _is_ours(backbone.spec):
+        return ".npz", dump_weights(backbone.model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "backbone.weights.h5")
+        backbone.model.save_weights(path)
+        with open(path, "rb") as file:
+            return ".weights.h5", file.read()
 
 
 def weights_path(weights: ResolvedWeights) -> str | None:

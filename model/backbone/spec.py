@@ -1,10 +1,15 @@
 """What a backbone is, told without loading TensorFlow: the launcher needs it for the fingerprint."""
 
+import argparse
+import difflib
 import hashlib
 import os
 from typing import NamedTuple
 
 import fsspec
+
+from model.backbone.applications import APPLICATIONS
+from model.pretrained import EMBEDDED
 
 
 class WeightsError(ValueError):
@@ -12,35 +17,59 @@ class WeightsError(ValueError):
 
 
 class BackboneSpec(NamedTuple):
-    """The contract of a backbone.
+    """The contract of a backbone; how its pixels are scaled belongs to the engine that builds it.
 
     Attributes:
         name: as on the command line.
         input_size: (height, width) in pixels that it takes.
         grid: (rows, columns, channels) of the features that it gives.
         resample: Pillow filter that brings an image to `input_size`.
-        scale: pixels become `pixel * scale + offset` before the first layer.
-        offset: see `scale`.
     """
 
     name: str
     input_size: tuple[int, int]
     grid: tuple[int, int, int]
-    resample: str
-    scale: float
-    offset: float
+    resample: str = "bilinear"
 
 
-INCEPTION_V3 = BackboneSpec(
-    name="inception_v3",
-    input_size=(299, 299),
-    grid=(8, 8, 2048),
-    resample="bilinear",
-    scale=1 / 127.5,
-    offset=-1.0,
-)
+INCEPTION_V3 = BackboneSpec("inception_v3", (299, 299), (8, 8, 2048))
+EFFICIENTNET_LITE2 = BackboneSpec("efficientnet_lite2", (260, 260), (9, 9, 1280), "bicubic")
 
-BACKBONES = {spec.name: spec for spec in (INCEPTION_V3,)}
+BACKBONES = {
+    spec.name: spec
+    for spec in (
+        INCEPTION_V3,
+        EFFICIENTNET_LITE2,
+        *(
+            BackboneSpec(name, (side, side), (cells, cells, channels))
+            for name, (side, cells, channels) in APPLICATIONS.items()
+        ),
+    )
+}
+
+
+def backbone_name(name: str) -> str:
+    """The name in `BACKBONES` that is meant, whatever its capitals and underscores: `InceptionV3` is `inception_v3`.
+
+    Raises:
+        ArgumentTypeError: if there is none; argparse shows its message.
+    """
+    names = {_plain(known): known for known in BACKBONES}
+    if _plain(name) in names:
+        return names[_plain(name)]
+    close = difflib.get_close_matches(_plain(name), names, n=3, cutoff=0.5)
+    near = f"; near: {', '.join(names[found] for found in close)}" if close else ""
+    raise argparse.ArgumentTypeError(
+        f"no backbone is called {name}: inception_v3, efficientnet_lite2 or a name of keras.applications{near}"
+    )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+EMBEDDED_LITE2 = os.path.join(EMBEDDED, "backbone.npz")
+"""The ImageNet weights of efficientnet_lite2 that the embedded bundle carries."""
 
 IMAGENET, RANDOM = "imagenet", "random"
 RANDOM_SEED = 0
@@ -58,20 +87,28 @@ class ResolvedWeights(NamedTuple):
     digest: str
 
 
-def resolve_weights(source: str) -> ResolvedWeights:
+def resolve_weights(source: str, spec: BackboneSpec) -> ResolvedWeights:
     """Finds weights and their digest.
 
     Args:
-        source: "imagenet" (Keras downloads the file and checks it), "random" (seeded, for tests), or a file.
+        source: "imagenet" (Keras downloads the file and checks it; of efficientnet_lite2 they come with a checkout),
+            "random" (seeded, for tests), or a file.
+        spec: whose weights they are.
 
     Raises:
         WeightsError: if the file cannot be read.
     """
-    if source in (IMAGENET, RANDOM):
-        return ResolvedWeights(source, source if source == IMAGENET else f"{RANDOM}-{RANDOM_SEED}")
-    path = source if "://" in source else os.path.abspath(os.path.expanduser(source))
+    if source == RANDOM:
+        return ResolvedWeights(source, f"{RANDOM}-{RANDOM_SEED}")
+    if source == IMAGENET and spec != EFFICIENTNET_LITE2:
+        return ResolvedWeights(source, source)
+    if source == IMAGENET:
+        path = EMBEDDED_LITE2
+    else:
+        path = source if "://" in source else os.path.abspath(os.path.expanduser(source))
     try:
         with fsspec.open(path, "rb") as file:
             return ResolvedWeights(path, hashlib.sha256(file.read()).hexdigest())
     except (OSError, ValueError, ImportError) as error:
-        raise WeightsError(f"--backbone-weights {source} cannot be read: {error}") from error
+        hint = "; they come with a checkout of Beamscribe, not with an installation" if source == IMAGENET else ""
+        raise WeightsError(f"--backbone-weights {source} cannot be read: {error}{hint}") from error

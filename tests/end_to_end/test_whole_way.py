@@ -98,6 +98,22 @@ def test_captions_are_the_same_with_and_without_stored_features(made: Path) -> N
 
 
 @pytest.mark.slow
+def test_captions_meet_their_references_with_and_without_stored_features(
+    made: Path, made_images: Path, tmp_path: Path
+) -> None:
+    found = []
+    for name in ("captions", "from_features"):
+        asked = ["--captions", str(made / name), "--annotations", str(made_images / "captions.json")]
+        assert main(["evaluate", *asked, "--output", str(tmp_path / f"{name}.json")]) == DONE
+        found.append(json.loads((tmp_path / f"{name}.json").read_text())["captions"])
+        assert found[-1].pop("output") == f"file://{made / name}"
+        assert found[-1].pop("rows") == f"{name}.parquet"
+        assert (found[-1]["images_with_caption"], found[-1]["images_without_caption"]) == (24, 0)
+    assert found[0] == found[1]
+    assert found[0]["scores"]["bleu_1"]["value"] > 0
+
+
+@pytest.mark.slow
 def test_each_text_has_one_audio_file_that_plays(made: Path) -> None:
     index = rows(made / "speech" / "index")
     texts = {row["caption"] for row in index}

@@ -1,5 +1,6 @@
 """Backbones: where weights come from, and what the network gives."""
 
+import argparse
 import hashlib
 import warnings
 from pathlib import Path
@@ -10,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from model.backbone import BACKBONES, ResolvedWeights, WeightsError, resolve_weights
-from model.backbone.engine import Backbone, build_backbone, weights_path
+from model.backbone import BACKBONES, ResolvedWeights, WeightsError, backbone_name, resolve_weights
+from model.backbone.engine import Backbone, build_backbone, preprocess, weights_path
 from model.backbone.spec import INCEPTION_V3
 
-RANDOM = resolve_weights("random")
+RANDOM = resolve_weights("random", INCEPTION_V3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), dtype=np.uint8)
 
 
@@ -23,25 +24,51 @@ def test_names_lead_to_specs() -> None:
     assert all(spec.name == name for name, spec in BACKBONES.items())
 
 
-def test_pixels_become_minus_one_to_one() -> None:
-    ends = np.array([0.0, 127.5, 255.0]) * INCEPTION_V3.scale + INCEPTION_V3.offset
-    np.testing.assert_allclose(ends, [-1, 0, 1], atol=1e-6)
-    ours = PIXELS.astype(np.float32) * INCEPTION_V3.scale + INCEPTION_V3.offset
-    theirs = keras.applications.inception_v3.preprocess_input(PIXELS.astype(np.float32))
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("InceptionV3", "inception_v3"),
+        ("efficientnet_lite2", "efficientnet_lite2"),
+        ("EfficientNetLite2", "efficientnet_lite2"),
+        ("resnet50_v2", "ResNet50V2"),
+        ("ResNet50", "ResNet50"),
+    ],
+)
+def test_capitals_and_underscores_do_not_matter(asked: str, name: str) -> None:
+    assert backbone_name(asked) == name
+
+
+def test_an_unknown_name_is_refused_with_those_near_it() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no backbone is called resnet49.*near: .*ResNet50"):
+        backbone_name("resnet49")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("inception_v3", [[-1, 0, 1]] * 3),  # scaled to one
+        ("efficientnet_lite2", [[-127 / 128, 0.5 / 128, 1]] * 3),
+        ("EfficientNetB0", [[0, 127.5, 255]] * 3),  # scales inside
+        ("VGG16", [[-103.939, 23.561, 151.061], [-116.779, 10.721, 138.221], [-123.68, 3.82, 131.32]]),  # BGR
+    ],
+)
+def test_pixels_are_scaled_as_the_backbone_was_trained(name: str, expected: list[list[float]]) -> None:
+    grey = np.array([0.0, 127.5, 255.0], np.float32)
+    scaled = preprocess(BACKBONES[name], np.tile(grey[:, None], (1, 3))[None, None])
+    np.testing.assert_allclose(np.transpose(scaled[0, 0]), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("source", ["imagenet", "random"])
 def test_named_weights_are_no_files(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / source).write_bytes(b"a file of that name")
-    resolved = resolve_weights(source)
+    resolved = resolve_weights(source, INCEPTION_V3)
     assert resolved.source == source
     assert weights_path(resolved) is None
 
 
 def test_the_digest_of_random_weights_names_the_seed() -> None:
-    assert resolve_weights("random") == ResolvedWeights("random", "random-0")
+    assert resolve_weights("random", INCEPTION_V3) == ResolvedWeights("random", "random-0")
 
 
 @pytest.mark.parametrize("how", ["absolute", "relative", "home", "uri"])
@@ -53,7 +80,7 @@ def test_a_file_is_resolved_to_where_it_is_and_its_digest(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     source = {"absolute": str(path), "relative": "a.weights.h5", "home": "~/a.weights.h5", "uri": f"file://{path}"}[how]
-    resolved = resolve_weights(source)
+    resolved = resolve_weights(source, INCEPTION_V3)
     assert resolved == ResolvedWeights(source if how == "uri" else str(path), hashlib.sha256(b"abc").hexdigest())
     assert weights_path(resolved) == (None if how == "uri" else str(path))
 
@@ -61,7 +88,7 @@ def test_a_file_is_resolved_to_where_it_is_and_its_digest(
 @pytest.mark.parametrize("source", ["no-such-file.h5", ".", "memory://no-such-file.h5", "nosuchprotocol://a.h5"])
 def test_a_file_that_cannot_be_read_is_named(source: str) -> None:
     with pytest.raises(WeightsError, match=f"--backbone-weights {source} cannot be read: ."):
-        resolve_weights(source)
+        resolve_weights(source, INCEPTION_V3)
 
 
 def test_features_are_a_grid_and_the_same_in_every_instance() -> None:
@@ -122,7 +149,7 @@ def first_kernel(path: str) -> np.ndarray:
 
 
 def test_the_real_weights_are_loaded(inception_weights: str) -> None:
-    weights = resolve_weights(inception_weights)
+    weights = resolve_weights(inception_weights, INCEPTION_V3)
     assert weights.source == inception_weights
     backbone = Backbone(INCEPTION_V3, weights)
     first = next(layer for layer in backbone.model.layers if isinstance(layer, keras.layers.Conv2D))
@@ -137,7 +164,7 @@ def test_the_real_weights_are_loaded(inception_weights: str) -> None:
 def test_remote_weights_are_loaded(inception_weights: str) -> None:
     fsspec.filesystem("memory").pipe("/remote.weights.h5", Path(inception_weights).read_bytes())
     try:
-        weights = resolve_weights("memory://remote.weights.h5")
+        weights = resolve_weights("memory://remote.weights.h5", INCEPTION_V3)
         kernel = build_backbone(INCEPTION_V3, weights).get_weights()[0]
     finally:
         fsspec.filesystem("memory").rm("/remote.weights.h5")

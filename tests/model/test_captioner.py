@@ -1,4 +1,4 @@
-"""The captioner: against the same Transformer in NumPy, and the laws that training and decoding rely on."""
+"""The captioners: against the same in NumPy, and the laws that training and decoding rely on."""
 
 import json
 
@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from model import weights
-from model.captioner import Captioner, CaptionerConfig
-from model.tokenizer import PAD
+from model.captioner import BASIC, DECODERS, LSTM, TRANSFORMER, Captioner, CaptionerConfig
+from model.tokenizer import PAD, START
+from tests.model.numpy_captioner import logits as in_numpy
 
 CONFIG = CaptionerConfig(
     grid=(2, 3, 7),
@@ -20,21 +21,22 @@ CONFIG = CaptionerConfig(
     encoder_blocks=2,
     decoder_blocks=2,
     dropout=0.3,
+    visual_dropout=0.2,
 )
 FEATURES = np.random.default_rng(0).normal(size=(2, 6, 7)).astype(np.float32)
-TOKENS = np.array(
-    [
-        [[2, 5, 6, 7, 8, 3, 0, 0], [2, 9, 3, 0, 0, 0, 0, 0], [2, 4, 4, 4, 29, 28, 27, 3]],
-        [[2, 11, 0, 12, 13, 3, 0, 0], [2, 14, 15, 16, 17, 18, 19, 20], [2, 21, 22, 23, 3, 0, 0, 0]],
-    ],
-    np.int32,
-)
+CAPTIONS = [
+    [[2, 5, 6, 7, 8], [2, 9], [2, 4, 4, 4, 29, 28, 27]],
+    [[2, 11, 12, 13], [2, 14, 15, 16, 17, 18, 19, 20]],
+]
+TOKENS = np.array([sum(row, []) + [PAD] * (16 - len(sum(row, []))) for row in CAPTIONS], np.int32)
+SECOND = [(5, 7), (4, 12)]
+"""Where the second caption of each row is."""
 
 
-@pytest.fixture(scope="module")
-def captioner() -> Captioner:
+@pytest.fixture(scope="module", params=DECODERS)
+def captioner(request: pytest.FixtureRequest) -> Captioner:
     """Random weights with biases and scales too, so that none of them can be forgotten unseen."""
-    captioner = Captioner(CONFIG)
+    captioner = Captioner(CONFIG._replace(decoder=request.param))
     captioner.build()
     generator = np.random.default_rng(1)
     for weight in captioner.weights:
@@ -42,103 +44,61 @@ def captioner() -> Captioner:
     return captioner
 
 
-def in_numpy(arrays: dict[str, np.ndarray], features: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Logits (length, vocabulary) of one caption of one image, in float64 and straight from the papers."""
-
-    def dense(x: np.ndarray, name: str) -> np.ndarray:
-        return x @ arrays[f"{name}/kernel"] + arrays[f"{name}/bias"]
-
-    def norm(x: np.ndarray, name: str) -> np.ndarray:
-        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
-        return x * arrays[f"{name}/gamma"] + arrays[f"{name}/beta"]
-
-    def attention(x: np.ndarray, memory: np.ndarray, name: str, hidden: np.ndarray | float = 0.0) -> np.ndarray:
-        heads = []
-        queries, keys, values = (
-            np.split(dense(source, f"{name}/{part}"), CONFIG.heads, axis=-1)
-            for source, part in ((x, "query"), (memory, "key"), (memory, "value"))
-        )
-        for query, key, value in zip(queries, keys, values, strict=True):
-            logits = np.exp(query @ key.T / np.sqrt(CONFIG.width / CONFIG.heads) + hidden)
-            heads.append(logits / logits.sum(-1, keepdims=True) @ value)
-        return dense(np.concatenate(heads, -1), f"{name}/output")
-
-    image = (features.astype(np.float64) - arrays["standardize/mean"]) / arrays["standardize/deviation"]
-    for i in range(CONFIG.encoder_blocks):
-        image = np.maximum(dense(norm(image, f"encoder_{i}/norm_in"), f"encoder_{i}/projection"), 0)
-        image = norm(image + attention(image, image, f"encoder_{i}/self_attention"), f"encoder_{i}/norm_out")
-    positions = np.arange(len(tokens))
-    words = arrays["embedding/tokens/embeddings"][tokens] * np.sqrt(CONFIG.width)
-    words = words + arrays["embedding/positions/embeddings"][positions]
-    hidden = np.where((positions[:, None] < positions) | (tokens == PAD), -np.inf, 0.0)
-    for i in range(CONFIG.decoder_blocks):
-        block = f"decoder_{i}"
-        words = norm(words + attention(words, words, f"{block}/self_attention", hidden), f"{block}/norm_0")
-        words = norm(words + attention(words, image, f"{block}/cross_attention"), f"{block}/norm_1")
-        thought = dense(np.maximum(dense(words, f"{block}/dense_in"), 0), f"{block}/dense_out")
-        words = norm(words + thought, f"{block}/norm_2")
-    return dense(words, "logits")
-
-
 def arrays_of(captioner: Captioner) -> dict[str, np.ndarray]:
     return {weight.path.split("/", 1)[1]: weight.numpy().astype(np.float64) for weight in captioner.weights}
 
 
-def test_logits_are_those_of_the_transformer_in_numpy(captioner: Captioner) -> None:
+def test_logits_are_those_of_numpy(captioner: Captioner) -> None:
     logits = captioner((FEATURES, TOKENS)).numpy()
-    assert logits.shape == (2, 3, 8, 30)
+    assert logits.shape == (2, 16, 30)
     assert logits.dtype == np.float32
     arrays = arrays_of(captioner)
-    expected = [[in_numpy(arrays, FEATURES[i], TOKENS[i, k]) for k in range(3)] for i in range(2)]
-    np.testing.assert_allclose(logits, expected, atol=2e-4)
+    for image, captions in enumerate(CAPTIONS):
+        expected = [in_numpy(captioner.config, arrays, FEATURES[image], np.array(caption)) for caption in captions]
+        words = TOKENS[image] != PAD
+        np.testing.assert_allclose(logits[image][words], np.concatenate(expected), atol=2e-4)
 
 
-@pytest.mark.parametrize("position", range(8))
-def test_a_later_word_never_changes_an_earlier_logit(captioner: Captioner, position: int) -> None:
+@pytest.mark.parametrize("position", range(1, 14))
+def test_a_word_changes_neither_earlier_logits_nor_another_caption(captioner: Captioner, position: int) -> None:
     changed = TOKENS.copy()
-    changed[:, :, position] = 25
+    words = (TOKENS[:, position] != PAD) & (TOKENS[:, position] != START)
+    changed[words, position] = 25
     before, after = captioner((FEATURES, TOKENS)).numpy(), captioner((FEATURES, changed)).numpy()
-    np.testing.assert_allclose(after[:, :, :position], before[:, :, :position], atol=1e-5)
-    assert (np.abs(after - before)[:, :, position].max(-1) > 1e-2).all()
+    caption = np.cumsum(TOKENS == START, axis=1)
+    for row in np.flatnonzero(words):
+        mine = (caption[row] == caption[row, position]) & (np.arange(16) >= position)
+        untouched = ~mine & (TOKENS[row] != PAD)
+        np.testing.assert_allclose(after[row][untouched], before[row][untouched], atol=1e-5)
+        assert np.abs(after[row] - before[row])[position].max() > 1e-2
 
 
 def test_padding_is_never_looked_at(captioner: Captioner) -> None:
-    before = captioner((FEATURES, TOKENS)).numpy()
-    other = Captioner(CONFIG)
-    other.build()
-    other.set_weights(captioner.get_weights())
-    table = other.embedding.tokens.embeddings
-    table.assign(tf.tensor_scatter_nd_update(table, [[PAD]], [10 * np.ones(CONFIG.width, np.float32)]))
-    after = other((FEATURES, TOKENS)).numpy()
+    longer = np.pad(TOKENS, ((0, 0), (0, 5)))
     words = TOKENS != PAD
-    np.testing.assert_allclose(after[words], before[words], atol=1e-5)  # one caption has padding inside as well
-    assert np.abs(after - before)[~words].max() > 1e-2  # so the new vector was in use
-
-
-def test_more_padding_changes_nothing(captioner: Captioner) -> None:
-    longer = np.pad(TOKENS, ((0, 0), (0, 0), (0, 2)))
-    np.testing.assert_allclose(
-        captioner((FEATURES, longer)).numpy()[:, :, :8], captioner((FEATURES, TOKENS)), atol=1e-5
-    )
-
-
-def test_captions_side_by_side_are_captions_one_by_one(captioner: Captioner) -> None:
-    together = captioner((FEATURES, TOKENS)).numpy()
-    for i in range(2):
-        for k in range(3):
-            alone = captioner((FEATURES[i : i + 1], TOKENS[i : i + 1, k : k + 1])).numpy()
-            np.testing.assert_allclose(together[i, k], alone[0, 0], atol=1e-5)
+    together = captioner((FEATURES, longer)).numpy()[:, :16]
+    np.testing.assert_allclose(together[words], captioner((FEATURES, TOKENS)).numpy()[words], atol=1e-5)
 
 
 def test_step_by_step_is_all_at_once(captioner: Captioner) -> None:
-    full = captioner((FEATURES, np.where(TOKENS == PAD, 5, TOKENS))).numpy()
-    tokens = np.where(TOKENS == PAD, 5, TOKENS).reshape(6, 8)
-    states = captioner.start(captioner.encode(FEATURES), beams=3, length=9)
-    assert len(states) == CONFIG.decoder_blocks
+    tokens = np.random.default_rng(2).integers(4, 30, (6, 8)).astype(np.int32)
+    tokens[:, 0] = START
+    full = captioner((np.repeat(FEATURES, 3, axis=0), tokens)).numpy()
+    cache = captioner.start(captioner.encode(FEATURES), beams=3, length=9)
     for position in range(8):
-        logits, words = captioner.step(tf.constant(tokens[:, position]), tf.constant(position), states)
-        states = [state._replace(words=kept) for state, kept in zip(states, words, strict=True)]
-        np.testing.assert_allclose(logits, full.reshape(6, 8, 30)[:, position], atol=1e-4)
+        logits, words = captioner.step(tf.constant(tokens[:, position]), tf.constant(position), cache)
+        cache = cache._replace(words=words)
+        np.testing.assert_allclose(logits, full[:, position], atol=1e-4)
+
+
+def test_attention_says_where_each_word_looked(captioner: Captioner) -> None:
+    _, seen = captioner.decode(tf.constant(TOKENS), captioner.encode(FEATURES))
+    if captioner.config.decoder == LSTM:
+        assert seen is None
+        return
+    heads = CONFIG.heads if captioner.config.decoder in (BASIC, TRANSFORMER) else 1
+    assert seen.shape == (2, heads, 16, 6)
+    np.testing.assert_allclose(tf.reduce_sum(seen, -1), np.ones((2, heads, 16)), rtol=1e-5)
 
 
 def test_dropout_works_in_training_alone(captioner: Captioner) -> None:
@@ -147,9 +107,16 @@ def test_dropout_works_in_training_alone(captioner: Captioner) -> None:
     assert np.abs(captioner((FEATURES, TOKENS), training=True) - plain).max() > 1e-2
 
 
+def test_every_weight_is_trained(captioner: Captioner) -> None:
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(captioner((FEATURES, TOKENS), training=True) ** 2)
+    gradients = tape.gradient(loss, [variable.value for variable in captioner.trainable_variables])
+    assert all(gradient is not None for gradient in gradients)
+
+
 def test_config_goes_through_json(captioner: Captioner) -> None:
     again = Captioner.from_config(json.loads(json.dumps(captioner.get_config())))
-    assert again.config == CONFIG
+    assert again.config == captioner.config
     again.build()
     again.set_weights(captioner.get_weights())
     np.testing.assert_array_equal(again((FEATURES, TOKENS)), captioner((FEATURES, TOKENS)))
@@ -157,7 +124,7 @@ def test_config_goes_through_json(captioner: Captioner) -> None:
 
 @pytest.mark.parametrize("how", ["build", "call"])
 def test_variables_are_named_alike_however_the_model_was_built(captioner: Captioner, how: str) -> None:
-    other = Captioner(CONFIG)
+    other = Captioner(captioner.config)
     if how == "build":
         other.build()
     else:
@@ -169,18 +136,29 @@ def test_variables_are_named_alike_however_the_model_was_built(captioner: Captio
     np.testing.assert_allclose(other((FEATURES, TOKENS)), captioner((FEATURES, TOKENS)), atol=1e-5)
 
 
+def test_adapting_standardises_what_ours_sees(captioner: Captioner) -> None:
+    other = Captioner(captioner.config)
+    other.build()
+    other.set_weights(captioner.get_weights())
+    other.adapt(FEATURES * 3 + 1)
+    changed = [
+        name for name, array in arrays_of(other).items() if not np.array_equal(array, arrays_of(captioner)[name])
+    ]
+    ours = captioner.config.decoder == TRANSFORMER
+    assert changed == (["encoder/standardize/mean", "encoder/standardize/deviation"] if ours else [])
+
+
 def test_heads_divide_the_width() -> None:
     with pytest.raises(ValueError, match="5 heads do not divide the width 32"):
         Captioner(CONFIG._replace(heads=5))
 
 
 def test_sizes_are_those_of_the_config() -> None:
-    config = CONFIG._replace(encoder_blocks=1, decoder_blocks=3)
-    captioner = Captioner(config)
+    captioner = Captioner(CONFIG._replace(decoder=BASIC, encoder_blocks=1, decoder_blocks=3))
     captioner.build()
     shapes = {name: array.shape for name, array in arrays_of(captioner).items()}
-    assert shapes["encoder_0/projection/kernel"] == (7, 32)
-    assert shapes["decoder_2/dense_in/kernel"] == (32, 48)
-    assert shapes["embedding/positions/embeddings"] == (10, 32)
-    assert shapes["logits/kernel"] == (32, 30)
-    assert "encoder_1/projection/kernel" not in shapes
+    assert shapes["encoder/projection_0/kernel"] == (7, 32)
+    assert shapes["decoder/block_2/dense_in/kernel"] == (32, 48)
+    assert shapes["decoder/embedding/positions/embeddings"] == (10, 32)
+    assert shapes["decoder/logits/kernel"] == (32, 30)
+    assert "encoder/projection_1/kernel" not in shapes

@@ -10,13 +10,13 @@ import tensorflow as tf
 from model import weights
 from model.backbone.spec import INCEPTION_V3, BackboneSpec, ResolvedWeights
 from model.bundle import VOCABULARY, WEIGHTS, Bundle, BundleError, write_bundle
-from model.captioner import Captioner, CaptionerConfig
+from model.captioner import BASIC, Captioner, CaptionerConfig
 from model.captioning import CaptionWriter, DecodingOptions, load_captioner
 from model.decoding import beam_search
 from model.tokenizer import RESERVED, Tokenizer
 
 TOKENS = [*RESERVED, *"abcdefgh", "##s", "dog", "cat"]
-CONFIG = CaptionerConfig((8, 8, 2048), len(TOKENS), 10, width=16, heads=2, feed_forward=16)
+CONFIG = CaptionerConfig((8, 8, 2048), len(TOKENS), BASIC, max_length=10, width=16, heads=2, feed_forward=16)
 FEATURES = np.random.default_rng(0).exponential(size=(3, 8, 8, 2048)).astype(np.float16)
 
 
@@ -54,7 +54,7 @@ def test_the_captioner_of_a_bundle_is_the_one_written(bundle: Bundle, captioner:
     ("changes", "reason"),
     [
         ({"captioner": {"config": {**CONFIG._asdict(), "width": 32}}}, "the model needs"),
-        ({"captioner": {"config": {**CONFIG._asdict(), "decoder_blocks": 2}}}, "do not belong .*: decoder_1"),
+        ({"captioner": {"config": {**CONFIG._asdict(), "decoder_blocks": 2}}}, "do not belong .*: decoder/block_1"),
         ({"captioner": {"config": {**CONFIG._asdict(), "heads": 3}}}, "3 heads do not divide"),
         ({"captioner": {"config": {**CONFIG._asdict(), "colour": "red"}}}, "colour"),
         ({"captioner": {}}, "config"),

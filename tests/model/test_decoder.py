@@ -3,46 +3,45 @@
 import json
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from model.decoder import DecoderBlock
 from model.masks import causal_mask
 
-IMAGES, CAPTIONS, LENGTH, CELLS, WIDTH, HEADS = 2, 3, 4, 6, 8, 2
+IMAGES, BEAMS, LENGTH, CELLS, WIDTH, HEADS = 2, 3, 4, 6, 8, 2
 GENERATOR = np.random.default_rng(0)
-WORDS = GENERATOR.normal(size=(IMAGES * CAPTIONS, LENGTH, WIDTH)).astype(np.float32)
+WORDS = GENERATOR.normal(size=(IMAGES, LENGTH, WIDTH)).astype(np.float32)
 IMAGE = GENERATOR.normal(size=(IMAGES, CELLS, WIDTH)).astype(np.float32)
-MASK = tf.tile(causal_mask(LENGTH), (IMAGES * CAPTIONS, 1, 1))
+MASK = tf.tile(causal_mask(LENGTH), (IMAGES, 1, 1))
 
 
-def built(dropout: float = 0.0) -> DecoderBlock:
-    block = DecoderBlock(WIDTH, HEADS, feed_forward=12, dropout=dropout)
+def built(dropout: float = 0.0, pre_norm: bool = False) -> DecoderBlock:
+    block = DecoderBlock(WIDTH, HEADS, feed_forward=12, dropout=dropout, pre_norm=pre_norm)
     block.build((None, None, WIDTH), (None, CELLS, WIDTH))
     return block
 
 
-def test_cross_attention_weights_belong_to_the_words_side_by_side() -> None:
-    block = built()
-    words, weights = block(WORDS, IMAGE, attention_mask=MASK)
+def test_cross_attention_weights_belong_to_the_words() -> None:
+    words, weights = built()(WORDS, IMAGE, attention_mask=MASK)
     assert words.shape == WORDS.shape
-    assert weights.shape == (IMAGES, HEADS, CAPTIONS * LENGTH, CELLS)
+    assert weights.shape == (IMAGES, HEADS, LENGTH, CELLS)
     np.testing.assert_allclose(tf.reduce_sum(weights, -1), np.ones(weights.shape[:3]), rtol=1e-5)
-    _, alone = block(WORDS[4:5], IMAGE[1:], attention_mask=MASK[:1])  # the second caption of the second image
-    np.testing.assert_allclose(weights[1, :, LENGTH : 2 * LENGTH], alone[0], atol=1e-6)
 
 
-def test_a_step_leaves_later_places_of_the_cache_empty() -> None:
-    block = built()
-    state = block.start(tf.constant(IMAGE), CAPTIONS, length=5)
-    assert state.words.keys.shape == (IMAGES * CAPTIONS, HEADS, 5, WIDTH // HEADS)
-    assert state.image.keys.shape == (IMAGES, HEADS, CELLS, WIDTH // HEADS)
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_a_step_leaves_later_places_of_the_cache_empty(pre_norm: bool) -> None:
+    block = built(pre_norm=pre_norm)
+    words = np.repeat(WORDS, BEAMS, axis=0)
+    image, kept = block.start(tf.constant(IMAGE), BEAMS, length=5)
+    assert kept.keys.shape == (IMAGES * BEAMS, HEADS, 5, WIDTH // HEADS)
+    assert image.keys.shape == (IMAGES, HEADS, CELLS, WIDTH // HEADS)
     for position in range(2):
-        _, words = block.step(tf.constant(WORDS[:, position : position + 1]), tf.constant(position), state)
-        state = state._replace(words=words)
-    expected = block.self_attention.keys_values(WORDS[:, :2])
-    for kept, full in zip(state.words, expected, strict=True):
-        np.testing.assert_allclose(kept[:, :, :2], full, atol=1e-6)
-        np.testing.assert_array_equal(kept[:, :, 2:], 0)
+        _, kept = block.step(tf.constant(words[:, position : position + 1]), tf.constant(position), image, kept)
+    before = block.norms[0](words[:, :2]) if pre_norm else words[:, :2]
+    for found, full in zip(kept, block.self_attention.keys_values(before), strict=True):
+        np.testing.assert_allclose(found[:, :, :2], full, atol=1e-6)
+        np.testing.assert_array_equal(found[:, :, 2:], 0)
 
 
 def test_dropout_works_in_training_alone() -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.captioner import Captioner, CaptionerConfig
+from model.captioner import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER, Captioner, CaptionerConfig
+from model.decoder import Cache
 from model.decoding import Decoded, beam_search
 from model.tokenizer import END, PAD, START, UNKNOWN
 
@@ -49,11 +51,9 @@ def reference(
 class RandomModel:
     """A captioner whose weights are drawn again for each seed, so that its functions are traced once."""
 
-    def __init__(self, blocks: int) -> None:
+    def __init__(self, decoder: str, blocks: int = 1) -> None:
         self.captioner = Captioner(
-            CaptionerConfig(
-                (2, 2, CHANNELS), VOCABULARY, max(LENGTHS) + 1, 32, 4, 48, encoder_blocks=1, decoder_blocks=blocks
-            )
+            CaptionerConfig((2, 2, CHANNELS), VOCABULARY, decoder, max(LENGTHS) + 1, 32, 4, 48, decoder_blocks=blocks)
         )
         self.captioner.build()
         self._decode = tf.function(
@@ -69,9 +69,17 @@ class RandomModel:
             spread = weight.shape[0] ** -0.5 if len(weight.shape) == 2 else 0.1
             weight.assign(generator.normal(float(weight.path.endswith("gamma")), spread, weight.shape))
         # Peaky, so that captions differ in probability; END is likely enough to come at any time.
-        self.captioner.logits.kernel.assign(self.captioner.logits.kernel * 2)
-        self.captioner.logits.bias.assign(tf.one_hot(END, VOCABULARY) * 1.5)
+        kernel, bias = self._last_layer()
+        kernel.assign(kernel * (2 if self.captioner.config.decoder == BASIC else 1))
+        bias.assign(tf.one_hot(END, VOCABULARY) * 1.5)
         self.features = generator.normal(size=(IMAGES, CELLS, CHANNELS)).astype(np.float32)
+
+    def _last_layer(self) -> tuple[keras.Variable, keras.Variable]:
+        decoder = self.captioner.decoder
+        if self.captioner.config.decoder == TRANSFORMER:
+            return decoder.embedding.tokens.embeddings, decoder.bias
+        layer = decoder.dense if self.captioner.config.decoder == BASIC else decoder.logits
+        return layer.kernel, layer.bias
 
     def search(self, features: np.ndarray, beams: int, max_length: int) -> Decoded:
         """As `beam_search`, in NumPy."""
@@ -97,7 +105,7 @@ class RandomModel:
 
 @pytest.fixture(scope="module")
 def model() -> RandomModel:
-    return RandomModel(blocks=1)
+    return RandomModel(BASIC)
 
 
 def captions(decoded: Decoded, image: int) -> list[tuple[list[int], float]]:
@@ -124,10 +132,14 @@ def test_search_is_the_plain_search(model: RandomModel, beams: int, max_length: 
             assert_same(captions(decoded, image), expected)
 
 
-def test_search_is_the_plain_search_with_two_blocks() -> None:
-    model = RandomModel(blocks=2)
+@pytest.mark.parametrize(
+    ("decoder", "blocks"), [(LSTM, 1), (LSTM_ATTENTION, 1), (BASIC, 2), (TRANSFORMER, 1), (TRANSFORMER, 2)]
+)
+def test_every_decoder_searches_as_plainly(decoder: str, blocks: int) -> None:
+    model = RandomModel(decoder, blocks)
     model.draw(3)
     decoded = model.search(model.features, 3, 6)
+    assert len({tuple(captions(decoded, image)[0][0]) for image in range(IMAGES)}) > 1
     for image in range(IMAGES):
         assert_same(captions(decoded, image), reference(model.log_probabilities(image), VOCABULARY, 3, 6))
 
@@ -213,13 +225,13 @@ class ChainCaptioner:
         assert not training
         return features
 
-    def start(self, image: tf.Tensor, beams: int, length: int) -> list:
-        return []
+    def start(self, image: tf.Tensor, beams: int, length: int) -> Cache:
+        return Cache((), ())
 
-    def step(self, tokens: tf.Tensor, position: tf.Tensor, states: list) -> tuple[tf.Tensor, list]:
+    def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, tuple]:
         self.steps.assign_add(1)
         beside = tf.reshape(tokens, (len(self._tables), -1))
-        return tf.reshape(tf.gather(self._tables, beside, batch_dims=1), (-1, self.config.vocabulary_size)), []
+        return tf.reshape(tf.gather(self._tables, beside, batch_dims=1), (-1, self.config.vocabulary_size)), ()
 
 
 GARDEN_PATH: Chain = {

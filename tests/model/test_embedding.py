@@ -19,14 +19,22 @@ def layer() -> TokenAndPositionEmbedding:
     return layer
 
 
-@pytest.mark.parametrize("first", [0, 2, tf.constant(2)], ids=["from 0", "from 2", "from a tensor"])
-def test_token_times_root_of_width_plus_position(layer: TokenAndPositionEmbedding, first: int | tf.Tensor) -> None:
-    start = 100.0 * int(first)
-    expected = [
-        [[2 + start, 2, 2, 2], [110 + start, 10, 10, 10], [200 + start, 0, 0, 0]],
-        [[6 + start, 6, 6, 6], [102 + start, 2, 2, 2], [204 + start, 4, 4, 4]],
-    ]
-    np.testing.assert_allclose(layer(tf.constant([[1, 5, 0], [3, 1, 2]]), first=first), expected)
+@pytest.mark.parametrize(
+    ("positions", "offsets"),
+    [
+        ([[0, 1, 2]], [[0, 100, 200]] * 2),
+        ([[2]], [[200] * 3] * 2),
+        ([[0, 1, 0], [3, 3, 4]], [[0, 100, 0], [300, 300, 400]]),
+    ],
+    ids=["from 0", "one for all", "each its own"],
+)
+def test_token_times_root_of_width_plus_position(
+    layer: TokenAndPositionEmbedding, positions: list[list[int]], offsets: list[list[int]]
+) -> None:
+    tokens = np.array([[1, 5, 0], [3, 1, 2]])
+    expected = np.repeat(2.0 * tokens[..., None], 4, axis=-1)
+    expected[..., 0] += offsets
+    np.testing.assert_allclose(layer(tf.constant(tokens), tf.constant(positions)), expected)
 
 
 def test_config_makes_the_layer_again(layer: TokenAndPositionEmbedding) -> None:

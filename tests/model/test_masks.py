@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.masks import causal_mask, decoder_mask, padding_mask
+from model.masks import causal_mask, packed_mask, padding_mask, positions_in_captions
 
 
 def table(*rows: str) -> np.ndarray:
@@ -30,7 +30,12 @@ def test_padding_mask(pad: int, expected: list[str]) -> None:
     np.testing.assert_array_equal(padding_mask(tokens, pad), table(*expected)[:, None])
 
 
-def test_decoder_mask_hides_the_future_and_padding() -> None:
-    mask = decoder_mask(tf.constant([[2, 5, 3, 0], [2, 0, 5, 3]]), 0)
-    np.testing.assert_array_equal(mask[0], table("x...", "xx..", "xxx.", "xxx."))
-    np.testing.assert_array_equal(mask[1], table("x...", "x...", "x.x.", "x.xx"))
+def test_packed_mask_hides_the_future_padding_and_other_captions() -> None:
+    mask = packed_mask(tf.constant([[2, 5, 2, 6, 7, 0], [2, 0, 5, 2, 8, 9]]), start=2, pad=0)
+    np.testing.assert_array_equal(mask[0], table("x.....", "xx....", "..x...", "..xx..", "..xxx.", "..xxx."))
+    np.testing.assert_array_equal(mask[1], table("x.....", "x.....", "x.x...", "...x..", "...xx.", "...xxx"))
+
+
+def test_positions_begin_anew_with_each_caption() -> None:
+    mask = packed_mask(tf.constant([[2, 5, 2, 6, 7, 0, 0], [0, 0, 0, 0, 0, 0, 0]]), start=2, pad=0)
+    np.testing.assert_array_equal(positions_in_captions(mask), [[0, 1, 0, 1, 2, 2, 2], [0] * 7])

@@ -5,10 +5,8 @@ from model.tokenizer import PAD
 from training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
 
 # One image, one caption of two tokens and one place of padding; a vocabulary of five.
-WANTED = np.array([[[4, 3, PAD]]])
-LOGITS = np.log(
-    np.array([[[[0.1, 0.1, 0.1, 0.2, 0.5], [0.1, 0.1, 0.1, 0.25, 0.45], [0.9, 0.025, 0.025, 0.025, 0.025]]]])
-)
+WANTED = np.array([[4, 3, PAD]])
+LOGITS = np.log(np.array([[[0.1, 0.1, 0.1, 0.2, 0.5], [0.1, 0.1, 0.1, 0.25, 0.45], [0.9, 0.025, 0.025, 0.025, 0.025]]]))
 
 
 def test_loss_is_the_mean_over_tokens_that_are_not_padding() -> None:
@@ -19,7 +17,7 @@ def test_loss_is_the_mean_over_tokens_that_are_not_padding() -> None:
 def test_label_smoothing_mixes_in_the_mean_over_all_tokens() -> None:
     loss = MaskedCrossEntropy(0.1)(WANTED, LOGITS.astype(np.float32))
     sharp = -np.array([np.log(0.5), np.log(0.25)])
-    even = -LOGITS[0, 0, :2].mean(axis=-1)
+    even = -LOGITS[0, :2].mean(axis=-1)
     assert float(loss) == pytest.approx((0.9 * sharp + 0.1 * even).mean(), abs=1e-6)
 
 
@@ -29,7 +27,7 @@ def test_a_batch_of_padding_costs_nothing() -> None:
 
 def test_metrics_weigh_tokens_not_batches() -> None:
     loss, accuracy = TokenLoss(), TokenAccuracy()
-    for wanted in (WANTED, np.array([[[4, PAD, PAD]]])):
+    for wanted in (WANTED, np.array([[4, PAD, PAD]])):
         loss.update_state(wanted, LOGITS.astype(np.float32))
         accuracy.update_state(wanted, LOGITS.astype(np.float32))
     assert float(loss.result()) == pytest.approx(-(2 * np.log(0.5) + np.log(0.25)) / 3, abs=1e-6)

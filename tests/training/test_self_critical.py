@@ -1,0 +1,89 @@
+"""Self-critical training: its parts by hand, and that it does what it is for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.tokenizer import END, PAD
+from schemas.command import DONE
+from schemas.feature_example import FeatureExample
+from training import train
+from training.self_critical import advantages
+from training.validation import said
+
+Write = Callable[..., str]
+Make = Callable[..., FeatureExample]
+
+RECIPE = """
+from training.config import TrainingConfig
+
+CONFIG = TrainingConfig(
+    epochs=8, batch_size=4, captions_per_image=2, learning_rate=3e-3, vocabulary_size=200, max_length=12,
+    width=32, heads=4, feed_forward=64, dropout=0.0, held_out=0.25,
+    self_critical_epochs=4, self_critical_learning_rate=1e-3, self_critical_samples=4,
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [([7, 8, END, PAD], [7, 8, END]), ([7, 8, 9, 9], [7, 8, 9, 9]), ([7, END, 8, 9], [7, END]), ([PAD, PAD], [])],
+)
+def test_said(row: list[int], expected: list[int]) -> None:
+    assert said(np.array(row)) == expected
+
+
+def test_an_advantage_is_the_reward_over_the_mean_of_the_others() -> None:
+    rewards = np.array([[3.0, 1.0, 2.0], [5.0, 5.0, 5.0]])
+    np.testing.assert_allclose(advantages(rewards), [[1.5, -1.5, 0.0], [0.0, 0.0, 0.0]])
+
+
+@pytest.fixture
+def command(tmp_path: Path, write_features: Write, example: Make) -> list[str]:
+    """Flags of a run that takes seconds and holds out a quarter of its 48 images."""
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    return [
+        "--features",
+        write_features("train", [example(i) for i in range(48)]),
+        "--config",
+        str(tmp_path / "recipe.py"),
+    ]
+
+
+def test_captions_score_higher_afterwards_and_a_second_run_repeats_the_first(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        assert train.run([*command, "--output", str(tmp_path / name)]) == DONE
+    before = float(capsys.readouterr().out.split("val_cider ")[1].split()[0])
+    metrics = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert metrics["validation_cider"] > before
+    assert metrics["validation_images"] + metrics["training_images"] == 48
+    assert (tmp_path / "one" / "captioner.npz").read_bytes() == (tmp_path / "two" / "captioner.npz").read_bytes()
+
+
+def test_a_stopped_phase_goes_on_where_it_stopped(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train.run([*command, "--output", str(tmp_path / "straight")]) == DONE
+
+    from training import self_critical
+
+    whole_epoch = self_critical._Phase.epoch
+
+    def stop_in_the_third(phase: self_critical._Phase, epoch: int) -> dict[str, float]:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return whole_epoch(phase, epoch)
+
+    stopped = [*command, "--output", str(tmp_path / "stopped")]
+    with monkeypatch.context() as patch:
+        patch.setattr(self_critical._Phase, "epoch", stop_in_the_third)
+        assert train.run(stopped) == 130
+    assert not (tmp_path / "stopped").exists()
+    assert train.run(stopped) == DONE
+    bundles = [(tmp_path / name / "captioner.npz").read_bytes() for name in ("straight", "stopped")]
+    assert bundles[0] == bundles[1]

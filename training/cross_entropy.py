@@ -1,0 +1,190 @@
+"""The first phase of training: the captioner learns to say the next word of the captions that people wrote."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from model.captioner import Captioner, CaptionerConfig
+from schemas.command import RefusedError
+from training.batches import Batch, Lessons, feature_lessons, steps_an_epoch, training_batches, validation_batches
+from training.checkpoints import Checkpoints
+from training.config import TrainingConfig
+from training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
+from training.material import Material
+from training.strategy import scope
+from training.validation import CIDER, CiderValidation, LogCider
+
+STANDARDIZED_IMAGES = 1000
+"""Images that mean and deviation of the features are measured on, some 0.5 GB as float32 at most."""
+
+
+def build_captioner(material: Material, config: TrainingConfig) -> Captioner:
+    """A captioner with fresh weights for the material's grid and vocabulary."""
+    shared = CaptionerConfig._fields & dataclasses.asdict(config).keys()
+    captioner = Captioner(
+        CaptionerConfig(
+            grid=material.training.grid,
+            vocabulary_size=len(material.tokenizer.vocabulary),
+            **{name: getattr(config, name) for name in shared if name != "vocabulary_size"},
+        )
+    )
+    captioner.build()
+    # Spread over the whole set, since outputs are read one after another.
+    images = np.arange(0, len(material.training.ids), max(1, len(material.training.ids) // STANDARDIZED_IMAGES))
+    captioner.adapt(material.training.inputs(images))
+    return captioner
+
+
+def identity(material: Material, config: TrainingConfig) -> str:
+    """Digest of everything that the weights depend on."""
+    later = [name for name in dataclasses.asdict(config) if name.startswith("self_critical") or name == "notice"]
+    parts = {
+        "config": {name: value for name, value in dataclasses.asdict(config).items() if name not in later},
+        "training": material.training.ids,
+        "validation": material.validation.ids,
+        "backbone": material.training.weights_digest,
+        "vocabulary": material.tokenizer.vocabulary,
+    }
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def fit(material: Material, config: TrainingConfig, work: str, strategy: str) -> tuple[Captioner, Checkpoints]:
+    """Trains until the epochs are over or the validation captions become no better; continues a killed run exactly.
+
+    Args:
+        material: what to learn from.
+        config: the recipe.
+        work: folder for checkpoints and TensorBoard logs.
+        strategy: one of `training.strategy.STRATEGIES`.
+
+    Returns:
+        The captioner as training left it, and the checkpoints with the best weights.
+    """
+    steps = steps_an_epoch(material.training, config.batch_size) * config.epochs
+    keras.utils.set_random_seed(config.seed)
+    with scope(strategy):
+        captioner = build_captioner(material, config)
+        compile_model(captioner, config, config.learning_rate, steps)
+    folder = os.path.join(work, "checkpoints")
+    checkpoints = Checkpoints(folder, identity(material, config), CIDER, config.patience, higher_is_better=True)
+    validation = LogCider(CiderValidation(material, captioner, config.batch_size))
+    learn(captioner, feature_lessons(material), config, config.epochs, [validation, checkpoints], work)
+    return captioner, checkpoints
+
+
+def compile_model(model: keras.Model, config: TrainingConfig, learning_rate: float, steps: int) -> None:
+    """Adam with a rate that rises from zero and falls along a cosine, and the masked loss."""
+    warmup = max(1, round(config.warmup * steps))
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), warmup_target=learning_rate, warmup_steps=warmup
+    )
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
+    # Rows have many lengths, and XLA would compile for each anew.
+    model.compile(
+        optimizer, MaskedCrossEntropy(config.label_smoothing), metrics=[TokenLoss(), TokenAccuracy()], jit_compile=False
+    )
+    optimizer.build(model.trainable_variables)
+
+
+def learn(
+    model: keras.Model,
+    lessons: Lessons,
+    config: TrainingConfig,
+    epochs: int,
+    callbacks: list[keras.callbacks.Callback],
+    work: str,
+) -> None:
+    """Runs the epochs that are not done yet.
+
+    Args:
+        model: compiled, its optimizer built; from inputs and tokens to logits.
+        lessons: what to learn from.
+        config: the recipe.
+        epochs: all of them.
+        callbacks: the last of them `Checkpoints`, to continue from and to write.
+        work: folder for TensorBoard logs, named as the checkpoints'.
+    """
+    checkpoints = callbacks[-1]
+    assert isinstance(checkpoints, Checkpoints)
+    logs = os.path.join(work, "tensorboard", os.path.basename(checkpoints.folder))
+    done = checkpoints.restore(model)
+    if done:
+        print(f"beamscribe train: continues after epoch {done}")
+    if checkpoints.finished:
+        return
+    refused: list[RefusedError] = []
+    training = _dataset(
+        lessons,
+        lambda: training_batches(
+            lessons.training,
+            lessons.training_tokens,
+            config.batch_size,
+            config.captions_per_image,
+            config.seed,
+            done,
+        ),
+        refused,
+    )
+    try:
+        model.fit(
+            training,
+            steps_per_epoch=steps_an_epoch(lessons.training, config.batch_size),
+            epochs=epochs,
+            initial_epoch=done,
+            validation_data=_validation(lessons, config, refused),
+            validation_steps=-(-len(lessons.validation.ids) // config.batch_size),
+            shuffle=False,
+            callbacks=[*callbacks, keras.callbacks.TensorBoard(logs, write_graph=False)],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    except tf.errors.OpError as error:
+        # tf.data wraps what its reading thread raises; an image that is gone is no mistake of ours.
+        raise (refused[0] if refused else error) from None
+
+
+def _dataset(lessons: Lessons, batches: Callable[[], Iterator[Batch]], refused: list[RefusedError]) -> tf.data.Dataset:
+    def pairs() -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
+        try:
+            for batch in batches():
+                yield (batch.inputs, batch.tokens), batch.wanted
+        except RefusedError as error:
+            refused.append(error)
+            raise
+
+    tokens = tf.TensorSpec((None, None), tf.int32)
+    signature = ((tf.TensorSpec((None, *lessons.training.shape), lessons.training.dtype), tokens), tokens)
+    # Read ahead in a thread of tf.data, so that the step never waits for the disk.
+    return tf.data.Dataset.from_generator(pairs, output_signature=signature).prefetch(2)
+
+
+def _validation(lessons: Lessons, config: TrainingConfig, refused: list[RefusedError]) -> tf.data.Dataset:
+    return _dataset(
+        lessons,
+        lambda: validation_batches(lessons.validation, lessons.validation_tokens, config.batch_size),
+        refused,
+    )
+
+
+def evaluator(
+    lessons: Lessons, config: TrainingConfig, vocabulary_size: int
+) -> Callable[[keras.Model], dict[str, float]]:
+    """Measures a model from inputs and tokens to logits on the validation set."""
+
+    def evaluate(model: keras.Model) -> dict[str, float]:
+        model.compile(loss=MaskedCrossEntropy(), metrics=[TokenLoss(), TokenAccuracy()], jit_compile=False)
+        found = model.evaluate(_validation(lessons, config, []), verbose=0, return_dict=True)
+        rows = np.asarray(lessons.training_tokens.rows), np.asarray(lessons.validation_tokens.rows)
+        return {
+            "validation_token_loss": float(found["token_loss"]),
+            "validation_token_accuracy": float(found["token_accuracy"]),
+            "frequency_loss": frequency_loss(*rows, vocabulary_size),
+        }
+
+    return evaluate

