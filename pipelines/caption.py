@@ -10,6 +10,7 @@ import numpy as np
 from model.bundle import Bundle, BundleError, open_bundle
 from model.images import POLICY_VERSION
 from model.pretrained import NoBundleError, default_bundle
+from model.storage import Storage
 from pipelines import options
 from pipelines.commit import Process, Run
 from pipelines.corpus import Corpus, list_images, read_manifest
@@ -18,7 +19,6 @@ from pipelines.launch import Request, is_resumed, launch
 from pipelines.reading import READ, LoadedImage, batches, failure, load_images
 from pipelines.rows import ParquetRows
 from pipelines.shards import Todo
-from pipelines.storage import Storage
 from schemas import caption_row
 from schemas.caption_row import Alternative, CaptionRow
 from schemas.command import FlagParser, RefusedError, positive

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from model.storage import Storage
 from pipelines.rows import FAILURES, RowFormat
 from pipelines.shards import Shard, Todo, asked_digest
-from pipelines.storage import Storage
 from schemas import manifest
 from schemas.failure_row import FailureRow
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pipelines.storage import StorageError, canonical, filesystem, read_uri
+from model.storage import StorageError, canonical, filesystem, read_uri
 from schemas.coco import CocoCaption, CocoImage
 from schemas.command import RefusedError
 

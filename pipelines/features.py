@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from model.storage import Storage, read_uri
 from pipelines.corpus import Corpus, Reference, distinct
 from pipelines.featurize import FeatureRecords
 from pipelines.launch import read_manifest_of
 from pipelines.ledger import Ledger
-from pipelines.storage import Storage, read_uri
 from schemas.command import RefusedError
 from schemas.feature_example import FeatureExample
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsError, backbone_name, resolve_weights
 from model.images import POLICY_VERSION
+from model.storage import Storage, read_uri
 from pipelines import options
 from pipelines.commit import Process, Run
 from pipelines.corpus import annotated_images, distinct
@@ -16,7 +17,6 @@ from pipelines.launch import Request, is_resumed, launch
 from pipelines.reading import LoadedImage, batches, load_images
 from pipelines.rows import RowKey
 from pipelines.shards import Todo
-from pipelines.storage import Storage, read_uri
 from schemas import feature_example
 from schemas.coco import CocoError, describe, parse_coco
 from schemas.command import FlagParser, RefusedError

@@ -16,6 +16,7 @@ import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from model.storage import Storage
 from pipelines import commit
 from pipelines.commit import Receipt, Run
 from pipelines.corpus import Corpus
@@ -25,7 +26,6 @@ from pipelines.options import JobFlags
 from pipelines.pending import CommitShards, Job, PendingShards, write_corpus
 from pipelines.progress import Progress
 from pipelines.shards import shard_count
-from pipelines.storage import Storage
 from schemas.command import DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import FILE, FOLDER, Manifest, ManifestError

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
-from pipelines.storage import Storage
+from model.storage import Storage
 from schemas import manifest
 from schemas.command import RefusedError
 

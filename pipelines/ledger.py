@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from model.storage import Storage
 from pipelines.commit import RECEIPTS, Receipt, stamp
 from pipelines.rows import FAILURES, RowFormat, read_failures
 from pipelines.shards import Committed
-from pipelines.storage import Storage
 from schemas.failure_row import FailureRow
 
 

@@ -10,12 +10,12 @@ from apache_beam import PCollection
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from model.storage import Storage
 from pipelines.commit import Process, Receipt, Run, commit_shard
 from pipelines.corpus import Reference
 from pipelines.ledger import Ledger
 from pipelines.rows import RowFormat
 from pipelines.shards import Committed, Shard, Todo, bucket, make_shard, shard_name, subtract
-from pipelines.storage import Storage
 from schemas import manifest
 from schemas.coco import CocoCaption
 

@@ -4,8 +4,8 @@ import datetime
 import sys
 from dataclasses import dataclass, field
 
+from model.storage import Storage
 from pipelines.commit import RECEIPTS, Receipt
-from pipelines.storage import Storage
 
 
 @dataclass

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from model.backbone.spec import BackboneSpec
 from model.images import DecodedImage, ImageError, decode_image
+from model.storage import read_uri
 from pipelines.shards import Todo
-from pipelines.storage import read_uri
 from schemas.failure_row import FailureRow
 
 THREADS = 4

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 
+from model.storage import Storage
 from pipelines.speak import add_speech_flags, open_or_refuse, speech_settings
 from pipelines.speech import SpeechError
 from pipelines.speech.audio import FORMATS, check_audio, transcode
-from pipelines.storage import Storage
 from schemas.command import DONE, FlagParser, RefusedError, add_storage_options
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from model.storage import Storage
 from pipelines import options
 from pipelines.caption import CAPTIONS
 from pipelines.commit import Process, Run
@@ -21,7 +22,6 @@ from pipelines.rows import ParquetRows
 from pipelines.shards import Todo
 from pipelines.speech import ENGINES, SpeechEngine, SpeechError, SpeechSettings, open_engine
 from pipelines.speech.audio import FORMATS, AudioFacts, check_audio, transcode
-from pipelines.storage import Storage
 from schemas import speech_row
 from schemas.command import FlagParser, RefusedError
 from schemas.failure_row import FailureRow

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+from model.storage import Storage
 from pipelines.caption import CAPTIONS
 from pipelines.commit import FileStamp
 from pipelines.featurize import FeatureRecords
@@ -13,7 +14,6 @@ from pipelines.ledger import Ledger
 from pipelines.pending import CORPUS, read_part
 from pipelines.rows import FAILURES, RowFormat, RowKey, read_failures
 from pipelines.speak import INDEX, audio_sizes
-from pipelines.storage import Storage
 from schemas import speech_row
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError, add_storage_options
 from schemas.failure_row import FailureRow

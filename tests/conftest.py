@@ -2,13 +2,17 @@
 
 import json
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
+from model.storage import Storage
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -71,3 +75,25 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
             "decode_policy": "1",
         },
     )
+
+
+@pytest.fixture
+def memory() -> Iterator[Storage]:
+    """A folder in fsspec's memory filesystem, which stands for an object store."""
+    output = Storage(f"memory://{uuid.uuid4().hex}")
+    yield output
+    fs = fsspec.filesystem("memory")
+    if fs.exists(output.path("")):
+        fs.rm(output.path(""), recursive=True)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Storage:
+    """A folder on the disk."""
+    return Storage(str(tmp_path / "output"))
+
+
+@pytest.fixture(params=["local", "memory"])
+def output(request: pytest.FixtureRequest) -> Storage:
+    """The same folder twice: on the disk, and where nothing can be renamed or linked."""
+    return request.getfixturevalue(request.param)

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.storage import Storage
 from schemas import caption_row, manifest
 from schemas.coco import CocoImage
 from schemas.command import RefusedError
 from schemas.manifest import Manifest, ManifestError
 from schemas.table import NewerSchemaError, check_version, schema_version
-from training import storage
 
 MANIFEST = f"{manifest.FOLDER}/{manifest.FILE}"
 
@@ -55,25 +55,23 @@ def read_captions(output: str, options: dict[str, Any]) -> list[Caption]:
     Raises:
         RefusedError: if the folder is no output of caption, holds no captions, or a file cannot be read.
     """
-    kept = frozenset(_manifest(output, options).kept_fingerprints)
+    storage = Storage(output, options)
+    kept = frozenset(_manifest(storage).kept_fingerprints)
     try:
-        uris = storage.files(f"{output.rstrip('/')}/{caption_row.FOLDER}", ".parquet", options)
-    except FileNotFoundError:
-        uris = []
+        files = storage.files(caption_row.FOLDER, ".parquet")
     except OSError as error:
         raise RefusedError(f"cannot be listed: {error}") from error
-    captions = [caption for uri in uris for caption in _read_file(uri, options) if caption.fingerprint in kept]
+    captions = [caption for file in files for caption in _read_file(storage, file.name) if caption.fingerprint in kept]
     if not captions:
         raise RefusedError("holds no captions yet: run beamscribe caption to its end")
     return captions
 
 
-def _manifest(output: str, options: dict[str, Any]) -> Manifest:
-    uri = f"{output.rstrip('/')}/{MANIFEST}"
+def _manifest(storage: Storage) -> Manifest:
     try:
-        found = Manifest.from_json(storage.read(uri, options), uri)
+        found = Manifest.from_json(storage.read(MANIFEST), storage.uri(MANIFEST))
     except FileNotFoundError as error:
-        hint = _output_above(output, options)
+        hint = _output_above(storage)
         raise RefusedError(f"not an output of beamscribe caption, it has no {MANIFEST}{hint}") from error
     except (OSError, ManifestError, NewerSchemaError) as error:
         raise RefusedError(f"cannot be read: {error}") from error
@@ -82,18 +80,19 @@ def _manifest(output: str, options: dict[str, Any]) -> Manifest:
     return found
 
 
-def _output_above(folder: str, options: dict[str, Any]) -> str:
+def _output_above(storage: Storage) -> str:
     """What to give instead; people name the data folder where the output that it is in was meant."""
-    above = storage.absolute(folder, options).rpartition("/")[0]
+    above = storage.uri().rpartition("/")[0]
     with contextlib.suppress(OSError):
-        if storage.files(f"{above}/{manifest.FOLDER}", manifest.FILE, options):
+        if Storage(above, storage.options).exists(MANIFEST):
             return f": give the folder that it is in, {above}"
     return ": give a folder that beamscribe caption wrote"
 
 
-def _read_file(uri: str, options: dict[str, Any]) -> list[Caption]:
+def _read_file(storage: Storage, name: str) -> list[Caption]:
+    uri = storage.uri(name)
     try:
-        file = pq.ParquetFile(io.BytesIO(storage.read(uri, options)))
+        file = pq.ParquetFile(io.BytesIO(storage.read(name)))
         check_version(uri, schema_version(file.schema_arrow), caption_row.VERSION)
         return [Caption(**row) for row in file.read(columns=list(Caption._fields)).to_pylist()]
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:

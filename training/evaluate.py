@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from model.storage import Storage, absolute, read_uri
 from schemas import score_row
 from schemas.coco import CocoError, CocoImage, describe, parse_coco
 from schemas.command import DONE, STOPPED, FlagParser, RefusedError, add_storage_options
 from schemas.evaluation import METRICS, Difference, EvaluatedCaptions, Evaluation, Score
 from schemas.score_row import ScoreRow
 from schemas.table import to_table
-from training import storage
 from training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
 from training.captions import Meeting, meet, read_captions
 from training.diversity import measure_diversity
@@ -144,7 +144,7 @@ def run(argv: Sequence[str]) -> int:
     texts = {str(image.id): [caption.text for caption in image.captions] for image in meetings[0].images}
     try:
         with Scorer(texts) as scorer:
-            outputs = [storage.absolute(output, ours.storage_options) for _, output in asked]
+            outputs = [absolute(output, ours.storage_options) for _, output in asked]
             scored = [score_output(scorer, *item) for item in zip(outputs, meetings, strict=True)]
     except NoReferencesError as error:
         raise RefusedError(f"--annotations {ours.annotations}: {error}: give captions of COCO's kind") from error
@@ -164,7 +164,7 @@ def _refuse_without_scorers() -> None:
 
 def _read_annotations(uri: str, options: dict[str, Any]) -> tuple[bytes, tuple[CocoImage, ...]]:
     try:
-        data = storage.read(uri, options)
+        data = read_uri(uri, options)
         corpus = parse_coco(data)
     except OSError as error:
         raise RefusedError(f"--annotations {uri} cannot be read: {error}") from error
@@ -198,7 +198,7 @@ def _evaluation(
         for item, suffix in zip(scored, (PARQUET, AGAINST_PARQUET), strict=False)
     ]
     return Evaluation(
-        annotations=storage.absolute(ours.annotations, ours.storage_options),
+        annotations=absolute(ours.annotations, ours.storage_options),
         annotations_sha256=hashlib.sha256(annotations).hexdigest(),
         images=len(references),
         captions=summaries[0],
@@ -213,15 +213,17 @@ def _evaluation(
 
 def _write(ours: argparse.Namespace, evaluation: Evaluation, scored: Sequence[Scored]) -> int:
     """Writes each image's scores and then the JSON, so that it never names a file that is not there."""
-    stem = ours.output.removesuffix(JSON)
+    folder, _, name = ours.output.rpartition("/")
+    stem = name.removesuffix(JSON)
     try:
+        storage = Storage(folder or ("/" if ours.output.startswith("/") else "."), ours.storage_options)
         for item, suffix in zip(scored, (PARQUET, AGAINST_PARQUET), strict=False):
             buffer = io.BytesIO()
             pq.write_table(to_table(score_rows(item), score_row.SCHEMA), buffer, compression="zstd")
-            storage.write(stem + suffix, buffer.getvalue(), ours.storage_options)
-        storage.write(ours.output, evaluation.to_json().encode(), ours.storage_options)
+            storage.write(stem + suffix, buffer.getvalue())
+        storage.write(name, evaluation.to_json().encode())
     except OSError as error:
         print(f"beamscribe evaluate: stopped: {ours.output} cannot be written: {error}", file=sys.stderr)
         return STOPPED
-    print(f"beamscribe evaluate: scores → {storage.absolute(ours.output, ours.storage_options)}")
+    print(f"beamscribe evaluate: scores → {absolute(ours.output, ours.storage_options)}")
     return DONE

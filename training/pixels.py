@@ -8,8 +8,8 @@ import numpy as np
 
 from model.backbone.spec import BackboneSpec
 from model.images import ImageError, decode_image
+from model.storage import read_uri
 from schemas.command import RefusedError
-from training import storage
 from training.dataset import FeatureSet
 
 THREADS = 4
@@ -53,9 +53,7 @@ class PixelSet:
 
     def _read(self, uri: str) -> np.ndarray:
         try:
-            return decode_image(
-                storage.read(uri, self.storage_options), self.spec.input_size, self.spec.resample
-            ).pixels
+            return decode_image(read_uri(uri, self.storage_options), self.spec.input_size, self.spec.resample).pixels
         except (OSError, ImageError) as error:
             raise RefusedError(
                 f"{uri} cannot be read to tune the backbone on it ({error}): say where the images are now with "

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import fsspec
 
-from pipelines.storage import Storage
+from model.storage import Storage
 
 
 class Killed(BaseException):

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from model.storage import Storage
 from pipelines.commit import Process, Run
 from pipelines.corpus import Reference
 from pipelines.reading import failure
 from pipelines.rows import FAILURES, ParquetRows, read_failures
 from pipelines.shards import Shard, Todo
-from pipelines.storage import Storage
 from schemas import caption_row
 from schemas.caption_row import Alternative, CaptionRow
 from schemas.failure_row import FailureRow

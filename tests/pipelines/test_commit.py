@@ -6,11 +6,11 @@ import threading
 import pyarrow.dataset
 import pytest
 
+from model.storage import StorageError
 from pipelines import commit
 from pipelines.commit import FileStamp, Receipt, commit_shard, stamp
 from pipelines.rows import FAILURES
 from pipelines.shards import Shard, asked_digest
-from pipelines.storage import StorageError
 from schemas.failure_row import FailureRow
 from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import (

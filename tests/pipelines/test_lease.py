@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from model.storage import Storage
 from pipelines import lease
 from pipelines.lease import DEAD_AFTER_SECONDS, FILE, HEARTBEAT_SECONDS, Lease
-from pipelines.storage import Storage
 from schemas.command import RefusedError
 
 

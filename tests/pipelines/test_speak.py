@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from model.storage import Storage
 from pipelines.rows import FAILURES, read_failures
 from pipelines.shards import Todo, make_shard
 from pipelines.speak import (
@@ -18,7 +19,6 @@ from pipelines.speak import (
     speak_text,
 )
 from pipelines.speech import SpeechError, SpeechSettings, open_engine
-from pipelines.storage import Storage
 from pipelines.verify import verify
 from schemas.command import DONE, RefusedError
 from tests.pipelines.fake_job import ROWS as CAPTIONS

@@ -5,13 +5,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from model.storage import Storage
 from pipelines import speak
 from pipelines.commit import RECEIPTS, commit_shard
 from pipelines.corpus import distinct
 from pipelines.launch import MANIFEST, Request, launch
 from pipelines.options import JobFlags, parse
 from pipelines.pending import CORPUS, write_corpus
-from pipelines.storage import Storage
 from pipelines.verify import run, verify
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError
 from schemas.fingerprint import Fingerprint

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipelines.storage import Entry, Storage, StorageError, canonical, filesystem, read_uri
+from model.storage import Entry, Storage, StorageError, canonical, filesystem, read_uri
 
 
 class ShortFileSystem(MemoryFileSystem):
@@ -212,6 +212,25 @@ def test_local_files_take_no_storage_options(tmp_path):
     (tmp_path / "a").write_bytes(b"local")
     assert read_uri(str(tmp_path / "a"), {"anon": True}) == b"local"
     assert read_uri(f"file://{tmp_path}/a", {"anon": True}) == b"local"
+
+
+def test_whatever_a_client_raises_is_an_os_error(memory, monkeypatch):
+    class ClientError(Exception):
+        """As botocore's: no OSError."""
+
+    def refuse(*arguments, **options):
+        raise ClientError("access denied")
+
+    for method in ("cat_file", "ls", "pipe_file"):
+        monkeypatch.setattr(MemoryFileSystem, method, refuse)
+    for ask in (
+        lambda: memory.read("x"),
+        lambda: read_uri(memory.uri("x"), {}),
+        lambda: memory.files(""),
+        lambda: memory.write("x", b""),
+    ):
+        with pytest.raises(StorageError, match="ClientError: access denied"):
+            ask()
 
 
 def test_reads_uris(tmp_path, memory):

@@ -62,16 +62,30 @@ def read_uri(uri: str, options: dict[str, Any]) -> bytes:
     Raises:
         OSError: if it cannot be read, whatever the storage's client calls its error.
     """
-    fs, path = filesystem(uri, options)
+    return _read(*filesystem(uri, options))
+
+
+def absolute(uri: str, options: dict[str, Any]) -> str:
+    """The URI of a path or URI, the same wherever it is named from."""
+    return canonical(*filesystem(uri, options))
+
+
+def _read(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
     if isinstance(fs, LocalFileSystem):
         with open(path, "rb") as file:
             return file.read()
-    try:
+    with _only_os_errors():
         return fs.cat_file(path)
+
+
+@contextlib.contextmanager
+def _only_os_errors() -> Iterator[None]:
+    """Clients raise errors of their own (aiohttp, botocore, google-auth), which share no base but `Exception`."""
+    try:
+        yield
     except OSError:
         raise
     except Exception as error:
-        # Clients raise errors of their own (aiohttp, botocore, google-auth), which share no base but this one.
         raise StorageError(f"{type(error).__name__}: {error}") from error
 
 
@@ -108,24 +122,26 @@ class Storage:
         """The whole file.
 
         Raises:
-            OSError: if it cannot be read.
+            OSError: if it cannot be read, whatever the storage's client calls its error.
         """
-        if self.local:
-            with open(self.path(name), "rb") as file:
-                return file.read()
-        return self._filesystem[0].cat_file(self.path(name))
+        return _read(self._filesystem[0], self.path(name))
 
     def exists(self, name: str) -> bool:
         """Whether the file or folder is there."""
         return self._filesystem[0].exists(self.path(name))
 
     def files(self, folder: str, suffix: str = "") -> list[Entry]:
-        """Files directly in a folder, by name; temporaries and hidden files are left out. No folder, no files."""
+        """Files directly in a folder, by name; temporaries and hidden files are left out. No folder, no files.
+
+        Raises:
+            OSError: if the folder cannot be listed.
+        """
         fs = self._filesystem[0]
         # Object stores cache listings; another process may have written meanwhile.
         fs.invalidate_cache()
         try:
-            found = fs.ls(self.path(folder), detail=True)
+            with _only_os_errors():
+                found = fs.ls(self.path(folder), detail=True)
         except FileNotFoundError:
             return []
         prefix = f"{folder}/" if folder else ""
@@ -175,7 +191,8 @@ class Storage:
         if self.local:
             self._replace(self.path(name), data)
         else:
-            self._filesystem[0].pipe_file(self.path(name), data)
+            with _only_os_errors():
+                self._filesystem[0].pipe_file(self.path(name), data)
         size = self._filesystem[0].info(self.path(name))["size"]
         if size != len(data):
             raise StorageError(f"{self.uri(name)} holds {size} of the {len(data)} bytes written")
