@@ -26,7 +26,8 @@ STANDARDIZED_IMAGES = 1000
 
 
 def build_captioner(material: Material, config: TrainingConfig) -> Captioner:
-    """A captioner with fresh weights for the material's grid and vocabulary."""
+    """A captioner with fresh weights, by the recipe's seed, for the material's grid and vocabulary."""
+    keras.utils.set_random_seed(config.seed)
     shared = CaptionerConfig._fields & dataclasses.asdict(config).keys()
     captioner = Captioner(
         CaptionerConfig(
@@ -55,7 +56,7 @@ def identity(material: Material, config: TrainingConfig) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def fit(material: Material, config: TrainingConfig, work: str, strategy: str) -> tuple[Captioner, Checkpoints]:
+def fit(material: Material, config: TrainingConfig, work: str, strategy: str) -> Checkpoints:
     """Trains until the epochs are over or the validation captions become no better; continues a killed run exactly.
 
     Args:
@@ -65,10 +66,9 @@ def fit(material: Material, config: TrainingConfig, work: str, strategy: str) ->
         strategy: one of `training.strategy.STRATEGIES`.
 
     Returns:
-        The captioner as training left it, and the checkpoints with the best weights.
+        The checkpoints with the best weights.
     """
     steps = steps_an_epoch(material.training, config.batch_size) * config.epochs
-    keras.utils.set_random_seed(config.seed)
     with scope(strategy):
         captioner = build_captioner(material, config)
         compile_model(captioner, config, config.learning_rate, steps)
@@ -76,7 +76,7 @@ def fit(material: Material, config: TrainingConfig, work: str, strategy: str) ->
     checkpoints = Checkpoints(folder, identity(material, config), CIDER, config.patience, higher_is_better=True)
     validation = LogCider(CiderValidation(material, captioner, config.batch_size))
     learn(captioner, feature_lessons(material), config, config.epochs, [validation, checkpoints], work)
-    return captioner, checkpoints
+    return checkpoints
 
 
 def compile_model(model: keras.Model, config: TrainingConfig, learning_rate: float, steps: int) -> None:
@@ -179,7 +179,8 @@ def evaluator(
 
     def evaluate(model: keras.Model) -> dict[str, float]:
         model.compile(loss=MaskedCrossEntropy(), metrics=[TokenLoss(), TokenAccuracy()], jit_compile=False)
-        found = model.evaluate(_validation(lessons, config, []), verbose=0, return_dict=True)
+        steps = -(-len(lessons.validation.ids) // config.batch_size)
+        found = model.evaluate(_validation(lessons, config, []), steps=steps, verbose=0, return_dict=True)
         rows = np.asarray(lessons.training_tokens.rows), np.asarray(lessons.validation_tokens.rows)
         return {
             "validation_token_loss": float(found["token_loss"]),

@@ -114,8 +114,8 @@ def _model_card(metrics: dict[str, Any], backbone: ResolvedWeights, material: Ma
         later = f"- The backbone was trained on with it for {len(metrics['fine_tune_history'])} epochs.\n"
     if "self_critical_history" in metrics:
         later = (
-            f"- Self-critical training then, best of {config.self_critical_epochs} epochs: "
-            f"{metrics['self_critical_best_epoch']}.\n"
+            f"- Self-critical training then, best of {len(metrics['self_critical_history'])} epochs: "
+            f"{metrics['self_critical_best_epoch'] or 'none, the captioner is the one before it'}.\n"
         )
     return f"""# Captioner
 

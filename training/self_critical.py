@@ -30,6 +30,9 @@ from training.validation import CIDER, CiderValidation, references, said
 MAX_LENGTH = 24
 """Tokens of a sample at most, with the end token: 99.8 % of Flickr8k's captions are no longer."""
 
+PATIENCE = 2
+"""Epochs without better captions of the validation images: on few photographs the reward soon rises by heart alone."""
+
 
 def fit(material: Material, config: TrainingConfig, work: str, captioner: Captioner, start: bytes) -> Checkpoints:
     """Trains on; continues a killed run exactly.
@@ -55,7 +58,7 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
         os.path.join(work, "self_critical"),
         _identity(config, start),
         CIDER,
-        config.self_critical_epochs,
+        PATIENCE,
         higher_is_better=True,
     )
     checkpoints.set_model(captioner)
@@ -67,6 +70,8 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
     if not done:
         print(f"self-critical: {CIDER} {phase.validate():.4f} before the first epoch", flush=True)
     for epoch in range(done, config.self_critical_epochs):
+        if checkpoints.finished:
+            break
         began = time.monotonic()
         logs = phase.epoch(epoch)
         checkpoints.on_epoch_end(epoch, logs)

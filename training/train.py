@@ -88,10 +88,12 @@ def run(argv: Sequence[str]) -> int:
     if ours.fine_tune_from:
         tuning = fine_tune.prepare(material, config, ours.fine_tune_from, ours.images_root, ours.storage_options)
     try:
-        captioner, first = cross_entropy.fit(material, config, work, ours.strategy)
+        first = cross_entropy.fit(material, config, work, ours.strategy)
         if first.state["best_epoch"] is None:
             print("beamscribe train: the loss is no number: try a lower --learning-rate", file=sys.stderr)
             return STOPPED
+        # Made anew: the one that was trained may be spread over several devices.
+        captioner = cross_entropy.build_captioner(material, config)
         trained = _later_phases(material, config, work, captioner, first, tuning)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues after the last whole epoch", file=sys.stderr)
@@ -132,12 +134,14 @@ def _later_phases(
         return Trained(tuned.captioner, tuned.backbone, metrics, history)
     if config.self_critical_epochs:
         second = self_critical.fit(material, config, work, captioner, best)
-        best, best_epoch = second.best_weights(), second.state["best_epoch"]
-        metrics |= {
-            "validation_cider": second.state["history"][best_epoch - 1][CIDER],
-            "self_critical_best_epoch": best_epoch,
-            "self_critical_history": second.state["history"],
-        }
+        best_epoch, second_history = second.state["best_epoch"], second.state["history"]
+        metrics |= {"self_critical_best_epoch": None, "self_critical_history": second_history}
+        if best_epoch is not None and second_history[best_epoch - 1][CIDER] > metrics["validation_cider"]:
+            best = second.best_weights()
+            metrics |= {
+                "self_critical_best_epoch": best_epoch,
+                "validation_cider": second_history[best_epoch - 1][CIDER],
+            }
     weights.load(captioner, best)
     measure = evaluator(feature_lessons(material), config, len(material.tokenizer.vocabulary))
     return Trained(best, backbone, metrics | measure(captioner), history)
@@ -159,6 +163,8 @@ def _config(ours: argparse.Namespace) -> TrainingConfig:
             "--fine-tune-from changes the features that self-critical training would go on with: choose one of them, "
             "self_critical_epochs=0 in the recipe turns the latter off"
         )
+    if config.self_critical_epochs and config.self_critical_samples < 2:
+        raise RefusedError("self_critical_samples must be two or more, which are compared: change the recipe")
     if ours.images_root and not ours.fine_tune_from:
         raise RefusedError("--images-root says where the images for --fine-tune-from are, which is not given")
     if config.width % config.heads:

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import inspect
 import warnings
 from pathlib import Path
 
@@ -169,3 +170,13 @@ def test_remote_weights_are_loaded(inception_weights: str) -> None:
     finally:
         fsspec.filesystem("memory").rm("/remote.weights.h5")
     np.testing.assert_array_equal(kernel, first_kernel(inception_weights))
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV3Large", "VGG16", "ResNet50", "EfficientNetB0"])
+def test_a_network_of_keras_gives_the_grid_of_its_spec(name: str) -> None:
+    assert build_backbone(BACKBONES[name], RANDOM).output_shape[1:] == BACKBONES[name].grid
+
+
+def test_every_network_of_keras_has_a_spec() -> None:
+    networks = {name for name in dir(keras.applications) if inspect.isfunction(getattr(keras.applications, name))}
+    assert networks - BACKBONES.keys() == {"InceptionV3"}

@@ -58,7 +58,7 @@ class RandomModel:
         self.captioner.build()
         self._decode = tf.function(
             lambda tokens, image: tf.nn.log_softmax(self.captioner.decode(tokens, image)[0]),
-            input_signature=[tf.TensorSpec((1, None), tf.int32), tf.TensorSpec((1, CELLS, 32))],
+            input_signature=[tf.TensorSpec((1, None), tf.int32), tf.TensorSpec((1, None, 32))],
         )
         self._searches: dict[tuple[int, int], tf.types.experimental.PolymorphicFunction] = {}
         self.features = np.zeros((IMAGES, CELLS, CHANNELS), np.float32)

@@ -16,7 +16,7 @@ from pipelines.shards import Todo
 from schemas.failure_row import FailureRow
 from tests.pipelines.fake_job import START
 
-SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1), "bilinear", 1.0, 0.0)
+SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1))
 
 
 def png(colour, size=(12, 8)):
