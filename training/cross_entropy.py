@@ -139,7 +139,6 @@ def learn(
             epochs=epochs,
             initial_epoch=done,
             validation_data=_validation(lessons, config, refused),
-            validation_steps=-(-len(lessons.validation.ids) // config.batch_size),
             shuffle=False,
             callbacks=[*callbacks, keras.callbacks.TensorBoard(logs, write_graph=False)],
             verbose=1 if sys.stdout.isatty() else 2,
@@ -165,11 +164,14 @@ def _dataset(lessons: Lessons, batches: Callable[[], Iterator[Batch]], refused: 
 
 
 def _validation(lessons: Lessons, config: TrainingConfig, refused: list[RefusedError]) -> tf.data.Dataset:
-    return _dataset(
+    batches = -(-len(lessons.validation.ids) // min(config.batch_size, len(lessons.validation.ids)))
+    dataset = _dataset(
         lessons,
         lambda: validation_batches(lessons.validation, lessons.validation_tokens, config.batch_size),
         refused,
     )
+    # Keras takes a dataset of unknown length for one that broke off.
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches))
 
 
 def evaluator(
@@ -179,8 +181,7 @@ def evaluator(
 
     def evaluate(model: keras.Model) -> dict[str, float]:
         model.compile(loss=MaskedCrossEntropy(), metrics=[TokenLoss(), TokenAccuracy()], jit_compile=False)
-        steps = -(-len(lessons.validation.ids) // config.batch_size)
-        found = model.evaluate(_validation(lessons, config, []), steps=steps, verbose=0, return_dict=True)
+        found = model.evaluate(_validation(lessons, config, []), verbose=0, return_dict=True)
         rows = np.asarray(lessons.training_tokens.rows), np.asarray(lessons.validation_tokens.rows)
         return {
             "validation_token_loss": float(found["token_loss"]),

@@ -61,14 +61,14 @@ def test_captions_fit_their_own_photograph_best(photographs: tuple[np.ndarray, l
     bundle = open_bundle(EMBEDDED)
     captioner = load_captioner(bundle)
     tokens = Tokenizer(bundle.vocabulary()).tokenize(captions, captioner.config.max_length)
-    own = token_losses(captioner, features, tokens)
-    others = token_losses(captioner, np.roll(features, 1, axis=0), tokens)
-    order = np.random.default_rng(0).permutation(features.shape[1])
-    shuffled = token_losses(captioner, features[:, order], tokens)
+    another = np.roll(features, 1, axis=0)
+    own, others = token_losses(captioner, features, tokens), token_losses(captioner, another, tokens)
     assert others.mean() > own.mean() + 0.5
     assert (others > own).mean() > 0.8
-    # Where things are matters less than what they are, but it matters.
-    assert shuffled.mean() > own.mean() + 0.02
+    # With every second cell another photograph's, the caption is somewhere between.
+    mixed = features.copy()
+    mixed[:, ::2] = another[:, ::2]
+    assert own.mean() + 0.1 < token_losses(captioner, mixed, tokens).mean() < others.mean()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Training on through the backbone: the loss falls, and captions come from the tuned weights."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
+from model.backbone.spec import EMBEDDED_LITE2
 from schemas.command import DONE, REFUSED
 
 pytestmark = pytest.mark.slow
@@ -24,11 +26,11 @@ CONFIG = TrainingConfig(
 
 @pytest.fixture(scope="module")
 def featurized(made_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Features of made pictures by a small backbone with random weights, and a recipe."""
+    """Features of made pictures by a small backbone, and a recipe."""
     out = tmp_path_factory.mktemp("tune")
     (out / "recipe.py").write_text(RECIPE)
     flags = ["--annotations", str(made_images / "captions.json"), "--images", str(made_images / "images")]
-    backbone = ["--backbone", "efficientnet_lite2", "--backbone-weights", "random"]
+    backbone = ["--backbone", "efficientnet_lite2"]
     assert main(["featurize", *flags, *backbone, "--output", str(out / "features")]) == DONE
     return out
 
@@ -40,7 +42,8 @@ def command(folder: Path, *more: str) -> list[str]:
 
 def captions(folder: Path, bundle: str, images: Path) -> list[tuple[str, float]]:
     output = str(folder / f"captions-of-{bundle}")
-    assert main(["caption", "--images", str(images), "--model", str(folder / bundle), "--output", output]) == DONE
+    model = ["--model", str(folder / bundle), "--max-length", "8"]
+    assert main(["caption", "--images", str(images), *model, "--output", output]) == DONE
     rows = ds.dataset(f"{output}/captions").to_table().to_pylist()
     return [(row["caption"], row["score"]) for row in sorted(rows, key=lambda row: row["image_uri"])]
 
@@ -57,16 +60,19 @@ def test_the_loss_falls_and_captions_come_from_the_tuned_weights(featurized: Pat
     # The same captioner with the backbone as it was: other scores, so the tuned weights are in use.
     config = json.loads((featurized / "tuned" / "config.json").read_text())
     assert config["backbone"]["file"] == "backbone.npz"
-    assert config["backbone"]["digest"] != "random-0"
+    original = Path(EMBEDDED_LITE2).read_bytes()
+    digest = hashlib.sha256(original).hexdigest()
+    assert config["backbone"]["digest"] == config["files"]["backbone.npz"] != digest
     shutil.copytree(featurized / "tuned", featurized / "untuned")
-    config["backbone"] |= {"weights": "random", "digest": "random-0", "file": None}
+    (featurized / "untuned" / "backbone.npz").write_bytes(original)
+    config["backbone"]["digest"] = config["files"]["backbone.npz"] = digest
     (featurized / "untuned" / "config.json").write_text(json.dumps(config))
     images = made_images / "images"
     assert captions(featurized, "tuned", images) != captions(featurized, "untuned", images)
 
     # Stored features come from another backbone now.
     stored = ["--features", str(featurized / "features"), "--output", str(featurized / "refused")]
-    assert main(["caption", *stored, "--model", str(featurized / "tuned")]) == REFUSED
+    assert main(["caption", *stored, "--model", str(featurized / "tuned"), "--max-length", "8"]) == REFUSED
 
 
 def test_images_that_moved_are_found_again(featurized: Path, made_images: Path, capsys: pytest.CaptureFixture) -> None:

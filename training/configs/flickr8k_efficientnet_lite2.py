@@ -1,14 +1,16 @@
 """The recipe of the embedded bundle, `pretrained/flickr8k-efficientnet-lite2`.
 
-Commands, in the folder that holds Flickr8k's photographs and its training captions as COCO JSON:
+Command: in the folder that holds Flickr8k's photographs and its training captions as COCO JSON,
   beamscribe featurize --annotations captions_train.json --images images --output features/train \
-    --backbone efficientnet_lite2 --backbone-weights efficientnet_lite2.npz
-  the same with --mirror and --output features/train-mirror
+    --backbone efficientnet_lite2
+  beamscribe featurize --annotations captions_train.json --images images --output features/train-mirror \
+    --backbone efficientnet_lite2 --mirror
   beamscribe train --config training/configs/flickr8k_efficientnet_lite2.py \
     --features features/train features/train-mirror --output bundle
-Command: see above; the validation images are held out of the training images, so that Flickr8k's own stay unseen.
-Cost: COST
-Score: SCORE
+Without --validation a share of the training images is held out, so that Flickr8k's own validation split stays unseen.
+Cost: about 100 minutes on two cores with AVX-512: 7 to featurize both ways, 45 with cross-entropy, 7 to 10 an epoch of
+self-critical training, which stopped after the third (the first was the best).
+Score: CIDEr 0.547 (95 % interval 0.515 to 0.586), BLEU-4 0.217, METEOR 0.202 on Flickr8k's validation split at beam 3.
 """
 
 from training.config import TrainingConfig
