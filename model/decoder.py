@@ -207,26 +207,11 @@ class TransformerDecoder(keras.layers.Layer):
         return self._logits(words), weights
 
     def start(self, image: tf.Tensor, beams: int, length: int) -> Cache:
-        """What is kept before the first token.
-
-        Args:
-            image: encoder output (batch, cells, width).
-            beams: captions that are written at once for each image.
-            length: steps at most.
-        """
+        """See `model.captioner.Captioner.start`."""
         return Cache(*zip(*(block.start(image, beams, length) for block in self.blocks), strict=True))
 
     def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, Any]:
-        """Next-token logits after one more token.
-
-        Args:
-            tokens: int (batch × beams,), the token at `position`.
-            position: from 0.
-            cache: of the step before.
-
-        Returns:
-            float32 (batch × beams, vocabulary), and the `words` of the next step's cache.
-        """
+        """See `model.captioner.Captioner.step`."""
         words = self.embedding(tokens[:, None], tf.reshape(position, (1, 1)))
         kept = []
         for block, image, before in zip(self.blocks, cache.image, cache.words, strict=True):

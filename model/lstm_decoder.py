@@ -109,27 +109,12 @@ class LSTMDecoder(keras.layers.Layer):
         return self.logits(self.dropout(hidden, training=training)), weights
 
     def start(self, image: tf.Tensor, beams: int, length: int) -> Cache:
-        """What is kept before the first token.
-
-        Args:
-            image: encoder output (batch, cells, width).
-            beams: captions that are written at once for each image.
-            length: not needed.
-        """
+        """See `model.captioner.Captioner.start`."""
         memory = () if self.attention is None else self.attention.keys_values(image)
         return Cache(memory, tuple(tf.repeat(state, beams, axis=0) for state in self._first_state(image)))
 
     def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, Any]:
-        """Next-token logits after one more token.
-
-        Args:
-            tokens: int (batch × beams,), the token at `position`.
-            position: not needed.
-            cache: of the step before.
-
-        Returns:
-            float32 (batch × beams, vocabulary), and the `words` of the next step's cache.
-        """
+        """See `model.captioner.Captioner.step`."""
         hidden, cell = cache.words
         hidden, cell, _ = self._advance(self.from_word(self.embedding(tokens)), hidden, cell, cache.image)
         return self.logits(hidden), (hidden, cell)

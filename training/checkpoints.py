@@ -13,6 +13,10 @@ import numpy as np
 from model import weights
 
 
+class DivergedError(RuntimeError):
+    """No epoch has weights worth keeping: the loss is no number."""
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Saves weights, optimizer, dropout seeds and its own state after each epoch.
 
@@ -80,7 +84,13 @@ class Checkpoints(keras.callbacks.Callback):
         return self.state["finished"]
 
     def best_weights(self) -> bytes:
-        """What `dump` gave of the best epoch."""
+        """What `dump` gave of the best epoch.
+
+        Raises:
+            DivergedError: if there is none.
+        """
+        if self.state["best_epoch"] is None:
+            raise DivergedError("the loss is no number: try a lower learning rate")
         with open(self._path(_best(self.state["best_epoch"])), "rb") as file:
             return file.read()
 
@@ -105,7 +115,7 @@ class Checkpoints(keras.callbacks.Callback):
             os.fsync(file.fileno())
         os.replace(self._path(".state.json.tmp"), self._path("state.json"))
         self.state = state
-        kept = {"state.json", _last(epoch + 1), _best(state["best_epoch"])}
+        kept = {"state.json", _last(epoch + 1), _best(state["best_epoch"] or 0)}
         for name in set(os.listdir(self.folder)) - kept:
             os.unlink(self._path(name))
         self.model.stop_training = self.model.stop_training or stop
@@ -121,5 +131,5 @@ def _last(epoch: int) -> str:
     return f"epoch-{epoch:04d}.npz"
 
 
-def _best(epoch: int | None) -> str:
-    return f"best-{epoch or 0:04d}.npz"
+def _best(epoch: int) -> str:
+    return f"best-{epoch:04d}.npz"

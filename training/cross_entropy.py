@@ -44,10 +44,10 @@ def build_captioner(material: Material, config: TrainingConfig) -> Captioner:
 
 
 def identity(material: Material, config: TrainingConfig) -> str:
-    """Digest of everything that the weights depend on."""
-    later = [name for name in dataclasses.asdict(config) if name.startswith("self_critical") or name == "notice"]
+    """Digest of everything that the weights of this phase depend on: what later phases do is not in it."""
+    later = ("fine_tune", "self_critical", "notice")
     parts = {
-        "config": {name: value for name, value in dataclasses.asdict(config).items() if name not in later},
+        "config": {name: value for name, value in dataclasses.asdict(config).items() if not name.startswith(later)},
         "training": material.training.ids,
         "validation": material.validation.ids,
         "backbone": material.training.weights_digest,

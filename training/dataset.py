@@ -1,14 +1,14 @@
-"""Features of one or more outputs as arrays: features in one memory-mapped file, captions as tokens."""
+"""Features of one or more outputs of featurize, unpacked into one memory-mapped file."""
 
 import hashlib
 import json
 import os
 from typing import Any, NamedTuple
 
-import fsspec
 import numpy as np
 
 from model.examples import DamagedRecordError, decode_file
+from model.storage import Storage, read_uri
 from schemas import feature_example, manifest
 from schemas.command import RefusedError
 from schemas.feature_example import DTYPE
@@ -108,7 +108,8 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     Raises:
         RefusedError: if an output is none, is empty or damaged, or two are of different backbones.
     """
-    manifests = [_manifest(output, options) for output in outputs]
+    folders = [Storage(output, options) for output in outputs]
+    manifests = [_manifest(folder) for folder in folders]
     first = manifests[0].details
     for output, other in zip(outputs, manifests, strict=True):
         if other.details != first:
@@ -116,7 +117,14 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
                 f"{output} holds features of {other.details['backbone']} with weights {other.details['weights']}, "
                 f"{outputs[0]} of {first['backbone']} with {first['weights']}: featurize both with the same backbone"
             )
-    files = [file for output in outputs for file in _files(output, options)]
+    try:
+        files = [
+            (folder.uri(file.name), file.size)
+            for folder in folders
+            for file in folder.files(feature_example.FOLDER, ".tfrecord.gz")
+        ]
+    except OSError as error:
+        raise RefusedError(f"{' '.join(outputs)} cannot be listed: {error}") from error
     if not files:
         raise RefusedError(f"{' '.join(outputs)} holds no features: run beamscribe featurize to its end")
     key = hashlib.sha256(json.dumps([UNPACKED_VERSION, files]).encode()).hexdigest()[:16]
@@ -145,23 +153,15 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     )
 
 
-def _manifest(output: str, options: dict[str, Any]) -> Manifest:
-    uri = f"{output.rstrip('/')}/{manifest.FOLDER}/{manifest.FILE}"
+def _manifest(output: Storage) -> Manifest:
+    name = f"{manifest.FOLDER}/{manifest.FILE}"
     try:
-        with fsspec.open(uri, "rb", **(options if "://" in uri else {})) as file:
-            found = Manifest.from_json(file.read(), uri)
+        found = Manifest.from_json(output.read(name), output.uri(name))
     except (OSError, ManifestError, NewerSchemaError) as error:
-        raise RefusedError(f"{output} is not an output of beamscribe featurize: {error}") from error
+        raise RefusedError(f"{output.root} is not an output of beamscribe featurize: {error}") from error
     if found.job != "featurize":
-        raise RefusedError(f"{output} is an output of beamscribe {found.job}, not of featurize")
+        raise RefusedError(f"{output.root} is an output of beamscribe {found.job}, not of featurize")
     return found
-
-
-def _files(output: str, options: dict[str, Any]) -> list[tuple[str, int]]:
-    """URI and size of each features file, by name."""
-    fs, path = fsspec.core.url_to_fs(output, **(options if "://" in output else {}))
-    found = fs.glob(f"{path}/{feature_example.FOLDER}/*.tfrecord.gz", detail=True)
-    return [(fs.unstrip_protocol(name), found[name]["size"]) for name in sorted(found)]
 
 
 def _unpack(uris: list[str], stem: str, options: dict[str, Any]) -> None:
@@ -172,9 +172,7 @@ def _unpack(uris: list[str], stem: str, options: dict[str, Any]) -> None:
     with open(f"{stem}.{DTYPE}", "wb") as values:
         for uri in uris:
             try:
-                with fsspec.open(uri, "rb", **(options if not uri.startswith("file://") else {})) as file:
-                    data = file.read()
-                for example in decode_file(data, uri):
+                for example in decode_file(read_uri(uri, options), uri):
                     if not example.captions:
                         without += 1
                         continue

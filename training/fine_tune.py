@@ -165,7 +165,8 @@ def fit(
 
     steps = steps_an_epoch(lessons.training, config.batch_size) * config.fine_tune_epochs
     compile_model(model, config, config.fine_tune_learning_rate, steps)
-    parts = [identity(material, config), asked.layer, hashlib.sha256(start).hexdigest()]
+    rates = f"{config.fine_tune_epochs} epochs from {config.fine_tune_learning_rate}"
+    parts = [identity(material, config), asked.layer, rates, hashlib.sha256(start).hexdigest()]
     checkpoints = Checkpoints(
         os.path.join(work, "fine_tune"), "-".join(parts), "val_token_loss", config.fine_tune_epochs, dump=dump
     )

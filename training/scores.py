@@ -1,5 +1,6 @@
 """How well captions agree with what people wrote: BLEU, METEOR, ROUGE-L and CIDEr of pycocoevalcap, the reference."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple
@@ -68,15 +69,13 @@ class Scorer:
         bare = [id for id, texts in references.items() if not texts]
         if bare or not references:
             raise NoReferencesError(f"image {bare[0]} has no references" if bare else "there are no references")
-        self._meteor = Meteor()
-        try:
+        with contextlib.ExitStack() as until_ready:
+            self._meteor = until_ready.enter_context(Meteor())
             words = iter(ptb_tokenize([text for texts in references.values() for text in texts]))
             self.references = {id: [next(words) for _ in texts] for id, texts in references.items()}
             if not any(text for texts in self.references.values() for text in texts):
                 raise NoReferencesError("no reference holds a word")
-        except BaseException:
-            self._meteor.__exit__(None, None, None)
-            raise
+            until_ready.pop_all()
 
     def __enter__(self) -> "Scorer":
         return self

@@ -21,7 +21,7 @@ from schemas.command import (
 )
 from training import cross_entropy, fine_tune, self_critical
 from training.batches import feature_lessons
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, DivergedError
 from training.config import TrainingConfig, override, read_config
 from training.cross_entropy import evaluator
 from training.export import Trained, export
@@ -89,12 +89,12 @@ def run(argv: Sequence[str]) -> int:
         tuning = fine_tune.prepare(material, config, ours.fine_tune_from, ours.images_root, ours.storage_options)
     try:
         first = cross_entropy.fit(material, config, work, ours.strategy)
-        if first.state["best_epoch"] is None:
-            print("beamscribe train: the loss is no number: try a lower --learning-rate", file=sys.stderr)
-            return STOPPED
         # Made anew: the one that was trained may be spread over several devices.
         captioner = cross_entropy.build_captioner(material, config)
         trained = _later_phases(material, config, work, captioner, first, tuning)
+    except DivergedError as error:
+        print(f"beamscribe train: stopped: {error}", file=sys.stderr)
+        return STOPPED
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues after the last whole epoch", file=sys.stderr)
         return INTERRUPTED
@@ -119,14 +119,13 @@ def _later_phases(
     tuning: fine_tune.FineTuning | None,
 ) -> Trained:
     """What follows cross-entropy on features, if anything is asked for."""
-    best_epoch, history = first.state["best_epoch"], first.state["history"]
+    best, best_epoch, history = first.best_weights(), first.state["best_epoch"], first.state["history"]
     metrics: dict[str, Any] = {
         "best_epoch": best_epoch,
         "epochs": first.state["epoch"],
         "validation_cider": history[best_epoch - 1][CIDER],
     }
     backbone = ResolvedWeights(material.training.weights, material.training.weights_digest)
-    best = first.best_weights()
     if tuning is not None:
         tuned = fine_tune.fit(material, config, work, captioner, best, tuning)
         metrics |= {**tuned.metrics, "fine_tune_history": tuned.history}

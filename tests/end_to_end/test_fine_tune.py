@@ -84,6 +84,11 @@ def test_images_that_moved_are_found_again(featurized: Path, made_images: Path, 
         assert main(command(featurized, *tuned)) == REFUSED
         assert "--images-root" in capsys.readouterr().err
         assert main(command(featurized, *tuned, "--images-root", str(moved))) == DONE
+        # One that goes while training reads it is named too.
+        (moved / "white-23.jpg").unlink()
+        lost = ["--fine-tune-from", "_conv_head", "--output", str(featurized / "lost"), "--epochs", "1"]
+        assert main(command(featurized, *lost, "--images-root", str(moved))) == REFUSED
+        assert "white-23.jpg cannot be read" in capsys.readouterr().err
     finally:
         (made_images / "gone").rename(made_images / "images")
 

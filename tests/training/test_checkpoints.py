@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoints, DivergedError
 
 
 def model(value: float) -> keras.Model:
@@ -64,7 +64,8 @@ def test_a_loss_is_better_when_it_is_lower(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_has_no_best_epoch(tmp_path: Path) -> None:
-    assert run(tmp_path, [math.nan, math.nan]).state["best_epoch"] is None
+    with pytest.raises(DivergedError, match="no number"):
+        run(tmp_path, [math.nan, math.nan]).best_weights()
 
 
 def test_all_variables_come_back(tmp_path: Path) -> None:

@@ -104,22 +104,21 @@ def test_the_best_reference_counts_and_words_may_be_related(meteor: Meteor) -> N
     assert 1 == same > related > other > 0
 
 
-@pytest.fixture
-def _no_process_stays() -> Iterator[None]:
-    before = set(psutil.Process().children())
-    yield
-    assert set(psutil.Process().children()) == before
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
 
 
-@pytest.mark.usefixtures("_no_process_stays")
 def test_meteor_ends_with_its_block_even_while_it_loads() -> None:
+    before = children()
     with Meteor():
-        pass
+        assert len(children() - before) == 1
+    assert children() == before
 
 
-@pytest.mark.usefixtures("_no_process_stays")
 def test_meteor_ends_when_what_it_is_for_fails() -> None:
     from training.scores import NoReferencesError, Scorer
 
-    with pytest.raises(NoReferencesError):
+    before = children()
+    with pytest.raises(NoReferencesError, match="no reference holds a word"):
         Scorer({"1": ["."]})
+    assert children() == before
