@@ -42,12 +42,14 @@ setup(
         "soundfile>=0.14",
         "Pillow>=12.3",
         "psutil>=7",
+        "tenacity>=9.1",
         # Without it a pure-Python CRC makes TFRecord writing crawl.
         "google-crc32c>=1.9",
     ],
     extras_require={
         "gcs": ["gcsfs>=2026.9"],
         "s3": ["s3fs>=2026.9"],
+        "heif": ["pillow-heif>=1.1"],
         "evaluate": EVALUATE,
         "demo": ["scikit-image>=0.26", "scikit-learn>=1.9"],
         "dev": ["pytest>=9.1", "hypothesis>=6.170", "ruff>=0.17", "mypy>=2.4", "cryptography>=46", *EVALUATE],

@@ -48,16 +48,14 @@ def load_captioner(bundle: Bundle) -> Captioner:
 
 
 class CaptionWriter:
-    """Captions batches of one size, so that each function is compiled once.
+    """Captions batches; one function is compiled for each size of batch.
 
     Args:
         bundle: what to load.
         options: how to search.
-        batch_size: images a call takes at most; a smaller batch is padded.
     """
 
-    def __init__(self, bundle: Bundle, options: DecodingOptions, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, bundle: Bundle, options: DecodingOptions) -> None:
         self._options = options
         self._captioner = load_captioner(bundle)
         self._tokenizer = Tokenizer(bundle.vocabulary())
@@ -69,7 +67,7 @@ class CaptionWriter:
     def _search(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows, columns, channels = self._bundle.backbone.grid
         # Rounded as featurize stores them, so that captions are the same with and without stored features.
-        rounded = tf.cast(tf.reshape(features, (self.batch_size, rows * columns, channels)), DTYPE)
+        rounded = tf.cast(tf.reshape(features, (-1, rows * columns, channels)), DTYPE)
         return beam_search(self._captioner, rounded, self._options.beam_size, self._options.max_length)
 
     def _see(self, pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -81,7 +79,7 @@ class CaptionWriter:
         """Captions of images.
 
         Args:
-            pixels: uint8 (n ≤ batch_size, height, width, 3), RGB, of the backbone's input size.
+            pixels: uint8 (n, height, width, 3), RGB, of the backbone's input size.
 
         Returns:
             For each image its captions with scores, best first.
@@ -94,7 +92,7 @@ class CaptionWriter:
         """Captions of features.
 
         Args:
-            features: float16 (n ≤ batch_size, rows, columns, channels).
+            features: float16 (n, rows, columns, channels).
 
         Returns:
             For each image its captions with scores, best first.
@@ -102,9 +100,7 @@ class CaptionWriter:
         return self._write(self._from_features, features)
 
     def _write(self, compiled: tf.function, items: np.ndarray) -> list[tuple[Alternative, ...]]:
-        count = len(items)
-        padded = np.concatenate([items, np.zeros((self.batch_size - count, *items.shape[1:]), items.dtype)])
-        tokens, scores = (result.numpy()[:count] for result in compiled(padded))
+        tokens, scores = (result.numpy() for result in compiled(items))
         sentences = iter(self._tokenizer.detokenize(tokens.reshape(-1, tokens.shape[-1])))
         captions = []
         for row in scores:

@@ -45,8 +45,8 @@ _FORMATS: tuple[tuple[bytes, Callable[[io.BytesIO], ImageFile.ImageFile]], ...] 
     (rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImageFile),
     (rb"P[1-6f][ \t\r\n]", PpmImageFile),
 )
+_HEIF = rb"....ftyp(?:hei[cmsx]|hev[cx]|mif1|msf1)"
 _KNOWN_BUT_UNSUPPORTED = (
-    (rb"....ftyp(?:hei[cmsx]|hev[cx]|mif1|msf1)", "HEIF"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
     (rb"8BPS|%!PS|\xc5\xd0\xd3\xc6|%PDF-", "Photoshop, PostScript and PDF"),
     (rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,500}?-->\s*)?<svg\b", "SVG"),
@@ -106,6 +106,7 @@ class DecodedImage(NamedTuple):
             "palette-to-rgb", "grey-to-rgb" (1-bit too).
             "cmyk-to-rgb": without a profile; Adobe's inverted CMYK and YCCK are set right by Pillow.
             "alpha-on-white": some pixel was not opaque; the image was laid on white.
+            "truncated": the file ends early; what had been decoded was kept, the rows below cut off.
     """
 
     pixels: np.ndarray
@@ -115,7 +116,11 @@ class DecodedImage(NamedTuple):
 
 
 def decode_image(
-    data: bytes, size: tuple[int, int], resample: str = "bilinear", max_pixels: int = MAX_PIXELS
+    data: bytes,
+    size: tuple[int, int],
+    resample: str = "bilinear",
+    max_pixels: int = MAX_PIXELS,
+    accept_truncated: bool = False,
 ) -> DecodedImage:
     """Decodes one image file to upright RGB pixels of a fixed size. Safe in many threads; no global is changed.
 
@@ -130,6 +135,7 @@ def decode_image(
         size: (height, width) wanted; the aspect is not kept.
         resample: "bilinear" or "bicubic", Pillow's antialiased filters.
         max_pixels: refuse images that declare more.
+        accept_truncated: keep what was decoded of a file that ends early, where its format gives anything.
 
     Raises:
         ImageError: the bytes give no whole image.
@@ -151,17 +157,23 @@ def decode_image(
     # Pillow turns a TIFF while it loads it and then forgets the tag; a PNG may tell its orientation after the pixels.
     turned_by_pillow = isinstance(image, TiffImageFile)
     orientation = _stored_orientation(image) if turned_by_pillow else None
-    stream.in_blocks = True
+    stream.in_blocks, whole = True, True
     try:
         image.load()
     except _PILLOW_ERRORS as error:
-        raise _explain(error, stream) from error
+        reason = _explain(error, stream)
+        if not accept_truncated or reason.error_type != "Truncated" or not _decoded_rows(image):
+            raise reason from error
+        whole = False
     orientation = orientation if turned_by_pillow else _stored_orientation(image)
     flat, repairs = _flatten(image, sixteen_bit)
     if orientation != 1:
         repairs.insert(0, "exif-ignored" if orientation is None else "exif-orientation")
     stored_as = 1 if turned_by_pillow else orientation or 1
     height, width = flat.size if stored_as >= 5 else flat.size[::-1]
+    if not whole:
+        flat = flat.crop((0, 0, flat.width, _decoded_rows(image)))
+        repairs.append("truncated")
     small = flat.resize(size if stored_as >= 5 else size[::-1], _FILTERS[resample])
     if stored_as > 1:
         small = small.transpose(Image.Transpose[_TURNS[stored_as - 2]])
@@ -190,10 +202,23 @@ def _find_opener(data: bytes) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     for pattern, opener in _FORMATS:
         if re.match(pattern, data[:1024], re.DOTALL):
             return opener
+    if re.match(_HEIF, data[:1024], re.DOTALL):
+        return _heif_opener()
     for pattern, name in _KNOWN_BUT_UNSUPPORTED:
         if re.match(pattern, data[:1024], re.DOTALL):
             raise ImageError("UnsupportedImage", f"{name} files are not decoded; convert it to JPEG or PNG")
     raise ImageError("NotAnImage", f"no image format known here begins with {data[:16]!r}")
+
+
+def _heif_opener() -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+    """Of the optional package, whose libraries are under the LGPL."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise ImageError(
+            "UnsupportedImage", "HEIF files need the extra heif: pip install 'beamscribe[heif]'; or convert it to JPEG"
+        ) from None
+    return HeifImageFile
 
 
 def _explain(error: Exception, stream: _WatchedBytes) -> ImageError:
@@ -203,6 +228,16 @@ def _explain(error: Exception, stream: _WatchedBytes) -> ImageError:
     if stream.ran_out or "truncated" in str(error).lower() or _declares_more(stream.getvalue()):
         return ImageError("Truncated", f"the file ends before its image does; fetch it again ({reason})")
     return ImageError("DecodeFailed", f"the file is damaged; fetch it again ({reason})")
+
+
+def _decoded_rows(image: ImageFile.ImageFile) -> int:
+    """Rows that a decoder which gave up has left; Pillow hands them out once it believes that all is read."""
+    image.tile = []
+    try:
+        box = image.getbbox()  # what was not reached is zero in every band
+    except _PILLOW_ERRORS:
+        return 0
+    return box[3] if box else 0
 
 
 def _declares_more(data: bytes) -> bool:

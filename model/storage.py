@@ -1,4 +1,4 @@
-"""Reads and atomic writes on any storage that fsspec reaches."""
+"""Reads and atomic writes on any storage that fsspec reaches; what can pass is tried again, see `model.transient`."""
 
 import contextlib
 import os
@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from model.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
+
 TEMPORARY_SUFFIX = ".tmp"
 """Local temporaries are `.NAME.RANDOM.tmp` in the folder of the file that they become."""
-
-
-class StorageError(OSError):
-    """Storage cannot do what was asked; the message says what and where."""
 
 
 class Entry(NamedTuple):
@@ -70,12 +68,13 @@ def absolute(uri: str, options: dict[str, Any]) -> str:
     return canonical(*filesystem(uri, options))
 
 
+@retried
 def _read(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
     if isinstance(fs, LocalFileSystem):
         with open(path, "rb") as file:
             return file.read()
     with _only_os_errors():
-        return fs.cat_file(path)
+        return within(TIMEOUT_SECONDS, lambda: fs.cat_file(path))
 
 
 @contextlib.contextmanager
@@ -86,7 +85,7 @@ def _only_os_errors() -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        raise StorageError(f"{type(error).__name__}: {error}") from error
+        raise StorageError(f"{type(error).__name__}: {error}", is_transient(error)) from error
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,23 @@ class Storage:
         return _read(self._filesystem[0], self.path(name))
 
     def exists(self, name: str) -> bool:
-        """Whether the file or folder is there."""
-        return self._filesystem[0].exists(self.path(name))
+        """Whether the file or folder is there.
 
+        Raises:
+            OSError: if the storage does not say.
+        """
+        try:
+            self._size(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @retried
+    def _size(self, name: str) -> int:
+        with _only_os_errors():
+            return self._filesystem[0].info(self.path(name))["size"]
+
+    @retried
     def files(self, folder: str, suffix: str = "") -> list[Entry]:
         """Files directly in a folder, by name; temporaries and hidden files are left out. No folder, no files.
 
@@ -154,12 +167,14 @@ class Storage:
             if entry.name.endswith(suffix) and not os.path.basename(entry.name).startswith(".")
         )
 
+    @retried
     def walk(self, folder: str) -> list[Entry]:
         """Files anywhere below a folder, by name; temporaries and hidden files are left out."""
         fs = self._filesystem[0]
         fs.invalidate_cache()
         base = self.path(folder)
-        found = fs.find(base, detail=True) if fs.exists(base) else {}
+        with _only_os_errors():
+            found = fs.find(base, detail=True)
         return sorted(
             Entry(f"{folder}/{os.path.relpath(path, base)}", item["size"])
             for path, item in found.items()
@@ -178,6 +193,7 @@ class Storage:
             if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
         )
 
+    @retried
     def write(self, name: str, data: bytes) -> None:
         """Writes a whole file or nothing, replacing what is there.
 
@@ -192,10 +208,10 @@ class Storage:
             self._replace(self.path(name), data)
         else:
             with _only_os_errors():
-                self._filesystem[0].pipe_file(self.path(name), data)
-        size = self._filesystem[0].info(self.path(name))["size"]
+                within(TIMEOUT_SECONDS, lambda: self._filesystem[0].pipe_file(self.path(name), data))
+        size = self._size(name)
         if size != len(data):
-            raise StorageError(f"{self.uri(name)} holds {size} of the {len(data)} bytes written")
+            raise StorageError(f"{self.uri(name)} holds {size} of the {len(data)} bytes written", transient=True)
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes a small file only if there is none, and says whether it did.
@@ -216,6 +232,7 @@ class Storage:
                 return False
         return True
 
+    @retried
     def rename(self, name: str, new: str) -> None:
         """Gives a file another name.
 
@@ -225,11 +242,17 @@ class Storage:
         if self.local:
             os.rename(self.path(name), self.path(new))
         else:
-            self._filesystem[0].mv(self.path(name), self.path(new))
+            with _only_os_errors():
+                self._filesystem[0].mv(self.path(name), self.path(new))
 
+    @retried
     def delete(self, name: str) -> None:
-        """Deletes a file; none there is no error."""
-        with contextlib.suppress(FileNotFoundError):
+        """Deletes a file; none there is no error.
+
+        Raises:
+            OSError: if it cannot be deleted.
+        """
+        with contextlib.suppress(FileNotFoundError), _only_os_errors():
             self._filesystem[0].rm_file(self.path(name))
 
     def _replace(self, path: str, data: bytes) -> None:

@@ -1,9 +1,10 @@
 """`beamscribe caption`: photographs, or features of them, to captions in Parquet."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,10 +16,12 @@ from pipelines import options
 from pipelines.commit import Process, Run
 from pipelines.corpus import Corpus, list_images, read_manifest
 from pipelines.features import list_features, read_until_damage
+from pipelines.inference import INFER, Inference
 from pipelines.launch import Request, is_resumed, launch
-from pipelines.reading import READ, LoadedImage, batches, failure, load_images
+from pipelines.loading import load_batches
+from pipelines.reading import READ, LoadedImage, Reading, failure
 from pipelines.rows import ParquetRows
-from pipelines.shards import Todo
+from pipelines.shards import Shard, Todo
 from schemas import caption_row
 from schemas.caption_row import Alternative, CaptionRow
 from schemas.command import FlagParser, RefusedError, positive
@@ -27,6 +30,9 @@ from schemas.feature_example import DTYPE, FeatureExample
 from schemas.fingerprint import Fingerprint
 
 BATCH_SIZE = 32
+Captions = tuple[Alternative, ...]
+"""Of one image, best first."""
+
 CAPTIONS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
 
 
@@ -39,14 +45,14 @@ class CaptionJob:
         beam_size: captions kept at each step.
         max_length: tokens of a caption at most.
         batch_size: images a model call takes.
-        storage_options: for reading images.
+        reading: how to read images.
     """
 
     bundle: str
     beam_size: int
     max_length: int
     batch_size: int
-    storage_options: dict[str, Any]
+    reading: Reading
     name: str = "caption"
     format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
 
@@ -55,39 +61,36 @@ class CaptionJob:
         from model.captioning import CaptionWriter, DecodingOptions  # TensorFlow, only where there is work to do.
 
         bundle = open_bundle(self.bundle)
-        writer = CaptionWriter(bundle, DecodingOptions(self.beam_size, self.max_length), self.batch_size)
+        writer = CaptionWriter(bundle, DecodingOptions(self.beam_size, self.max_length))
+        from_pixels = Inference(writer.caption_pixels, self.batch_size)
+        from_features = Inference(writer.caption_features, self.batch_size)
 
-        def process(todo: Sequence[Todo]) -> Iterator[CaptionRow | FailureRow]:
-            if todo[0].reference.container:
-                yield from self._process_features(todo, writer, run)
+        def process(shard: Shard) -> Iterator[CaptionRow | FailureRow]:
+            if shard.todo[0].reference.container:
+                yield from self._process_features(shard.todo, from_features, run)
                 return
-            loaded = load_images(todo, bundle.backbone, self.storage_options, run.started, ahead=2 * self.batch_size)
-            for images, failures in batches(loaded, self.batch_size):
+            for images, failures in load_batches(shard, bundle.backbone, self.reading, run.started, self.batch_size):
                 yield from failures
-                if images:
-                    captions = writer.caption_pixels(np.stack([item.image.pixels for item in images]))
-                    yield from caption_rows(images, captions, run)
+                captions = from_pixels([item.image.pixels for item in images])
+                yield from caption_rows([(item.todo, facts_of(item)) for item in images], captions, run)
 
         return process
 
     def tidy(self, output: Storage) -> None:
         """Everything is in the rows."""
 
-    def _process_features(self, todo: Sequence[Todo], writer: Any, run: Run) -> Iterator[CaptionRow | FailureRow]:
+    def _process_features(
+        self, todo: Sequence[Todo], captioner: Inference[Captions], run: Run
+    ) -> Iterator[CaptionRow | FailureRow]:
         """Captions the records of one file; records that it does not give back are failure rows."""
         wanted = {item.reference.id: item for item in todo}
         container = todo[0].reference.container
         damage: list[OSError | ValueError] = []
-        examples: list[FeatureExample] = []
-        for example in read_until_damage(container, self.storage_options, damage):
-            if wanted.pop(example.id, None) is None:
-                continue
-            examples.append(example)
-            if len(examples) == self.batch_size:
-                yield from caption_examples(examples, writer, run)
-                examples = []
-        if examples:
-            yield from caption_examples(examples, writer, run)
+        examples = read_until_damage(container, self.reading.storage_options, damage)
+        found = ((item, example) for example in examples if (item := wanted.pop(example.id, None)))
+        while batch := list(itertools.islice(found, self.batch_size)):
+            captions = captioner([grid_of(example) for _, example in batch])
+            yield from caption_rows([(item, facts_of(example)) for item, example in batch], captions, run)
         error_type = type(damage[0]).__name__ if damage else "MissingRecord"
         message = str(damage[0]) if damage else f"{container} has no record of this id any more"
         for item in wanted.values():
@@ -113,25 +116,27 @@ def facts_of(item: LoadedImage | FeatureExample) -> ImageFacts:
     return ImageFacts(reference.uri, reference.id, item.sha256, image.width, image.height, image.repairs)
 
 
+def grid_of(example: FeatureExample) -> np.ndarray:
+    """Stored features, float16 (rows, columns, channels)."""
+    return np.frombuffer(example.features, DTYPE).reshape(example.shape)
+
+
 def caption_rows(
-    items: Sequence[LoadedImage | FeatureExample], captions: Sequence[tuple[Alternative, ...]], run: Run
-) -> Iterator[CaptionRow]:
+    items: Sequence[tuple[Todo, ImageFacts]], captions: Iterable[Captions | Exception], run: Run
+) -> Iterator[CaptionRow | FailureRow]:
     """Rows of one batch; each image's captions come best first, and the best is chosen."""
-    for item, alternatives in zip(items, captions, strict=True):
+    for (todo, facts), alternatives in zip(items, captions, strict=True):
+        if isinstance(alternatives, Exception):
+            yield failure(todo, INFER, type(alternatives).__name__, str(alternatives), run.started)
+            continue
         yield CaptionRow(
-            **facts_of(item)._asdict(),
+            **facts._asdict(),
             caption=alternatives[0].caption,
             score=alternatives[0].score,
             alternatives=alternatives,
             fingerprint=run.fingerprint,
             run_started=run.started,
         )
-
-
-def caption_examples(examples: Sequence[FeatureExample], writer: Any, run: Run) -> Iterator[CaptionRow]:
-    """Rows of one batch of stored features."""
-    features = np.stack([np.frombuffer(item.features, DTYPE).reshape(item.shape) for item in examples])
-    return caption_rows(examples, writer.caption_features(features), run)
 
 
 def parser() -> FlagParser:
@@ -153,6 +158,7 @@ def parser() -> FlagParser:
     flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
     flags.add_argument("--beam-size", type=positive, default=3, help="captions kept at each step; 1 is greedy")
     flags.add_argument("--max-length", type=positive, default=24, help="tokens of a caption at most")
+    options.add_reading_flags(flags)
     options.add_job_flags(flags, BATCH_SIZE)
     return flags
 
@@ -188,7 +194,7 @@ def run(argv: Sequence[str]) -> int:
         _try_bundle(bundle, with_backbone=not ours.features)
     return launch(
         Request(
-            job=CaptionJob(bundle.path, ours.beam_size, ours.max_length, ours.batch_size, flags.storage_options),
+            job=CaptionJob(bundle.path, ours.beam_size, ours.max_length, ours.batch_size, options.reading(ours)),
             corpus=corpus,
             output=output,
             fingerprint=fingerprint,

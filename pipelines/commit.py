@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from model.storage import Storage
 from pipelines.rows import FAILURES, RowFormat
-from pipelines.shards import Shard, Todo, asked_digest
+from pipelines.shards import Shard, asked_digest
+from pipelines.watchdog import STALL_TIMEOUT_SECONDS, Watchdog
 from schemas import manifest
 from schemas.failure_row import FailureRow
 
@@ -19,7 +20,7 @@ RECEIPTS = f"{manifest.FOLDER}/shards"
 _COMMITTING = threading.Lock()
 """Held while a shard's files are written, so that an interrupt never leaves half a commit."""
 
-Process = Callable[[Sequence[Todo]], Iterable[Any]]
+Process = Callable[[Shard], Iterable[Any]]
 """What a job does with a shard: yields one row or one `FailureRow` for each reference, in any order."""
 
 
@@ -96,12 +97,14 @@ class Run(NamedTuple):
         format: how rows are stored.
         fingerprint: digest of what can change a row.
         started: the run's start, from the launcher's clock.
+        stall_timeout_seconds: how long a shard may make no progress.
     """
 
     output: Storage
     format: RowFormat
     fingerprint: str
     started: datetime.datetime
+    stall_timeout_seconds: float = STALL_TIMEOUT_SECONDS
 
 
 def stamp(name: str, data: bytes, ids: Iterable[str]) -> FileStamp:
@@ -124,6 +127,11 @@ def commit_shard(shard: Shard, process: Process, run: Run) -> Receipt:
         OSError: if the output cannot be written; nothing is half written.
         RuntimeError: if `process` lost or invented a reference.
     """
+    with Watchdog(run.output, shard.name, run.stall_timeout_seconds) as watchdog:
+        return _commit_watched(shard._replace(suspect=watchdog.suspect), process, run, watchdog)
+
+
+def _commit_watched(shard: Shard, process: Process, run: Run, watchdog: Watchdog) -> Receipt:
     begun = time.monotonic()
     asked = [item.reference.id for item in shard.todo]
     stem = f"{shard.name}-{asked_digest(run.fingerprint, asked)}"
@@ -131,7 +139,8 @@ def commit_shard(shard: Shard, process: Process, run: Run) -> Receipt:
     failed: list[FailureRow] = []
 
     def rows() -> Iterator[Any]:
-        for outcome in process(shard.todo):
+        for outcome in process(shard):
+            watchdog.beat()
             if isinstance(outcome, FailureRow):
                 failed.append(outcome)
             else:

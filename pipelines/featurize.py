@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,10 +12,12 @@ from model.storage import Storage, read_uri
 from pipelines import options
 from pipelines.commit import Process, Run
 from pipelines.corpus import annotated_images, distinct
+from pipelines.inference import INFER, Inference
 from pipelines.launch import Request, is_resumed, launch
-from pipelines.reading import LoadedImage, batches, load_images
+from pipelines.loading import load_batches
+from pipelines.reading import LoadedImage, Reading, failure
 from pipelines.rows import RowKey
-from pipelines.shards import Todo
+from pipelines.shards import Shard
 from schemas import feature_example
 from schemas.coco import CocoError, describe, parse_coco
 from schemas.command import FlagParser, RefusedError
@@ -56,14 +57,14 @@ class FeaturizeJob:
         weights: resolved by the launcher.
         batch_size: images a model call takes.
         mirror: whether left and right change places first.
-        storage_options: for reading images.
+        reading: how to read images.
     """
 
     backbone: str
     weights: ResolvedWeights
     batch_size: int
     mirror: bool
-    storage_options: dict[str, Any]
+    reading: Reading
     name: str = "featurize"
     format: FeatureRecords = dataclasses.field(default_factory=FeatureRecords)
 
@@ -77,11 +78,12 @@ class FeaturizeJob:
         def see(pixels: np.ndarray) -> np.ndarray:
             return backbone(pixels[:, :, ::-1] if self.mirror else pixels)
 
-        def process(todo: Sequence[Todo]) -> Iterator[FeatureExample | FailureRow]:
-            loaded = load_images(todo, spec, self.storage_options, run.started, ahead=2 * self.batch_size)
-            for images, failures in batches(loaded, self.batch_size):
+        inference: Inference[np.ndarray] = Inference(see, self.batch_size)
+
+        def process(shard: Shard) -> Iterator[FeatureExample | FailureRow]:
+            for images, failures in load_batches(shard, spec, self.reading, run.started, self.batch_size):
                 yield from failures
-                yield from featurize(images, see, self.batch_size, run)
+                yield from featurize(images, inference, run)
 
         return process
 
@@ -89,24 +91,23 @@ class FeaturizeJob:
         """Everything is in the rows."""
 
 
-def featurize(images: Sequence[LoadedImage], backbone: Any, batch_size: int, run: Run) -> Iterator[FeatureExample]:
+def featurize(
+    images: Sequence[LoadedImage], backbone: Inference[np.ndarray], run: Run
+) -> Iterator[FeatureExample | FailureRow]:
     """Features of one batch.
 
     Args:
-        images: at most `batch_size` of them.
+        images: decoded.
         backbone: uint8 (batch, height, width, 3) to float (batch, rows, columns, channels).
-        batch_size: the batch is padded to it, so that there is one compiled shape.
         run: for fingerprint and start.
 
     Yields:
-        One example an image, features rounded to float16.
+        One example an image, features rounded to float16; a failure row where the backbone cannot take it.
     """
-    if not images:
-        return
-    pixels = np.zeros((batch_size, *images[0].image.pixels.shape), np.uint8)
-    np.stack([item.image.pixels for item in images], out=pixels[: len(images)])
-    grids = backbone(pixels).astype("<f2")
-    for item, grid in zip(images, grids, strict=False):
+    for item, grid in zip(images, backbone([item.image.pixels for item in images]), strict=True):
+        if isinstance(grid, Exception):
+            yield failure(item.todo, INFER, type(grid).__name__, str(grid), run.started)
+            continue
         reference = item.todo.reference
         rows, columns, channels = grid.shape
         yield FeatureExample(
@@ -117,7 +118,7 @@ def featurize(images: Sequence[LoadedImage], backbone: Any, batch_size: int, run
             width=item.image.width,
             height=item.image.height,
             repairs=item.image.repairs,
-            features=grid.tobytes(),
+            features=grid.astype("<f2").tobytes(),
             shape=(rows, columns, channels),
             captions=tuple(caption.text for caption in reference.captions),
             caption_ids=tuple(caption.id for caption in reference.captions),
@@ -151,6 +152,7 @@ def parser() -> FlagParser:
         "without top, of keras.applications or an .npz of efficientnet_lite2; random: for tests",
     )
     flags.add_argument("--mirror", action="store_true", help="features of the mirrored images, to train on both")
+    options.add_reading_flags(flags)
     options.add_job_flags(flags, BATCH_SIZE)
     return flags
 
@@ -193,7 +195,7 @@ def run(argv: Sequence[str]) -> int:
         _try_weights(ours.backbone, weights)
     return launch(
         Request(
-            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, ours.mirror, flags.storage_options),
+            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, ours.mirror, options.reading(ours)),
             corpus=references,
             output=output,
             fingerprint=fingerprint,

@@ -134,7 +134,7 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     )
     request.output.write(MANIFEST, manifest.to_json().encode())
 
-    run = Run(request.output, request.job.format, request.fingerprint.digest, started)
+    run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
     pending = PendingShards(ledger, [receipt.name for receipt in current], shards, request.flags.retry_failed)
     progress = Progress(request.output, request.job.name, started)
     failed = _run_pipeline(parts, pending, CommitShards(request.job, run), request.options, progress)

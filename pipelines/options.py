@@ -8,7 +8,10 @@ from typing import Any, NoReturn
 from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from model.images import MAX_PIXELS
+from pipelines.reading import Reading
 from pipelines.shards import DEFAULT_SHARD_SIZE
+from pipelines.watchdog import STALL_TIMEOUT_SECONDS
 from schemas.command import FlagParser, RefusedError, add_storage_options, positive, refuse_unknown
 
 BEAM_EPILOG = "Other flags go to Beam, for example --direct_running_mode=multi_processing --direct_num_workers=2"
@@ -27,6 +30,7 @@ class JobFlags:
     limit: int | None
     retry_failed: bool
     on_change: str
+    stall_timeout: int
     storage_options: dict[str, Any]
 
 
@@ -49,7 +53,28 @@ def add_job_flags(parser: argparse.ArgumentParser, batch_size: int | None) -> No
         default="refuse",
         help="what to do when the output was made with other settings: keep old rows, or replace them",
     )
+    group.add_argument(
+        "--stall-timeout",
+        type=positive,
+        default=STALL_TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="without progress on a shard after which the process ends, to be run again",
+    )
     add_storage_options(group)
+
+
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of a job that reads images; none of them changes a row that there is anyway."""
+    group = parser.add_argument_group("reading images")
+    group.add_argument(
+        "--max-pixels", type=positive, default=MAX_PIXELS, help="images that declare more pixels become failure rows"
+    )
+    group.add_argument("--accept-truncated", action="store_true", help="keep what was decoded of files that end early")
+
+
+def reading(ours: argparse.Namespace) -> Reading:
+    """The flags of `add_reading_flags`, as parsed."""
+    return Reading(ours.storage_options, ours.max_pixels, ours.accept_truncated)
 
 
 def job_flags(ours: argparse.Namespace) -> JobFlags:

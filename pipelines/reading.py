@@ -1,23 +1,30 @@
-"""Reads and decodes images ahead of the model, in threads."""
+"""Reads and decodes one image; what is wrong with it becomes a failure row."""
 
-import collections
 import datetime
 import hashlib
-import itertools
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from model.backbone.spec import BackboneSpec
-from model.images import DecodedImage, ImageError, decode_image
+from model.images import MAX_PIXELS, DecodedImage, ImageError, decode_image
 from model.storage import read_uri
 from pipelines.shards import Todo
 from schemas.failure_row import FailureRow
 
-THREADS = 4
-"""Pillow and the network let go of the interpreter lock; two cores decode faster than the CNN takes images."""
-
 READ, DECODE = "read", "decode"
+
+
+class Reading(NamedTuple):
+    """How a job reads its images.
+
+    Attributes:
+        storage_options: passed to fsspec.
+        max_pixels: images that declare more are refused.
+        accept_truncated: whether what was decoded of a file that ends early is kept.
+    """
+
+    storage_options: dict[str, Any]
+    max_pixels: int = MAX_PIXELS
+    accept_truncated: bool = False
 
 
 class LoadedImage(NamedTuple):
@@ -41,56 +48,15 @@ def failure(todo: Todo, stage: str, error_type: str, message: str, run_started: 
 
 
 def load_image(
-    todo: Todo, spec: BackboneSpec, storage_options: dict[str, Any], run_started: datetime.datetime
+    todo: Todo, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime
 ) -> LoadedImage | FailureRow:
-    """Reads and decodes one image; what is wrong with it becomes a failure row."""
+    """Reads and decodes one image for a backbone."""
     try:
-        data = read_uri(todo.reference.uri, storage_options)
+        data = read_uri(todo.reference.uri, reading.storage_options)
     except (OSError, ValueError) as error:
         return failure(todo, READ, type(error).__name__, str(error), run_started)
     try:
-        image = decode_image(data, spec.input_size, spec.resample)
+        image = decode_image(data, spec.input_size, spec.resample, reading.max_pixels, reading.accept_truncated)
     except ImageError as error:
         return failure(todo, DECODE, error.error_type, str(error), run_started)
     return LoadedImage(todo, hashlib.sha256(data).hexdigest(), image)
-
-
-def load_images(
-    todo: Sequence[Todo],
-    spec: BackboneSpec,
-    storage_options: dict[str, Any],
-    run_started: datetime.datetime,
-    ahead: int,
-) -> Iterator[LoadedImage | FailureRow]:
-    """Images in order, up to `ahead` of them decoded before they are asked for."""
-    waiting: collections.deque[Future[LoadedImage | FailureRow]] = collections.deque()
-    remaining = iter(todo)
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as pool:
-        try:
-            while True:
-                for item in itertools.islice(remaining, ahead - len(waiting)):
-                    waiting.append(pool.submit(load_image, item, spec, storage_options, run_started))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def batches(
-    loaded: Iterator[LoadedImage | FailureRow], batch_size: int
-) -> Iterator[tuple[list[LoadedImage], list[FailureRow]]]:
-    """Batches of `batch_size` images, the last one shorter, with the failures met on the way."""
-    images: list[LoadedImage] = []
-    failures: list[FailureRow] = []
-    for item in loaded:
-        if isinstance(item, FailureRow):
-            failures.append(item)
-            continue
-        images.append(item)
-        if len(images) == batch_size:
-            yield images, failures
-            images, failures = [], []
-    if images or failures:
-        yield images, failures

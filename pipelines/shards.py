@@ -30,10 +30,12 @@ class Shard(NamedTuple):
     Attributes:
         name: shard id, the same after every restart.
         todo: what is still to do, sorted by group and id.
+        suspect: whether an earlier attempt at it never ended, as after an image that kills its decoder.
     """
 
     name: str
     todo: tuple[Todo, ...]
+    suspect: bool = False
 
 
 def bucket(key: str, count: int) -> int:

@@ -19,7 +19,7 @@ from pipelines.corpus import Corpus, Reference, distinct
 from pipelines.launch import Request, launch
 from pipelines.reading import failure
 from pipelines.rows import ParquetRows
-from pipelines.shards import Todo
+from pipelines.shards import Shard
 from pipelines.speech import ENGINES, SpeechEngine, SpeechError, SpeechSettings, open_engine
 from pipelines.speech.audio import FORMATS, AudioFacts, check_audio, transcode
 from schemas import speech_row
@@ -108,9 +108,10 @@ class SpeakJob:
             except SpeechError as error:
                 return error
 
-        def process(todo: Sequence[Todo]) -> Iterator[SpeechRow | FailureRow]:
-            # `todo` is sorted by group, so images of one text lie together.
-            texts = [(text, list(items)) for text, items in itertools.groupby(todo, lambda item: item.reference.group)]
+        def process(shard: Shard) -> Iterator[SpeechRow | FailureRow]:
+            # Sorted by group, so images of one text lie together.
+            by_text = itertools.groupby(shard.todo, lambda item: item.reference.group)
+            texts = [(text, list(items)) for text, items in by_text]
             with ThreadPoolExecutor(THREADS, thread_name_prefix="speak") as pool:
                 for (_, items), spoken in zip(texts, pool.map(speak, (text for text, _ in texts)), strict=True):
                     for item in items:

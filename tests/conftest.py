@@ -20,6 +20,12 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 40), "blue": (30, 60, 220), "white": (245, 245, 245)}
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage is asked again at once."""
+    monkeypatch.setattr("model.transient.BETWEEN", lambda state: 0.0)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Photographs and weights that are not part of the project."""

@@ -1,8 +1,10 @@
-"""Features of one or more outputs of featurize, unpacked into one memory-mapped file."""
+"""Images with captions, and what a model is given of each, in one memory-mapped file."""
 
 import hashlib
 import json
 import os
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from schemas.feature_example import DTYPE
 from schemas.manifest import Manifest, ManifestError
 from schemas.table import NewerSchemaError
 
-UNPACKED_VERSION = 2
+UNPACKED_VERSION = 3
 """Of the unpacked files; raise it with any change to them, so that older ones are not read."""
 
 
@@ -26,7 +28,9 @@ class FeatureSet(NamedTuple):
         ids: of the images.
         uris: of the images.
         file_names: of the images, as their annotations give them.
+        mirrored: bool (images,), whether left and right of the image have changed places.
         features: float16 (rows of the file, cells, channels), memory-mapped: the system's page cache keeps what fits.
+            While a backbone is tuned, what its frozen layers give instead.
         places: int (images,), the row of each image in `features`.
         captions: raw texts of each image.
         grid: (rows, columns, channels).
@@ -39,6 +43,7 @@ class FeatureSet(NamedTuple):
     ids: tuple[str, ...]
     uris: tuple[str, ...]
     file_names: tuple[str, ...]
+    mirrored: np.ndarray
     features: np.ndarray
     places: np.ndarray
     captions: tuple[tuple[str, ...], ...]
@@ -50,7 +55,7 @@ class FeatureSet(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what the model is given of one image: (cells, channels)."""
+        """Of what the model is given of one image: (cells, channels), see `features`."""
         return self.features.shape[1:]
 
     @property
@@ -68,6 +73,7 @@ class FeatureSet(NamedTuple):
             ids=tuple(self.ids[image] for image in images),
             uris=tuple(self.uris[image] for image in images),
             file_names=tuple(self.file_names[image] for image in images),
+            mirrored=self.mirrored[images],
             places=self.places[images],
             captions=tuple(self.captions[image] for image in images),
         )
@@ -97,6 +103,29 @@ def split(features: FeatureSet, held_out: float) -> tuple[FeatureSet, FeatureSet
     return features.select(np.flatnonzero(~out)), features.select(held)
 
 
+def computed(source: FeatureSet, path: str, compute: Callable[[np.ndarray], np.ndarray], batch_size: int) -> FeatureSet:
+    """The same images with something else computed of each, once.
+
+    Args:
+        source: images.
+        path: of the file for what is computed, as float16; what is there already is used again.
+        compute: from images of the source, int (n,), to float (n, …).
+        batch_size: images that are computed together.
+    """
+    count = len(source.ids)
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        began = time.monotonic()
+        with open(f"{path}.tmp", "wb") as file:
+            for start in range(0, count, batch_size):
+                file.write(compute(np.arange(start, min(start + batch_size, count))).astype("<f2").tobytes())
+        os.replace(f"{path}.tmp", path)
+        print(f"{count} images in {time.monotonic() - began:.0f} s → {path}", flush=True)
+    shape = compute(np.arange(1)).shape[1:]
+    features = np.memmap(path, DTYPE, mode="r", shape=(count, *shape))
+    return source._replace(features=features, places=np.arange(count))
+
+
 def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> FeatureSet:
     """Unpacks outputs of featurize once into the cache, and opens it.
 
@@ -119,8 +148,8 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
             )
     try:
         files = [
-            (folder.uri(file.name), file.size)
-            for folder in folders
+            (folder.uri(file.name), file.size, bool(found.fingerprint.fields.get("mirror")))
+            for folder, found in zip(folders, manifests, strict=True)
             for file in folder.files(feature_example.FOLDER, ".tfrecord.gz")
         ]
     except OSError as error:
@@ -131,7 +160,7 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     stem = os.path.join(cache, key)
     if not os.path.exists(f"{stem}.json"):
         os.makedirs(cache, exist_ok=True)
-        _unpack([uri for uri, _ in files], stem, options)
+        _unpack([(uri, mirrored) for uri, _, mirrored in files], stem, options)
     with open(f"{stem}.json", encoding="utf-8") as file:
         found = json.load(file)
     if not found["ids"]:
@@ -142,6 +171,7 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
         ids=tuple(found["ids"]),
         uris=tuple(found["uris"]),
         file_names=tuple(found["file_names"]),
+        mirrored=np.array(found["mirrored"]),
         features=np.memmap(f"{stem}.{DTYPE}", DTYPE, mode="r", shape=shape),
         places=np.arange(len(found["ids"])),
         captions=tuple(tuple(captions) for captions in found["captions"]),
@@ -164,13 +194,13 @@ def _manifest(output: Storage) -> Manifest:
     return found
 
 
-def _unpack(uris: list[str], stem: str, options: dict[str, Any]) -> None:
+def _unpack(files: list[tuple[str, bool]], stem: str, options: dict[str, Any]) -> None:
     """Writes `stem.float16` and, when that is whole, `stem.json`."""
-    columns: dict[str, list[Any]] = {"ids": [], "uris": [], "file_names": [], "captions": []}
+    columns: dict[str, list[Any]] = {"ids": [], "uris": [], "file_names": [], "captions": [], "mirrored": []}
     grid: tuple[int, int, int] | None = None
     without = 0
-    with open(f"{stem}.{DTYPE}", "wb") as values:
-        for uri in uris:
+    with open(f"{stem}.{DTYPE}", "wb") as features:
+        for uri, mirrored in files:
             try:
                 for example in decode_file(read_uri(uri, options), uri):
                     if not example.captions:
@@ -179,11 +209,10 @@ def _unpack(uris: list[str], stem: str, options: dict[str, Any]) -> None:
                     if grid not in (None, example.shape):
                         raise RefusedError(f"{uri} holds features of {example.shape}, other files of {grid}")
                     grid = example.shape
-                    for column, value in zip(
-                        columns.values(), (example.id, example.uri, example.file_name, example.captions), strict=True
-                    ):
+                    values = (example.id, example.uri, example.file_name, example.captions, mirrored)
+                    for column, value in zip(columns.values(), values, strict=True):
                         column.append(value)
-                    values.write(example.features)
+                    features.write(example.features)
             except (OSError, DamagedRecordError, NewerSchemaError) as error:
                 raise RefusedError(f"{uri} cannot be read: {error}") from error
     found = {**columns, "grid": grid or (0, 0, 0), "without_captions": without}

@@ -1,13 +1,14 @@
 """An optional phase: the upper part of the backbone learns with the captioner that has converged on its features.
 
-As im2txt did (Vinyals et al. 2016, arXiv:1609.06647). Batch normalisation keeps the statistics and scales that it came
-with, since the batches are small.
+As im2txt did (Vinyals et al. 2016, arXiv:1609.06647). The lower part learns nothing, so what it gives is computed once
+an image and kept in a file: an epoch then costs little more than one on features. Batch normalisation keeps the
+statistics and scales that it came with, since the batches are small.
 """
 
-import difflib
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -15,65 +16,51 @@ import numpy as np
 import tensorflow as tf
 
 from model import weights
-from model.backbone.engine import Backbone, dump_backbone
+from model.backbone.engine import Backbone, SplitError, dump_backbone, split_backbone
 from model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError
 from model.captioner import Captioner
 from schemas.command import RefusedError
-from training.batches import Lessons, steps_an_epoch
+from schemas.feature_example import DTYPE
+from training.batches import feature_lessons, steps_an_epoch
 from training.checkpoints import Checkpoints
 from training.config import TrainingConfig
-from training.cross_entropy import compile_model, evaluator, identity, learn
-from training.dataset import FeatureSet
-from training.material import Material, tokenize
-from training.pixels import pixel_set
+from training.cross_entropy import compile_model, identity, learn
+from training.dataset import FeatureSet, computed
+from training.material import Material
+from training.pixels import PixelReader
+from training.validation import CIDER, CiderValidation, LogCider
 
 CAPTIONER, BACKBONE = "captioner", "backbone"
 
 
 class TunedCaptioner(keras.Model):
-    """Pixels to logits.
+    """A captioner on what the lower part of a backbone gives; the upper part belongs to the model.
 
     Args:
-        backbone: some of whose layers are trained.
+        upper: the part of the backbone that learns.
         captioner: built.
     """
 
-    def __init__(self, backbone: Backbone, captioner: Captioner) -> None:
+    def __init__(self, upper: keras.Model, captioner: Captioner) -> None:
         super().__init__()
-        self.backbone = backbone.model
-        self.captioner = captioner
-        self._grid = backbone.grid
+        self.upper, self.captioner = upper, captioner
+        self.config, self.start, self.step = captioner.config, captioner.start, captioner.step
+
+    def encode(self, inner: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Encodes images, see `Captioner.encode`."""
+        return self.captioner.encode(_cells(self.upper, inner), training)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
-        """Logits of all captions of an image.
-
-        Args:
-            inputs: pixels uint8 (batch, height, width, 3) and tokens int (batch, length).
-            training: whether dropout applies.
-
-        Returns:
-            float32 (batch, length, vocabulary).
-        """
-        pixels, tokens = inputs
-        grid = self._grid(pixels)
-        cells = tf.reshape(grid, (tf.shape(grid)[0], -1, grid.shape[-1]))
-        return self.captioner((cells, tokens), training=training)
+        """Logits of all captions of an image, see `Captioner.call`."""
+        inner, tokens = inputs
+        return self.captioner.decode(tokens, self.encode(inner, training), training)[0]
 
 
-class Tuned(NamedTuple):
-    """What the phase gives.
-
-    Attributes:
-        captioner: its best weights, `.npz`.
-        backbone: the backbone's, in a file of the work folder.
-        metrics: measured with both as they are stored.
-        history: of the epochs.
-    """
-
-    captioner: bytes
-    backbone: ResolvedWeights
-    metrics: dict[str, float]
-    history: list[dict[str, float]]
+def _cells(upper: keras.Model, inner: tf.Tensor) -> tf.Tensor:
+    """Features of the grid cells, float32 (batch, cells, channels), of what the lower part gave."""
+    # Not training: batch normalisation keeps its statistics.
+    grid = upper(tf.cast(inner, tf.float32), training=False)
+    return tf.reshape(grid, (tf.shape(grid)[0], -1, grid.shape[-1]))
 
 
 class FineTuning(NamedTuple):
@@ -82,22 +69,43 @@ class FineTuning(NamedTuple):
     Attributes:
         layer: name of the first layer of the backbone that learns.
         backbone: trainable from there on.
-        lessons: on pixels.
+        lower: pixels to what the upper part is given.
+        upper: to the grid.
+        training: reads the images to learn from.
+        validation: reads those to stop by.
     """
 
     layer: str
     backbone: Backbone
-    lessons: Lessons
+    lower: Callable[[np.ndarray], tf.Tensor]
+    upper: keras.Model
+    training: PixelReader
+    validation: PixelReader
 
 
-def prepare(
-    material: Material, config: TrainingConfig, layer: str, images_root: str | None, storage_options: dict[str, Any]
-) -> FineTuning:
+class Tuned(NamedTuple):
+    """What the phase gives.
+
+    Attributes:
+        captioner: its best weights, `.npz`.
+        backbone: the backbone's, in a file of the work folder.
+        material: with the features that this backbone gives.
+        best_epoch: whose weights these are.
+        history: of the epochs.
+    """
+
+    captioner: bytes
+    backbone: ResolvedWeights
+    material: Material
+    best_epoch: int
+    history: list[dict[str, float]]
+
+
+def prepare(material: Material, layer: str, images_root: str | None, storage_options: dict[str, Any]) -> FineTuning:
     """Opens the backbone and looks for the images, before any training.
 
     Args:
-        material: on features; its images are read again as pixels, each once.
-        config: the recipe.
+        material: on features; its images are read again as pixels.
         layer: name of the first layer of the backbone that learns.
         images_root: where the images are now, if they have moved.
         storage_options: passed to fsspec.
@@ -105,35 +113,18 @@ def prepare(
     Raises:
         RefusedError: if the backbone or the first image cannot be had.
     """
-    spec = BACKBONES[material.training.backbone]
-    # Mirror images of the same ids would be the same pixels twice.
-    _, first = np.unique(material.training.ids, return_index=True)
-    training = material.training.select(np.sort(first))
-    lessons = Lessons(
-        pixel_set(training, spec, images_root, storage_options),
-        tokenize(training, material.tokenizer, config.max_length),
-        pixel_set(material.validation, spec, images_root, storage_options),
-        material.validation_tokens,
-    )
-    backbone = _open_backbone(material.training, layer)
-    lessons.training.inputs(np.arange(1))
-    return FineTuning(layer, backbone, lessons)
-
-
-def _open_backbone(features: FeatureSet, layer: str) -> Backbone:
-    """The backbone that the features came from, trainable from a layer on."""
+    features = material.training
+    spec = BACKBONES[features.backbone]
     try:
-        backbone = Backbone(BACKBONES[features.backbone], ResolvedWeights(features.weights, features.weights_digest))
-    except WeightsError as error:
+        backbone = Backbone(spec, ResolvedWeights(features.weights, features.weights_digest))
+        lower, upper = split_backbone(backbone, layer)
+    except (WeightsError, SplitError) as error:
         raise RefusedError(f"--fine-tune-from {layer}: {error}") from error
-    names = [one.name for one in backbone.model.layers]
-    if layer not in names:
-        near = difflib.get_close_matches(layer, names, n=5, cutoff=0.4) or names[-5:]
-        raise RefusedError(f"--fine-tune-from {layer}: {features.backbone} has no such layer; near: {', '.join(near)}")
-    backbone.model.trainable = True
-    for place, one in enumerate(backbone.model.layers):
-        one.trainable = place >= names.index(layer) and not isinstance(one, keras.layers.BatchNormalization)
-    return backbone
+    for one in upper.layers:
+        one.trainable = not isinstance(one, keras.layers.BatchNormalization)
+    readers = [PixelReader(images, spec, images_root, storage_options) for images in (features, material.validation)]
+    readers[0](np.arange(1))
+    return FineTuning(layer, backbone, lower, upper, *readers)
 
 
 def fit(
@@ -144,7 +135,7 @@ def fit(
     Args:
         material: what the first phase worked on.
         config: the recipe.
-        work: folder for checkpoints and TensorBoard logs.
+        work: folder for checkpoints, TensorBoard logs and what is computed of the images.
         captioner: built; its weights are replaced.
         start: its best weights of the first phase, `.npz`.
         asked: of `prepare`.
@@ -153,9 +144,10 @@ def fit(
         RefusedError: if an image can no longer be read.
     """
     keras.utils.set_random_seed(config.seed)
-    backbone, lessons = asked.backbone, asked.lessons
+    backbone = asked.backbone
     weights.load(captioner, start)
-    model = TunedCaptioner(backbone, captioner)
+    inner = _inner(material, config, work, asked)
+    model = TunedCaptioner(asked.upper, captioner)
 
     def dump() -> bytes:
         buffer = io.BytesIO()
@@ -163,26 +155,50 @@ def fit(
         np.savez(buffer, **{name: np.frombuffer(data, np.uint8) for name, data in arrays.items()})  # type: ignore[arg-type]
         return buffer.getvalue()
 
-    steps = steps_an_epoch(lessons.training, config.batch_size) * config.fine_tune_epochs
+    steps = steps_an_epoch(inner.training, config.batch_size) * config.fine_tune_epochs
     compile_model(model, config, config.fine_tune_learning_rate, steps)
     rates = f"{config.fine_tune_epochs} epochs from {config.fine_tune_learning_rate}"
     parts = [identity(material, config), asked.layer, rates, hashlib.sha256(start).hexdigest()]
-    checkpoints = Checkpoints(
-        os.path.join(work, "fine_tune"), "-".join(parts), "val_token_loss", config.fine_tune_epochs, dump=dump
-    )
-    learn(model, lessons, config, config.fine_tune_epochs, [checkpoints], work)
+    folder = os.path.join(work, "fine_tune")
+    checkpoints = Checkpoints(folder, "-".join(parts), CIDER, config.fine_tune_epochs, higher_is_better=True, dump=dump)
+    validation = LogCider(CiderValidation(inner, model, config.batch_size))
+    learn(model, feature_lessons(inner), config, config.fine_tune_epochs, [validation, checkpoints], work)
     with np.load(io.BytesIO(checkpoints.best_weights()), allow_pickle=False) as stored:
         best, tuned = stored[CAPTIONER].tobytes(), stored[BACKBONE].tobytes()
     path = os.path.join(work, f"tuned-backbone{dump_backbone(backbone)[0]}")
     with open(path, "wb") as file:
         file.write(tuned)
-    # Loaded back as captioning will load them, so that what is measured is what is stored.
-    weights.load(captioner, best)
     stored_weights = ResolvedWeights(path, hashlib.sha256(tuned).hexdigest())
-    loaded = TunedCaptioner(Backbone(backbone.spec, stored_weights), captioner)
-    return Tuned(
-        best,
-        stored_weights,
-        evaluator(lessons, config, len(material.tokenizer.vocabulary))(loaded),
-        checkpoints.state["history"],
+    state = checkpoints.state
+    retold = _retold(inner, config, work, stored_weights, asked)
+    return Tuned(best, stored_weights, retold, state["best_epoch"], state["history"])
+
+
+def _inner(material: Material, config: TrainingConfig, work: str, asked: FineTuning) -> Material:
+    """The material with what the lower part of the backbone gives for features."""
+
+    def of(features: FeatureSet, reader: PixelReader) -> FeatureSet:
+        key = _key(features.ids, features.mirrored.tolist(), features.weights_digest, asked.layer)
+        path = os.path.join(work, "features", f"{key}.{DTYPE}")
+        return computed(features, path, lambda images: asked.lower(reader(images)).numpy(), config.batch_size)
+
+    return material._replace(
+        training=of(material.training, asked.training), validation=of(material.validation, asked.validation)
     )
+
+
+def _retold(inner: Material, config: TrainingConfig, work: str, tuned: ResolvedWeights, asked: FineTuning) -> Material:
+    """The material with the features that the tuned backbone gives, loaded as captioning will load it."""
+    _, upper = split_backbone(Backbone(asked.backbone.spec, tuned), asked.layer)
+    cells = tf.function(lambda inner: _cells(upper, inner))
+
+    def of(features: FeatureSet) -> FeatureSet:
+        path = os.path.join(work, "features", f"{_key(features.ids, features.mirrored.tolist(), tuned.digest)}.{DTYPE}")
+        found = computed(features, path, lambda images: cells(features.inputs(images)).numpy(), config.batch_size)
+        return found._replace(weights=tuned.source, weights_digest=tuned.digest)
+
+    return inner._replace(training=of(inner.training), validation=of(inner.validation))
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -86,7 +86,7 @@ def run(argv: Sequence[str]) -> int:
     )
     tuning = None
     if ours.fine_tune_from:
-        tuning = fine_tune.prepare(material, config, ours.fine_tune_from, ours.images_root, ours.storage_options)
+        tuning = fine_tune.prepare(material, ours.fine_tune_from, ours.images_root, ours.storage_options)
     try:
         first = cross_entropy.fit(material, config, work, ours.strategy)
         # Made anew: the one that was trained may be spread over several devices.
@@ -128,9 +128,12 @@ def _later_phases(
     backbone = ResolvedWeights(material.training.weights, material.training.weights_digest)
     if tuning is not None:
         tuned = fine_tune.fit(material, config, work, captioner, best, tuning)
-        metrics |= {**tuned.metrics, "fine_tune_history": tuned.history}
-        del metrics["validation_cider"]  # of the features before
-        return Trained(tuned.captioner, tuned.backbone, metrics, history)
+        best, backbone, material = tuned.captioner, tuned.backbone, tuned.material
+        metrics |= {
+            "fine_tune_best_epoch": tuned.best_epoch,
+            "fine_tune_history": tuned.history,
+            "validation_cider": tuned.history[tuned.best_epoch - 1][CIDER],
+        }
     if config.self_critical_epochs:
         second = self_critical.fit(material, config, work, captioner, best)
         best_epoch, second_history = second.state["best_epoch"], second.state["history"]
@@ -157,11 +160,6 @@ def _config(ours: argparse.Namespace) -> TrainingConfig:
         patience=ours.patience,
         seed=ours.seed,
     )
-    if ours.fine_tune_from and config.self_critical_epochs:
-        raise RefusedError(
-            "--fine-tune-from changes the features that self-critical training would go on with: choose one of them, "
-            "self_critical_epochs=0 in the recipe turns the latter off"
-        )
     if config.self_critical_epochs and config.self_critical_samples < 2:
         raise RefusedError("self_critical_samples must be two or more, which are compared: change the recipe")
     if ours.images_root and not ours.fine_tune_from:

@@ -1,9 +1,11 @@
 """Runs a backbone on TensorFlow."""
 
+import difflib
 import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import fsspec
@@ -161,6 +163,54 @@ class Backbone:
         """
         result: Any = self._run(pixels)
         return result.numpy()
+
+
+class SplitError(ValueError):
+    """A backbone cannot be split at a layer; the message names layers where it can."""
+
+
+def split_backbone(backbone: Backbone, layer: str) -> tuple[Callable[[np.ndarray], tf.Tensor], keras.Model]:
+    """Two parts of a backbone, the upper of which may be trained while the lower stays as it is.
+
+    Args:
+        backbone: shares its layers with the parts.
+        layer: name of the first layer of the upper part; one that joins branches and has no weights ends the lower.
+
+    Returns:
+        The lower part, from pixels uint8 (batch, height, width, 3) to what the upper part is given, compiled; and the
+        upper part, from that to the grid.
+
+    Raises:
+        SplitError: if there is no such layer, or branches pass it by.
+    """
+    model = backbone.model
+    names = [one.name for one in model.layers[1:]]
+    if layer not in names:
+        near = difflib.get_close_matches(layer, names, n=5, cutoff=0.4) or names[-5:]
+        raise SplitError(f"{backbone.spec.name} has no such layer; near: {', '.join(near)}")
+    before = names.index(layer)
+    between = _between(model, layer)
+    if between is None:
+        others = [name for name in reversed(names[:before]) if _between(model, name) is not None]
+        raise SplitError(f"branches of {backbone.spec.name} pass by this layer; the next before it is {others[0]}")
+    inner, upper = between
+    lower = keras.Model(model.input, inner)
+    height, width = backbone.spec.input_size
+    run = tf.function(
+        lambda pixels: lower(preprocess(backbone.spec, tf.cast(pixels, tf.float32)), training=False),
+        input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8, name="pixels")],
+    )
+    return run, upper
+
+
+def _between(model: keras.Model, layer: str) -> tuple[keras.KerasTensor, keras.Model] | None:
+    """The only tensor between a layer and what comes before it, and the model from there on."""
+    one = model.get_layer(layer)
+    inner = one.output if isinstance(one.input, list) and not one.weights else one.input
+    try:
+        return inner, keras.Model(inner, model.output)
+    except ValueError:
+        return None
 
 
 def dump_backbone(backbone: Backbone) -> tuple[str, bytes]:

@@ -69,7 +69,7 @@ def test_weights_that_do_not_fit_are_refused(
 
 
 def test_captions_are_those_of_the_search_as_sentences(bundle: Bundle, captioner: Captioner) -> None:
-    written = CaptionWriter(bundle, DecodingOptions(beam_size=2, max_length=6), batch_size=3).caption_features(FEATURES)
+    written = CaptionWriter(bundle, DecodingOptions(beam_size=2, max_length=6)).caption_features(FEATURES)
     decoded = beam_search(captioner, FEATURES.reshape(3, 64, 2048), 2, 6)
     tokenizer = Tokenizer(TOKENS)
     assert len(written) == 3
@@ -79,8 +79,8 @@ def test_captions_are_those_of_the_search_as_sentences(bundle: Bundle, captioner
     assert len({captions[0].caption for captions in written}) > 1
 
 
-def test_a_smaller_batch_is_padded_and_gives_the_same(bundle: Bundle) -> None:
-    writer = CaptionWriter(bundle, DecodingOptions(beam_size=2, max_length=6), batch_size=4)
+def test_a_smaller_batch_gives_the_same(bundle: Bundle) -> None:
+    writer = CaptionWriter(bundle, DecodingOptions(beam_size=2, max_length=6))
     together = writer.caption_features(FEATURES)
     assert len(together) == 3
     for i in range(3):
@@ -93,13 +93,8 @@ def test_places_that_no_caption_fills_are_left_out(tmp_path: Path) -> None:
     # One word may be written, and one length: one caption exists, four are wanted.
     tiny = Captioner(CONFIG._replace(vocabulary_size=5))
     tiny.build()
-    writer = CaptionWriter(write(tmp_path, tiny, [*RESERVED, "dog"]), DecodingOptions(4, 1), batch_size=2)
+    writer = CaptionWriter(write(tmp_path, tiny, [*RESERVED, "dog"]), DecodingOptions(4, 1))
     assert [[caption.caption for caption in found] for found in writer.caption_features(FEATURES[:1])] == [["Dog."]]
-
-
-def test_a_batch_may_be_one(bundle: Bundle) -> None:
-    writer = CaptionWriter(bundle, DecodingOptions(beam_size=2, max_length=6), batch_size=1)
-    assert len(writer.caption_features(FEATURES[:1])) == 1
 
 
 class FakeBackbone:
@@ -118,7 +113,7 @@ def test_pixels_go_through_the_backbone_and_are_rounded_as_stored_features(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.captioning.Backbone", FakeBackbone)
-    writer = CaptionWriter(bundle, DecodingOptions(beam_size=1, max_length=6), batch_size=3)
+    writer = CaptionWriter(bundle, DecodingOptions(beam_size=1, max_length=6))
     pixels = np.stack([np.full((299, 299, 3), level, np.uint8) for level in (10, 240)])
     stored = FakeBackbone(INCEPTION_V3, bundle.backbone_weights).grid(tf.constant(pixels)).numpy().astype(np.float16)
     seen, read = writer.caption_pixels(pixels), writer.caption_features(stored)

@@ -3,7 +3,7 @@
 import datetime
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from model.storage import Storage
@@ -43,13 +43,13 @@ class FakeJob:
         self._note("open")
         shards = 0
 
-        def process(todo: Sequence[Todo]) -> Iterator[CaptionRow | FailureRow]:
+        def process(shard: Shard) -> Iterator[CaptionRow | FailureRow]:
             nonlocal shards
             if shards == self.crash_after:
                 raise RuntimeError("the fake job crashed")
             shards += 1
-            self._note(" ".join(item.reference.id for item in todo))
-            for item in todo:
+            self._note(" ".join(item.reference.id for item in shard.todo))
+            for item in shard.todo:
                 if item.reference.id in self.failing:
                     yield failure(item, "read", "FakeError", f"cannot read {item.reference.id}", run.started)
                 else:

@@ -1,9 +1,7 @@
 import hashlib
 import http.server
 import io
-import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from PIL import Image
 
 from model.backbone.spec import BackboneSpec
 from pipelines.corpus import Reference
-from pipelines.reading import THREADS, LoadedImage, batches, failure, load_image, load_images
+from pipelines.reading import LoadedImage, Reading, failure, load_image
 from pipelines.shards import Todo
 from schemas.failure_row import FailureRow
 from tests.pipelines.fake_job import START
@@ -29,24 +27,11 @@ def todo(uri, attempts=0, id=""):
     return Todo(Reference(id or uri, uri), attempts)
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """20 images of one colour each, (0, 0, 0) to (19, 0, 0)."""
-    paths = [tmp_path / f"{n:02}.png" for n in range(20)]
-    for n, path in enumerate(paths):
-        path.write_bytes(png((n, 0, 0)))
-    return [str(path) for path in paths]
-
-
-def load(items, ahead=8):
-    return list(load_images(items, SPEC, {}, START, ahead))
-
-
 def test_loads_an_image_with_its_digest(tmp_path):
     data = png((10, 20, 30))
     (tmp_path / "a.png").write_bytes(data)
     asked = todo(f"file://{tmp_path}/a.png", id="7")
-    loaded = load_image(asked, SPEC, {}, START)
+    loaded = load_image(asked, SPEC, Reading({}), START)
     assert isinstance(loaded, LoadedImage)
     assert loaded.todo is asked
     assert loaded.sha256 == hashlib.sha256(data).hexdigest()
@@ -57,66 +42,7 @@ def test_loads_an_image_with_its_digest(tmp_path):
 
 def test_loads_from_remote_storage(memory):
     memory.write("a.png", png((1, 2, 3)))
-    assert isinstance(load_image(todo(memory.uri("a.png")), SPEC, {}, START), LoadedImage)
-
-
-@pytest.mark.parametrize("ahead", [1, 2, 7, 20, 64])
-def test_keeps_the_order(photos, ahead):
-    loaded = load([todo(path) for path in photos], ahead)
-    assert [item.image.pixels[0, 0, 0] for item in loaded] == list(range(20))
-    assert [item.todo.reference.uri for item in loaded] == photos
-
-
-def test_slow_images_stay_in_their_place(photos, monkeypatch):
-    from pipelines import reading
-
-    read_uri = reading.read_uri
-
-    def slow(uri, options):
-        time.sleep(0.05 if uri in photos[::5] else 0)
-        return read_uri(uri, options)
-
-    monkeypatch.setattr(reading, "read_uri", slow)
-    assert [item.todo.reference.uri for item in load([todo(path) for path in photos])] == photos
-
-
-def test_reads_ahead_in_threads_but_not_further_than_told(photos, monkeypatch):
-    from pipelines import reading
-
-    read_uri, started, at_work, most = reading.read_uri, [], set(), []
-    lock = threading.Lock()
-
-    def noting(uri, options):
-        with lock:
-            started.append(uri)
-            at_work.add(uri)
-            most.append(len(at_work))
-        time.sleep(0.01)
-        with lock:
-            at_work.discard(uri)
-        return read_uri(uri, options)
-
-    monkeypatch.setattr(reading, "read_uri", noting)
-    images = load_images([todo(path) for path in photos], SPEC, {}, START, ahead=6)
-    next(images)
-    time.sleep(0.2)
-    assert sorted(started) == photos[:6]
-    assert 1 < max(most) <= THREADS
-    next(images)
-    time.sleep(0.1)
-    assert sorted(started) == photos[:7]
-    images.close()
-    assert len(started) == 7
-
-
-def test_takes_what_is_asked_for_lazily(photos):
-    endless = (todo(path) for path in itertools.cycle(photos))
-    first = list(itertools.islice(load_images(endless, SPEC, {}, START, ahead=4), 5))
-    assert [item.todo.reference.uri for item in first] == photos[:5]
-
-
-def test_nothing_to_load():
-    assert load([]) == []
+    assert isinstance(load_image(todo(memory.uri("a.png")), SPEC, Reading({}), START), LoadedImage)
 
 
 WHOLE = png((1, 2, 3), size=(200, 200))
@@ -132,7 +58,7 @@ BROKEN = {
 def test_a_broken_file_is_a_failure_row(tmp_path, data, stage, error_type):
     (tmp_path / "a.png").write_bytes(data)
     uri = f"file://{tmp_path}/a.png"
-    row = load_image(todo(uri, attempts=2, id="7"), SPEC, {}, START)
+    row = load_image(todo(uri, attempts=2, id="7"), SPEC, Reading({}), START)
     assert isinstance(row, FailureRow)
     assert row[:4] == (uri, "7", stage, error_type)
     assert (row.attempts, row.run_started) == (3, START)
@@ -151,7 +77,7 @@ def test_a_broken_file_is_a_failure_row(tmp_path, data, stage, error_type):
     ],
 )
 def test_what_cannot_be_read_is_a_failure_row(uri, error_type):
-    row = load_image(todo(uri), SPEC, {}, START)
+    row = load_image(todo(uri), SPEC, Reading({}), START)
     assert isinstance(row, FailureRow)
     assert row[:4] == (uri, uri, "read", error_type)
     assert (row.attempts, row.run_started) == (1, START)
@@ -186,53 +112,23 @@ def server():
 
 
 def test_an_image_behind_http(server):
-    assert isinstance(load_image(todo(f"{server}/200.png"), SPEC, {}, START), LoadedImage)
-    row = load_image(todo(f"{server}/404.png"), SPEC, {}, START)
+    assert isinstance(load_image(todo(f"{server}/200.png"), SPEC, Reading({}), START), LoadedImage)
+    row = load_image(todo(f"{server}/404.png"), SPEC, Reading({}), START)
     assert (row.stage, row.error_type) == ("read", "FileNotFoundError")
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])
 def test_an_image_that_a_server_refuses_is_a_failure_row(server, status):
-    row = load_image(todo(f"{server}/{status}.png"), SPEC, {}, START)
+    row = load_image(todo(f"{server}/{status}.png"), SPEC, Reading({}), START)
     assert isinstance(row, FailureRow)
     assert row.stage == "read"
 
 
 @pytest.mark.parametrize("uri", ["http://", "http://[::1/a.jpg", "http://127.0.0.1:9/nobody-listens.jpg"])
 def test_an_address_without_an_answer_is_a_failure_row(uri):
-    assert isinstance(load_image(todo(uri), SPEC, {}, START), FailureRow)
-
-
-def test_failures_keep_their_place_among_images(photos):
-    uris = [photos[0], "/missing/1.png", photos[1], "/missing/2.png"]
-    loaded = load([todo(uri) for uri in uris], ahead=2)
-    assert [type(item) for item in loaded] == [LoadedImage, FailureRow, LoadedImage, FailureRow]
+    assert isinstance(load_image(todo(uri), SPEC, Reading({}), START), FailureRow)
 
 
 def test_failure_counts_one_attempt_more():
     row = failure(todo("u", attempts=4, id="7"), "speak", "BadAudio", "silent", START)
     assert row == FailureRow("u", "7", "speak", "BadAudio", "silent", 5, START)
-
-
-IMAGES = [LoadedImage(todo(str(n)), "", None) for n in range(5)]
-FAILED = [failure(todo(str(n)), "read", "E", "m", START) for n in range(3)]
-
-
-@pytest.mark.parametrize(
-    ("loaded", "size", "expected"),
-    [
-        ([], 2, []),
-        (IMAGES[:2], 2, [(IMAGES[:2], [])]),
-        (IMAGES[:1], 2, [(IMAGES[:1], [])]),
-        (IMAGES, 2, [(IMAGES[:2], []), (IMAGES[2:4], []), (IMAGES[4:], [])]),
-        (FAILED, 2, [([], FAILED)]),
-        (
-            [FAILED[0], IMAGES[0], FAILED[1], IMAGES[1], FAILED[2]],
-            2,
-            [(IMAGES[:2], FAILED[:2]), ([], FAILED[2:])],
-        ),
-        ([IMAGES[0], IMAGES[1]], 1, [(IMAGES[:1], []), (IMAGES[1:2], [])]),
-    ],
-)
-def test_batches(loaded, size, expected):
-    assert list(batches(iter(loaded), size)) == expected

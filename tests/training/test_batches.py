@@ -109,7 +109,9 @@ def test_images_of_about_as_many_words_come_together() -> None:
     lengths = random.integers(3, 30, 400)
     rows = np.array([[5] * length + [PAD] * (30 - length) for length in lengths], np.int32)
     ids = tuple(map(str, range(400)))
-    features = FeatureSet(ids, ids, ids, np.zeros((400, 1, 1)), np.arange(400), ((),) * 400, (1, 1, 1), "", "", "", 0)
+    features = FeatureSet(
+        ids, ids, ids, np.zeros(400, bool), np.zeros((400, 1, 1)), np.arange(400), ((),) * 400, (1, 1, 1), "", "", "", 0
+    )
     batches = itertools.islice(training_batches(features, TokenSet(rows, np.arange(401)), 10, 1, 0, 0), 40)
     places = [batch.tokens for batch in batches]
     assert sum((tokens == PAD).sum() for tokens in places) < 0.3 * sum(tokens.size for tokens in places)

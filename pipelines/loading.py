@@ -1,0 +1,68 @@
+"""The images of a shard: read and decoded ahead of the model, in threads, or apart where one may be poison."""
+
+import collections
+import datetime
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from model.backbone.spec import BackboneSpec
+from pipelines.isolation import load_images_apart
+from pipelines.reading import LoadedImage, Reading, load_image
+from pipelines.shards import Shard, Todo
+from schemas.failure_row import FailureRow
+
+THREADS = 4
+"""Pillow and the network let go of the interpreter lock; two cores decode faster than the CNN takes images."""
+
+
+def load_batches(
+    shard: Shard, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime, batch_size: int
+) -> Iterator[tuple[list[LoadedImage], list[FailureRow]]]:
+    """Batches of a shard's images, with the failures met on the way."""
+    if shard.suspect:
+        loaded = load_images_apart(shard.todo, spec, reading, run_started)
+    else:
+        loaded = load_images(shard.todo, spec, reading, run_started, ahead=2 * batch_size)
+    return batches(loaded, batch_size)
+
+
+def load_images(
+    todo: Sequence[Todo],
+    spec: BackboneSpec,
+    reading: Reading,
+    run_started: datetime.datetime,
+    ahead: int,
+) -> Iterator[LoadedImage | FailureRow]:
+    """Images in order, up to `ahead` of them decoded before they are asked for."""
+    waiting: collections.deque[Future[LoadedImage | FailureRow]] = collections.deque()
+    remaining = iter(todo)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as pool:
+        try:
+            while True:
+                for item in itertools.islice(remaining, ahead - len(waiting)):
+                    waiting.append(pool.submit(load_image, item, spec, reading, run_started))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def batches(
+    loaded: Iterator[LoadedImage | FailureRow], batch_size: int
+) -> Iterator[tuple[list[LoadedImage], list[FailureRow]]]:
+    """Batches of `batch_size` images, the last one shorter, with the failures met on the way."""
+    images: list[LoadedImage] = []
+    failures: list[FailureRow] = []
+    for item in loaded:
+        if isinstance(item, FailureRow):
+            failures.append(item)
+            continue
+        images.append(item)
+        if len(images) == batch_size:
+            yield images, failures
+            images, failures = [], []
+    if images or failures:
+        yield images, failures
