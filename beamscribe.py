@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from schemas.command import DONE, INTERRUPTED, REFUSED, RefusedError
+from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, RefusedError
 
 __version__ = "0.1.0"
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": ("training.evaluate", "captions + what people wrote → scores"),
     "speak": ("pipelines.speak", "captions → one audio file a text + an index in Parquet"),
     "say": ("pipelines.say", "one line of text → one audio file"),
+    "status": ("pipelines.status", "how far is a job?"),
     "verify": ("pipelines.verify", "is every image of an output accounted for?"),
 }
 
@@ -90,7 +91,7 @@ def _help() -> str:
 def run_and_exit() -> None:
     """The console script."""
     code = main()
-    if code == INTERRUPTED:
+    if code in (INTERRUPTED, CHECK_FAILED):
         # Beam's worker threads would finish the whole job before Python lets the process end.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -43,6 +43,7 @@ setup(
         "Pillow>=12.3",
         "psutil>=7",
         "tenacity>=9.1",
+        "aiohttp>=3.14",
         # Without it a pure-Python CRC makes TFRecord writing crawl.
         "google-crc32c>=1.9",
     ],

@@ -12,6 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from model.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
+from model.web import WEB, web_options
 
 TEMPORARY_SUFFIX = ".tmp"
 """Local temporaries are `.NAME.RANDOM.tmp` in the folder of the file that they become."""
@@ -54,12 +55,19 @@ def canonical(fs: fsspec.AbstractFileSystem, path: str) -> str:
     return fs.unstrip_protocol(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_uri(uri: str, options: dict[str, Any]) -> bytes:
+def read_uri(uri: str, options: dict[str, Any], allow_private: bool = False) -> bytes:
     """The whole file behind a URI.
+
+    Args:
+        uri: a local path, or `protocol://path`.
+        options: passed to fsspec for remote protocols.
+        allow_private: whether http(s) may ask private, loopback and link-local addresses, see `model.web`.
 
     Raises:
         OSError: if it cannot be read, whatever the storage's client calls its error.
     """
+    if uri.startswith(WEB):
+        options = {**web_options(allow_private), **options}
     return _read(*filesystem(uri, options))
 
 

@@ -13,12 +13,13 @@ from model.images import POLICY_VERSION
 from model.pretrained import NoBundleError, default_bundle
 from model.storage import Storage
 from pipelines import options
-from pipelines.commit import Process, Run
+from pipelines.commit import Process, Receipt, Run
 from pipelines.corpus import Corpus, list_images, read_manifest
 from pipelines.features import list_features, read_until_damage
 from pipelines.inference import INFER, Inference
 from pipelines.launch import Request, is_resumed, launch
 from pipelines.loading import load_batches
+from pipelines.quality import ALARM_PERCENT, ALARM_ROWS, flags_of, sameness
 from pipelines.reading import READ, LoadedImage, Reading, failure
 from pipelines.rows import ParquetRows
 from pipelines.shards import Shard, Todo
@@ -46,6 +47,7 @@ class CaptionJob:
         max_length: tokens of a caption at most.
         batch_size: images a model call takes.
         reading: how to read images.
+        alarm_percent: share of the images that may get the same caption.
     """
 
     bundle: str
@@ -53,6 +55,7 @@ class CaptionJob:
     max_length: int
     batch_size: int
     reading: Reading
+    alarm_percent: float = ALARM_PERCENT
     name: str = "caption"
     format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
 
@@ -76,6 +79,11 @@ class CaptionJob:
 
         return process
 
+    def warnings(self, output: Storage, receipts: Sequence[Receipt]) -> list[str]:
+        """Whether one caption is said of too many images."""
+        found = sameness(_captions(output, receipts), self.alarm_percent)
+        return [found] if found else []
+
     def tidy(self, output: Storage) -> None:
         """Everything is in the rows."""
 
@@ -95,6 +103,13 @@ class CaptionJob:
         message = str(damage[0]) if damage else f"{container} has no record of this id any more"
         for item in wanted.values():
             yield failure(item, READ, error_type, message, run.started)
+
+
+def _captions(output: Storage, receipts: Sequence[Receipt]) -> Iterator[str]:
+    for receipt in receipts:
+        if receipt.rows:
+            name = receipt.rows.name
+            yield from CAPTIONS.read(output.read(name), name, ["caption"])["caption"].to_pylist()
 
 
 class ImageFacts(NamedTuple):
@@ -132,6 +147,7 @@ def caption_rows(
         yield CaptionRow(
             **facts._asdict(),
             caption=alternatives[0].caption,
+            flags=flags_of(alternatives[0].caption),
             score=alternatives[0].score,
             alternatives=alternatives,
             fingerprint=run.fingerprint,
@@ -158,6 +174,14 @@ def parser() -> FlagParser:
     flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
     flags.add_argument("--beam-size", type=positive, default=3, help="captions kept at each step; 1 is greedy")
     flags.add_argument("--max-length", type=positive, default=24, help="tokens of a caption at most")
+    flags.add_argument(
+        "--alarm-share",
+        type=float,
+        default=ALARM_PERCENT,
+        metavar="PERCENT",
+        help=f"warn when one caption is said of more than this share of {ALARM_ROWS} or more images",
+    )
+    flags.add_argument("--strict", action="store_true", help="end with exit code 3 where there is such a warning")
     options.add_reading_flags(flags)
     options.add_job_flags(flags, BATCH_SIZE)
     return flags
@@ -189,18 +213,28 @@ def run(argv: Sequence[str]) -> int:
             "precision": "float32",
         }
     )
+    options.refuse_web(ours.images or (), ours)
     corpus = _corpus(ours.images, ours.manifest, ours.features, bundle, flags)
+    options.refuse_web((reference.uri for reference in corpus.references if not reference.container), ours)
     if not is_resumed(output, fingerprint):
         _try_bundle(bundle, with_backbone=not ours.features)
     return launch(
         Request(
-            job=CaptionJob(bundle.path, ours.beam_size, ours.max_length, ours.batch_size, options.reading(ours)),
+            job=CaptionJob(
+                bundle.path,
+                ours.beam_size,
+                ours.max_length,
+                ours.batch_size,
+                options.reading(ours),
+                ours.alarm_share,
+            ),
             corpus=corpus,
             output=output,
             fingerprint=fingerprint,
             details={"bundle": bundle.path, "backbone": bundle.backbone.name},
             flags=flags,
             options=beam_options,
+            strict=ours.strict,
         )
     )
 

@@ -50,6 +50,7 @@ class Receipt(NamedTuple):
         seconds: time that processing took.
         rows: the data file; None if every reference failed.
         failures: the failure file; None if no reference failed.
+        committed_at: ISO 8601, UTC, by the worker's clock; for telling how fast a job is, nothing depends on it.
     """
 
     stem: str
@@ -58,6 +59,7 @@ class Receipt(NamedTuple):
     seconds: float
     rows: FileStamp | None
     failures: FileStamp | None
+    committed_at: str = ""
 
     @property
     def name(self) -> str:
@@ -164,6 +166,7 @@ def _commit_watched(shard: Shard, process: Process, run: Run, watchdog: Watchdog
                 FAILURES.encode(failed),
                 [row.id for row in failed],
             ),
+            committed_at=datetime.datetime.now(datetime.UTC).isoformat(),
         )
         run.output.write(receipt.name, receipt.to_json())
     return receipt

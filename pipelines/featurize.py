@@ -10,7 +10,7 @@ from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsErr
 from model.images import POLICY_VERSION
 from model.storage import Storage, read_uri
 from pipelines import options
-from pipelines.commit import Process, Run
+from pipelines.commit import Process, Receipt, Run
 from pipelines.corpus import annotated_images, distinct
 from pipelines.inference import INFER, Inference
 from pipelines.launch import Request, is_resumed, launch
@@ -86,6 +86,10 @@ class FeaturizeJob:
                 yield from featurize(images, inference, run)
 
         return process
+
+    def warnings(self, output: Storage, receipts: Sequence[Receipt]) -> list[str]:
+        """None."""
+        return []
 
     def tidy(self, output: Storage) -> None:
         """Everything is in the rows."""
@@ -180,6 +184,7 @@ def run(argv: Sequence[str]) -> int:
         weights = resolve_weights(ours.backbone_weights, BACKBONES[ours.backbone])
     except WeightsError as error:
         raise RefusedError(str(error)) from error
+    options.refuse_web([ours.images], ours)
     references = distinct(annotated_images(corpus.images, ours.images, flags.storage_options), flags.limit)
     output = Storage(ours.output, flags.storage_options)
     fingerprint = Fingerprint(

@@ -1,37 +1,37 @@
 """The launcher: everything of a job that is not its heart, on the machine where the command was typed."""
 
-import contextlib
 import datetime
-import logging
-import os
-import signal
+import shlex
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
-import apache_beam as beam
-import psutil
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.storage import Storage
 from pipelines import commit
 from pipelines.commit import Receipt, Run
 from pipelines.corpus import Corpus
 from pipelines.lease import Lease
-from pipelines.ledger import Ledger, count_failures
+from pipelines.ledger import Ledger
 from pipelines.options import JobFlags
 from pipelines.pending import CommitShards, Job, PendingShards, write_corpus
 from pipelines.progress import Progress
+from pipelines.rows import FAILURES
+from pipelines.running import interruptible, run_pipeline, stop_workers
 from pipelines.shards import shard_count
-from schemas.command import DONE, INTERRUPTED, STOPPED, RefusedError
+from pipelines.summary import done_in, failure_lines, tally
+from pipelines.watchdog import STARTED, forget_started
+from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import FILE, FOLDER, Manifest, ManifestError
 from schemas.table import NewerSchemaError
 
 MANIFEST = f"{FOLDER}/{FILE}"
+
+
+class TooManyFailuresError(Exception):
+    """More failure rows are committed than `--max-failures` allows."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Request:
         details: kept in the manifest for later commands.
         flags: shared by all jobs.
         options: Beam's.
+        strict: whether a warning of the job ends it with exit code 3.
     """
 
     job: Job
@@ -55,6 +56,7 @@ class Request:
     details: dict[str, Any]
     flags: JobFlags
     options: PipelineOptions
+    strict: bool = False
 
 
 def read_manifest_of(output: Storage) -> Manifest | None:
@@ -69,6 +71,18 @@ def read_manifest_of(output: Storage) -> Manifest | None:
         return None
     except (ManifestError, NewerSchemaError, OSError) as error:
         raise RefusedError(str(error)) from error
+
+
+def manifest_of(output: Storage) -> Manifest:
+    """The manifest of an output that must have one.
+
+    Raises:
+        RefusedError: if it has none, or it is damaged or newer than this Beamscribe.
+    """
+    found = read_manifest_of(output)
+    if found is None:
+        raise RefusedError(f"{output.uri()} is not an output of Beamscribe: it has no {MANIFEST}")
+    return found
 
 
 def is_resumed(output: Storage, fingerprint: Fingerprint) -> bool:
@@ -90,19 +104,27 @@ def launch(request: Request) -> int:
     # Looked at before the lease, which would otherwise be the first thing to be written into a foreign folder.
     _kept_fingerprints(request, read_manifest_of(request.output))
     try:
-        with Lease(request.output), _interruptible():
+        with Lease(request.output), interruptible():
             try:
                 return _run_under_lease(request, started)
+            except TooManyFailuresError:
+                _stop_in_peace(request)
+                return CHECK_FAILED
             except KeyboardInterrupt:
-                # A commit that has begun may finish, a later one never begins: the process is about to end.
-                commit.hold_commits(timeout_seconds=5.0)
-                if request.options.view_as(DirectOptions).direct_running_mode == "multi_processing":
-                    _stop_workers(timeout_seconds=4.0)
+                _stop_in_peace(request)
                 print(f"\ninterrupted; what is committed stays. Continue with:\n  {_command_line()}", file=sys.stderr)
                 return INTERRUPTED
     except OSError as error:
         print(f"beamscribe {request.job.name}: stopped: {error}. Run the same command again.", file=sys.stderr)
         return STOPPED
+
+
+def _stop_in_peace(request: Request) -> None:
+    """Ends a pipeline that is still running: the process is about to end too."""
+    # A commit that has begun may finish, a later one never begins.
+    commit.hold_commits(timeout_seconds=5.0)
+    stop_workers(request.options, timeout_seconds=4.0)
+    forget_started(request.output)
 
 
 def _run_under_lease(request: Request, started: datetime.datetime) -> int:
@@ -137,7 +159,14 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
     pending = PendingShards(ledger, [receipt.name for receipt in current], shards, request.flags.retry_failed)
     progress = Progress(request.output, request.job.name, started)
-    failed = _run_pipeline(parts, pending, CommitShards(request.job, run), request.options, progress)
+    before = sum(len(receipt.failures.ids) for receipt in current if receipt.failures)
+
+    def look() -> None:
+        progress.tell()
+        if _too_many(request, progress.failures if request.flags.retry_failed else before + progress.failures):
+            raise TooManyFailuresError
+
+    failed = run_pipeline(parts, pending, CommitShards(request.job, run), request.options, look)
 
     receipts = ledger.settle(request.fingerprint.digest)
     current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
@@ -181,113 +210,62 @@ def _kept_fingerprints(request: Request, earlier: Manifest | None) -> list[str]:
     )
 
 
-def _run_pipeline(
-    parts: list[str], pending: PendingShards, commits: CommitShards, options: PipelineOptions, progress: Progress
-) -> Exception | None:
-    """Builds and runs the pipeline; returns what stopped it, if anything did.
-
-    It runs in a thread of its own, so that this one hears Ctrl-C at once and can tell of the progress.
-    """
-    _cap_threads(options)
-    stopped_by: list[Exception] = []
-
-    def run() -> None:
-        try:
-            pipeline = beam.Pipeline(options=options)
-            build(pipeline, parts, pending, commits)
-            pipeline.run().wait_until_finish()
-        except Exception as error:  # noqa: BLE001 - whatever ends the job is told, and ends it with exit code 1.
-            stopped_by.append(error)
-
-    thread = threading.Thread(target=run, name="pipeline", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(timeout=progress.interval_seconds)
-        if thread.is_alive():
-            progress.tell()
-    return stopped_by[0] if stopped_by else None
-
-
-def build(pipeline: beam.Pipeline, parts: list[str], pending: PendingShards, commits: CommitShards) -> None:
-    """Parts of the corpus → pending shards → commits."""
-    # Each worker reads parts of its own; Create's reshuffle would only add a shuffle of their names.
-    pipeline | "Corpus" >> beam.Create(parts) | "PendingShards" >> pending | "CommitShards" >> commits  # noqa: B018
-
-
-def _cap_threads(options: PipelineOptions) -> None:
-    """Shares the cores among local worker processes, which inherit the environment; before TensorFlow is imported."""
-    direct = options.view_as(DirectOptions)
-    workers = direct.direct_num_workers or os.cpu_count() or 1
-    if direct.direct_running_mode != "multi_processing" or workers == 1:
-        return
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ.setdefault(name, threads)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Treats SIGTERM as Ctrl-C; only the main thread may say what signals do."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _stop_workers(timeout_seconds: float) -> None:
-    """Ends Beam's local worker processes, which would go on for a while without their launcher.
-
-    Beam's threads report each of them as lost, with a traceback; this process is about to end, so nobody needs that.
-    """
-    logging.disable()
-    threading.excepthook = lambda _: None
-    workers = psutil.Process().children(recursive=True)
-    for worker in workers:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            worker.terminate()
-    for worker in psutil.wait_procs(workers, timeout_seconds)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            worker.kill()
-
-
 def _command_line() -> str:
-    return " ".join(["beamscribe", *sys.argv[1:]])
+    """The command as it was typed, but for what may be a credential."""
+    arguments = list(sys.argv[1:])
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--storage-options="):
+            arguments[place] = "--storage-options=…"
+        elif place and arguments[place - 1] == "--storage-options":
+            arguments[place] = "…"
+    return shlex.join(["beamscribe", *arguments])
 
 
 def _summarize(
     request: Request, ledger: Ledger, receipts: list[Receipt], started: datetime.datetime, failed: Exception | None
 ) -> int:
     asked = {reference.id for reference in request.corpus.references}
-    rows = {id for receipt in receipts if receipt.rows for id in receipt.rows.ids} & asked
-    failures = [row for receipt in receipts for row in ledger.failures(receipt) if row.id in asked]
-    todo = len(asked) - len(rows) - len(failures)
-    now = [receipt for receipt in receipts if receipt.run_started == started.isoformat()]
-    new_rows = sum(len(receipt.rows.ids) for receipt in now if receipt.rows)
-    new_failures = sum(len(receipt.failures.ids) for receipt in now if receipt.failures)
+    found = tally(asked, ledger, receipts)
+    done = done_in(started.isoformat(), receipts)
     seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
     name = f"beamscribe {request.job.name}"
-    print(
-        f"{name}: this run did {new_rows + new_failures} of {len(asked)} in {seconds:.1f} s; the rest was done before"
-    )
+    print(f"{name}: this run did {done} of {len(asked)} in {seconds:.1f} s; the rest was done before")
     if request.corpus.repeated or request.corpus.skipped:
         print(
             f"{name}: {request.corpus.repeated} repeated references counted once, "
             f"{request.corpus.skipped} files without an image suffix skipped"
         )
-    for (stage, error_type), count in sorted(count_failures(failures).items()):
-        print(f"{name}: failed: {count} × {stage}: {error_type}")
+    for line in failure_lines(found.failures):
+        print(f"{name}: failed: {line}")
     if failed is not None:
         print(f"{name}: {failed}", file=sys.stderr)
+    if failed is not None or found.todo:
+        shards = len(request.output.files(STARTED))
+        begun = f"{shards} shards not committed, " if shards else ""
+        code, advice = STOPPED, f"; {begun}run the same command again"
+    else:
+        code, advice = DONE, ""
+    if code == DONE and _too_many(request, len(found.failures)):
+        code = CHECK_FAILED
+    if code == DONE and done:
+        for warning in request.job.warnings(request.output, receipts):
+            print(f"{name}: warning: {warning}", file=sys.stderr)
+            code = CHECK_FAILED if request.strict else code
     print(
-        f"{name}: {len(asked)} in the corpus: {len(rows)} done, {len(failures)} failed, {todo} to do "
-        f"→ {request.output.uri()}{'' if todo == 0 else '; run the same command again'}"
+        f"{name}: {len(asked)} in the corpus: {found.rows} done, {len(found.failures)} failed, {found.todo} to do "
+        f"→ {request.output.uri()}{advice}"
     )
-    return DONE if failed is None and todo == 0 else STOPPED
+    return code
+
+
+def _too_many(request: Request, failures: int) -> bool:
+    """Whether there are more failures than `--max-failures` allows; says so."""
+    bound, corpus = request.flags.max_failures, len(request.corpus.references)
+    if bound is None or not bound.exceeded(failures, corpus):
+        return False
+    print(
+        f"beamscribe {request.job.name}: {failures} failures of {corpus} are more than --max-failures {bound} allows; "
+        f"{request.output.uri(FAILURES.folder)} says what they are, and --retry-failed tries them again",
+        file=sys.stderr,
+    )
+    return True

@@ -45,7 +45,7 @@ class Lease:
             RefusedError: if another run holds it, or the output cannot be written.
         """
         while not self._create():
-            holder = self._holder()
+            holder = self.holder()
             if holder is None:
                 continue
             if not holder.dead():
@@ -77,13 +77,13 @@ class Lease:
 
     def _content(self) -> bytes:
         now = datetime.datetime.now(datetime.UTC).isoformat()
-        return json.dumps(_Holder(socket.gethostname(), os.getpid(), self._token, now)._asdict()).encode()
+        return json.dumps(Holder(socket.gethostname(), os.getpid(), self._token, now)._asdict()).encode()
 
-    def _holder(self) -> "_Holder | None":
+    def holder(self) -> "Holder | None":
         """Who holds the lease; None if it was given back between our look and now."""
         for _ in range(5):
             try:
-                return _Holder.from_json(self.output.read(FILE))
+                return Holder.from_json(self.output.read(FILE))
             except FileNotFoundError:
                 return None
             except ValueError:
@@ -91,7 +91,7 @@ class Lease:
                 time.sleep(0.1)
         return _DAMAGED
 
-    def _clear(self, dead: "_Holder") -> None:
+    def _clear(self, dead: "Holder") -> None:
         """Takes a dead lease away; by renaming it, so that of two runs only one does, and never with a live one."""
         taken = f"{FILE}.{self._token}"
         try:
@@ -99,12 +99,12 @@ class Lease:
         except FileNotFoundError:
             return
         content = self.output.read(taken)
-        if dead is not _DAMAGED and _Holder.from_json(content) != dead:
+        if dead is not _DAMAGED and Holder.from_json(content) != dead:
             self.output.create(FILE, content)
         self.output.delete(taken)
 
     def _held(self) -> bool:
-        holder = self._holder()
+        holder = self.holder()
         return holder is not None and holder.token == self._token
 
     def _beat(self) -> None:
@@ -114,7 +114,7 @@ class Lease:
             self.output.write(FILE, self._content())
 
 
-class _Holder(NamedTuple):
+class Holder(NamedTuple):
     """What a lease says: who holds it, and when its heart last beat (ISO 8601)."""
 
     host: str
@@ -123,7 +123,7 @@ class _Holder(NamedTuple):
     heartbeat: str
 
     @classmethod
-    def from_json(cls, data: bytes) -> "_Holder":
+    def from_json(cls, data: bytes) -> "Holder":
         """Reads a lease.
 
         Raises:
@@ -144,5 +144,5 @@ class _Holder(NamedTuple):
         return self.host == socket.gethostname() and not psutil.pid_exists(self.process)
 
 
-_DAMAGED = _Holder("", 0, "", "1970-01-01T00:00:00+00:00")
+_DAMAGED = Holder("", 0, "", "1970-01-01T00:00:00+00:00")
 """Stands for a lease that cannot be read, which is dead."""

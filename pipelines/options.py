@@ -1,7 +1,8 @@
 """Flags of the jobs: ours first, then Beam's; a flag that neither knows is refused with the nearest one."""
 
 import argparse
-from collections.abc import Sequence
+import urllib.parse
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -9,8 +10,10 @@ from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.images import MAX_PIXELS
+from model.web import WEB
 from pipelines.reading import Reading
 from pipelines.shards import DEFAULT_SHARD_SIZE
+from pipelines.summary import FailureBound, failure_bound
 from pipelines.watchdog import STALL_TIMEOUT_SECONDS
 from schemas.command import FlagParser, RefusedError, add_storage_options, positive, refuse_unknown
 
@@ -30,8 +33,9 @@ class JobFlags:
     limit: int | None
     retry_failed: bool
     on_change: str
-    stall_timeout: int
     storage_options: dict[str, Any]
+    max_failures: FailureBound | None = None
+    stall_timeout: int = STALL_TIMEOUT_SECONDS
 
 
 def add_job_flags(parser: argparse.ArgumentParser, batch_size: int | None) -> None:
@@ -54,6 +58,12 @@ def add_job_flags(parser: argparse.ArgumentParser, batch_size: int | None) -> No
         help="what to do when the output was made with other settings: keep old rows, or replace them",
     )
     group.add_argument(
+        "--max-failures",
+        type=failure_bound,
+        metavar="N|P%%",
+        help="stop with exit code 3 when more images than that have failed; those in hand may still be added",
+    )
+    group.add_argument(
         "--stall-timeout",
         type=positive,
         default=STALL_TIMEOUT_SECONDS,
@@ -70,11 +80,31 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         "--max-pixels", type=positive, default=MAX_PIXELS, help="images that declare more pixels become failure rows"
     )
     group.add_argument("--accept-truncated", action="store_true", help="keep what was decoded of files that end early")
+    group.add_argument("--allow-http", action="store_true", help="images may be on the web, http and https")
+    group.add_argument(
+        "--allow-private-addresses",
+        action="store_true",
+        help="on the web: also at private, loopback and link-local addresses, which are refused otherwise",
+    )
+
+
+def refuse_web(uris: Iterable[str], ours: argparse.Namespace) -> None:
+    """Refuses images on the web unless `--allow-http` says so, and addresses with a password in any case.
+
+    Raises:
+        RefusedError: naming the first.
+    """
+    for uri in uris:
+        if "@" in uri and urllib.parse.urlsplit(uri).password:
+            host = uri.rsplit("@", 1)[-1]
+            raise RefusedError(f"the address of …@{host} holds a password, which every row would repeat: leave it out")
+        if uri.startswith(WEB) and not ours.allow_http:
+            raise RefusedError(f"{uri} is on the web: --allow-http permits reading images from there")
 
 
 def reading(ours: argparse.Namespace) -> Reading:
     """The flags of `add_reading_flags`, as parsed."""
-    return Reading(ours.storage_options, ours.max_pixels, ours.accept_truncated)
+    return Reading(ours.storage_options, ours.max_pixels, ours.accept_truncated, ours.allow_private_addresses)
 
 
 def job_flags(ours: argparse.Namespace) -> JobFlags:

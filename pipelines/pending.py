@@ -1,7 +1,7 @@
 """The Beam half of the skeleton: references and commits in, receipts of new commits out."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,6 +39,10 @@ class Job(Protocol):
 
     def open(self, run: Run) -> Process:
         """Loads what the work needs, once a process, and returns the function that does a shard."""
+        ...
+
+    def warnings(self, output: Storage, receipts: Sequence[Receipt]) -> list[str]:
+        """What is suspicious about the rows of a finished output."""
         ...
 
     def tidy(self, output: Storage) -> None:

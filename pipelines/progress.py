@@ -16,13 +16,11 @@ class Progress:
         output: the job's output.
         job: its name.
         started: the run's start.
-        interval_seconds: between two lines.
     """
 
     output: Storage
     job: str
     started: datetime.datetime
-    interval_seconds: float = 10.0
     _counted: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def tell(self) -> None:
@@ -31,14 +29,18 @@ class Progress:
             if entry.name not in self._counted:
                 self._counted[entry.name] = self._count(entry.name)
         rows = sum(count for count, _ in self._counted.values())
-        failures = sum(count for _, count in self._counted.values())
         seconds = (datetime.datetime.now(datetime.UTC) - self.started).total_seconds()
-        rate = (rows + failures) / seconds
+        rate = (rows + self.failures) / seconds
         print(
-            f"beamscribe {self.job}: {rows} done, {failures} failed in this run, {rate:.1f} a second",
+            f"beamscribe {self.job}: {rows} done, {self.failures} failed in this run, {rate:.1f} a second",
             file=sys.stderr,
             flush=True,
         )
+
+    @property
+    def failures(self) -> int:
+        """Failure rows of this run, as of the last telling."""
+        return sum(count for _, count in self._counted.values())
 
     def _count(self, name: str) -> tuple[int, int]:
         try:

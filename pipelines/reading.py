@@ -20,11 +20,13 @@ class Reading(NamedTuple):
         storage_options: passed to fsspec.
         max_pixels: images that declare more are refused.
         accept_truncated: whether what was decoded of a file that ends early is kept.
+        allow_private: whether http(s) may ask addresses inside this machine's network.
     """
 
     storage_options: dict[str, Any]
     max_pixels: int = MAX_PIXELS
     accept_truncated: bool = False
+    allow_private: bool = False
 
 
 class LoadedImage(NamedTuple):
@@ -52,7 +54,7 @@ def load_image(
 ) -> LoadedImage | FailureRow:
     """Reads and decodes one image for a backbone."""
     try:
-        data = read_uri(todo.reference.uri, reading.storage_options)
+        data = read_uri(todo.reference.uri, reading.storage_options, reading.allow_private)
     except (OSError, ValueError) as error:
         return failure(todo, READ, type(error).__name__, str(error), run_started)
     try:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from model.storage import Storage
 from pipelines import options
 from pipelines.caption import CAPTIONS
-from pipelines.commit import Process, Run
+from pipelines.commit import Process, Receipt, Run
 from pipelines.corpus import Corpus, Reference, distinct
 from pipelines.launch import Request, launch
 from pipelines.reading import failure
@@ -122,25 +122,38 @@ class SpeakJob:
 
         return process
 
+    def warnings(self, output: Storage, receipts: Sequence[Receipt]) -> list[str]:
+        """None: every audio file was checked before it was committed."""
+        return []
+
     def tidy(self, output: Storage) -> None:
         """Removes audio that no index row names."""
-        named = set(audio_sizes(output))
+        named = {audio.name for audio in named_audio(output)}
         for entry in output.walk(speech_row.AUDIO_FOLDER):
             if entry.name not in named:
                 output.delete(entry.name)
 
 
-def audio_sizes(output: Storage) -> dict[str, int]:
-    """Size in bytes of each audio file that the index names.
+class NamedAudio(NamedTuple):
+    """An audio file as the index names it: its name below the output, its size in bytes, and the index file."""
+
+    name: str
+    size: int
+    named_by: str
+
+
+def named_audio(output: Storage) -> list[NamedAudio]:
+    """The audio files that the index names.
 
     Raises:
         ValueError: if an index file is damaged.
     """
-    sizes: dict[str, int] = {}
+    named: list[NamedAudio] = []
     for entry in output.files(INDEX.folder, INDEX.suffix):
         table = INDEX.read(output.read(entry.name), entry.name, ["audio_uri", "bytes"])
-        sizes.update(zip(table["audio_uri"].to_pylist(), table["bytes"].to_pylist(), strict=True))
-    return sizes
+        columns = (table["audio_uri"].to_pylist(), table["bytes"].to_pylist())
+        named += [NamedAudio(name, size, entry.name) for name, size in zip(*columns, strict=True)]
+    return named
 
 
 def refuse_other_captions(corpus: Corpus, output: Storage) -> None:

@@ -9,14 +9,16 @@ from model.storage import Storage
 from pipelines.caption import CAPTIONS
 from pipelines.commit import FileStamp
 from pipelines.featurize import FeatureRecords
-from pipelines.launch import read_manifest_of
+from pipelines.launch import manifest_of
 from pipelines.ledger import Ledger
 from pipelines.pending import CORPUS, read_part
+from pipelines.repair import repair
 from pipelines.rows import FAILURES, RowFormat, RowKey, read_failures
-from pipelines.speak import INDEX, audio_sizes
+from pipelines.speak import INDEX, named_audio
 from schemas import speech_row
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError, add_storage_options
 from schemas.failure_row import FailureRow
+from schemas.table import NewerSchemaError
 
 FORMATS: dict[str, RowFormat] = {"featurize": FeatureRecords(), "caption": CAPTIONS, "speak": INDEX}
 """How each job stores its rows."""
@@ -41,26 +43,60 @@ class Verdict(NamedTuple):
     findings: tuple[str, ...]
 
 
+class Inspection(NamedTuple):
+    """What was found, and what to do about it.
+
+    Attributes:
+        verdict: for people.
+        remove: files of which nothing can be kept, or that repeat what others hold; a run does their images again.
+        orphans: files that belong to nothing.
+    """
+
+    verdict: Verdict
+    remove: frozenset[str]
+    orphans: frozenset[str]
+
+
 def verify(output: Storage) -> Verdict:
     """Reads everything back: conservation, schema versions, checksums, duplicates, fingerprints, orphans.
 
     Raises:
         RefusedError: if the folder is no output of Beamscribe.
     """
-    manifest = read_manifest_of(output)
-    if manifest is None:
-        raise RefusedError(f"{output.uri()} is not an output of Beamscribe: it has no _beamscribe/manifest.json")
+    return inspect(output).verdict
+
+
+def inspect(output: Storage) -> Inspection:
+    """As `verify`, and says which files to remove.
+
+    Raises:
+        RefusedError: if the folder is no output of Beamscribe.
+    """
+    manifest = manifest_of(output)
     form = FORMATS[manifest.job]
     receipts = Ledger(output, form).receipts()
     stamps = {stamp.name: stamp for receipt in receipts for stamp in (receipt.rows, receipt.failures) if stamp}
     findings: list[str] = []
-    keys = list(_read_all(output, form.folder, form.suffix, stamps, form.read_keys, findings))
+    remove: set[str] = set()
+    keys: list[RowKey] = []
+    holders: dict[str, str] = {}
+    for name, found in _read_all(output, form.folder, form.suffix, stamps, form.read_keys, findings, remove):
+        keys += found
+        current = {key.id for key in found if key.fingerprint in manifest.kept_fingerprints}
+        if name not in remove and any(holders.setdefault(id, name) != name for id in current):
+            remove.add(name)
     replaced = {
         receipt.failures.name
         for receipt in receipts
         if receipt.failures and receipt.fingerprint not in manifest.kept_fingerprints
     }
-    failed = list(_read_all(output, FAILURES.folder, FAILURES.suffix, stamps, read_failures, findings, replaced))
+    failed = [
+        row
+        for _, rows_of_file in _read_all(
+            output, FAILURES.folder, FAILURES.suffix, stamps, read_failures, findings, remove, replaced
+        )
+        for row in rows_of_file
+    ]
     rows = Counter(key.id for key in keys if key.fingerprint in manifest.kept_fingerprints)
     failures = Counter(row.id for row in failed)
     asked: set[str] = set()
@@ -76,13 +112,15 @@ def verify(output: Storage) -> Verdict:
         "rows of settings that are being replaced (the run that replaces them removes them at its end)",
         (key.id for key in keys if key.fingerprint not in manifest.kept_fingerprints),
     )
-    findings += _ids("temporaries that a killed run left (the next run removes them)", output.temporaries())
+    orphans = set(output.temporaries())
+    findings += _ids("temporaries that a killed run left (the next run removes them)", orphans)
     if len(asked) != manifest.references:
         findings.append(f"the stored corpus has {len(asked)} ids, the manifest says {manifest.references}")
     todo = asked - rows.keys() - failures.keys()
     if manifest.job == "speak":
-        findings += _audio_findings(output, finished=not todo)
-    return Verdict(len(rows), len(failures.keys() - rows.keys()), len(todo), tuple(findings))
+        findings += _audio_findings(output, finished=not todo, remove=remove, orphans=orphans)
+    verdict = Verdict(len(rows), len(failures.keys() - rows.keys()), len(todo), tuple(findings))
+    return Inspection(verdict, frozenset(remove), frozenset(orphans))
 
 
 RowT = TypeVar("RowT", RowKey, FailureRow)
@@ -95,9 +133,10 @@ def _read_all(
     stamps: dict[str, FileStamp],
     read: Callable[[bytes, str], Iterable[RowT]],
     findings: list[str],
+    remove: set[str],
     left_out: Collection[str] = (),
-) -> Iterator[RowT]:
-    """Rows of all files in a folder but some; what is wrong with a file goes to `findings`."""
+) -> Iterator[tuple[str, list[RowT]]]:
+    """Files in a folder but some, each with its rows; what is wrong with one goes to `findings` and `remove`."""
     for entry in output.files(folder):
         if entry.name in left_out:
             continue
@@ -106,31 +145,43 @@ def _read_all(
             continue
         try:
             data = output.read(entry.name)
-            yield from read(data, entry.name)
+            rows = list(read(data, entry.name))
+        except NewerSchemaError as error:
+            findings.append(str(error))
+            continue
         except (OSError, ValueError) as error:
             findings.append(f"{entry.name} cannot be read: {error}")
+            remove.add(entry.name)
             continue
         stamp = stamps.get(entry.name)
         if stamp is None:
             findings.append(f"{entry.name} has no receipt that fits it (the next run makes one)")
         elif hashlib.sha256(data).hexdigest() != stamp.sha256:
             findings.append(f"{entry.name} is not as it was written: its checksum differs")
+            remove.add(entry.name)
+        yield entry.name, rows
 
 
-def _audio_findings(output: Storage, finished: bool) -> list[str]:
+def _audio_findings(output: Storage, finished: bool, remove: set[str], orphans: set[str]) -> list[str]:
     """Audio files that are missing, of another size than the index says, or, at the end, that no row names."""
     try:
-        sizes = audio_sizes(output)
+        named = named_audio(output)
     except (OSError, ValueError):
         # The index file has a finding of its own; without it nothing can be said of the audio.
         return []
+    sizes = {audio.name: audio.size for audio in named}
     there = {entry.name: entry.size for entry in output.walk(speech_row.AUDIO_FOLDER)}
     resized = {name for name in sizes.keys() & there.keys() if sizes[name] != there[name]}
+    missing = sizes.keys() - there.keys()
+    # Spoken again from the text, together with the rows that name it.
+    remove |= resized | {audio.named_by for audio in named if audio.name in missing | resized}
+    # An unfinished shard has spoken before it has rows; the next run finds its audio there.
+    nameless = there.keys() - sizes.keys() if finished else set()
+    orphans |= nameless
     return [
-        *_ids("audio files that the index names are missing", sizes.keys() - there.keys()),
+        *_ids("audio files that the index names are missing", missing),
         *_ids("audio files of another size than the index says", resized),
-        # An unfinished shard has spoken before it has rows; the next run finds its audio there.
-        *(_ids("audio files that no row names", there.keys() - sizes.keys()) if finished else []),
+        *_ids("audio files that no row names", nameless),
     ]
 
 
@@ -146,29 +197,45 @@ def parser() -> FlagParser:
     """The command's flags."""
     flags = FlagParser(prog="beamscribe verify", description="Is every image of an output accounted for?")
     flags.add_argument("output", metavar="OUTPUT", help="output of featurize, caption or speak")
+    flags.add_argument(
+        "--repair",
+        action="store_true",
+        help="remove what is damaged, repeated or belongs to nothing; a run of the job then does those images again",
+    )
     add_storage_options(flags)
     return flags
 
 
 def run(argv: Sequence[str]) -> int:
-    """Verifies an output.
+    """Verifies an output, and repairs it if asked to.
 
     Returns:
         0 if all is well, 1 if only work is left to do, 3 if something is wrong.
 
     Raises:
-        RefusedError: if the folder is no output of Beamscribe.
+        RefusedError: if the folder is no output of Beamscribe, or cannot be read.
     """
     ours = parser().parse_strictly(argv)
+    output = Storage(ours.output, ours.storage_options)
     try:
-        verdict = verify(Storage(ours.output, ours.storage_options))
+        inspection = inspect(output)
+        _tell(inspection.verdict)
+        if ours.repair and inspection.verdict.findings:
+            repair(output, FORMATS[manifest_of(output).job], inspection.remove, inspection.orphans)
+            inspection = inspect(output)
+            print("beamscribe verify: after the repair")
+            _tell(inspection.verdict)
     except OSError as error:
         raise RefusedError(f"{ours.output} cannot be read: {error}") from error
-    for finding in verdict.findings:
-        print(f"beamscribe verify: {finding}")
+    verdict = inspection.verdict
     state = "wrong" if verdict.findings else "incomplete, run its job again" if verdict.todo else "whole"
     print(
         f"beamscribe verify: {ours.output} is {state}: "
         f"{verdict.rows} rows, {verdict.failures} failures, {verdict.todo} to do"
     )
     return CHECK_FAILED if verdict.findings else STOPPED if verdict.todo else DONE
+
+
+def _tell(verdict: Verdict) -> None:
+    for finding in verdict.findings:
+        print(f"beamscribe verify: {finding}")

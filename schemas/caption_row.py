@@ -8,7 +8,7 @@ import pyarrow as pa
 from schemas.table import described, versioned
 
 FOLDER = "captions"
-VERSION = 1
+VERSION = 2
 
 
 class Alternative(NamedTuple):
@@ -27,6 +27,7 @@ class CaptionRow(NamedTuple):
     width: int
     height: int
     caption: str
+    flags: tuple[str, ...]
     score: float
     alternatives: tuple[Alternative, ...]
     repairs: tuple[str, ...]
@@ -42,6 +43,7 @@ SCHEMA = versioned(
         described("width", pa.int32(), "Width in pixels after EXIF orientation"),
         described("height", pa.int32(), "Height in pixels after EXIF orientation"),
         described("caption", pa.string(), "The chosen caption, an English sentence"),
+        described("flags", pa.list_(pa.string()), "What is unusual about the caption, see docs/formats.md"),
         described("score", pa.float32(), "Mean natural-log probability over the generated tokens with the end token"),
         described(
             "alternatives",

@@ -3,11 +3,11 @@
 import datetime
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from model.storage import Storage
-from pipelines.commit import Process, Run
+from pipelines.commit import Process, Receipt, Run
 from pipelines.corpus import Reference
 from pipelines.reading import failure
 from pipelines.rows import FAILURES, ParquetRows, read_failures
@@ -29,12 +29,14 @@ class FakeJob:
         failing: ids that become failure rows.
         style: what a fingerprint stands for.
         crash_after: shards after which processing raises, as a bug or a full disk would.
+        suspicious: its warnings.
         log: file that notes "open" and the ids of each shard, across whatever processes Beam uses.
     """
 
     failing: frozenset[str] = frozenset()
     style: str = "oil"
     crash_after: int | None = None
+    suspicious: tuple[str, ...] = ()
     log: str = os.devnull
     name: str = "caption"
     format: ParquetRows = field(default_factory=lambda: ROWS)
@@ -57,6 +59,9 @@ class FakeJob:
 
         return process
 
+    def warnings(self, output: Storage, receipts: Sequence[Receipt]) -> list[str]:
+        return list(self.suspicious)
+
     def tidy(self, output: Storage) -> None:
         self._note("tidied")
 
@@ -74,6 +79,7 @@ def caption(reference: Reference, style: str, run: Run) -> CaptionRow:
         width=640,
         height=480,
         caption=text,
+        flags=(),
         score=-1.5,
         alternatives=(Alternative(text, -1.5),),
         repairs=("exif-orientation",),

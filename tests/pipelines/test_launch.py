@@ -1,11 +1,14 @@
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import re
+import threading
 
 import pytest
 
+from pipelines import commit, running
 from pipelines import launch as launch_module
 from pipelines.commit import RECEIPTS, commit_shard
 from pipelines.corpus import distinct
@@ -15,8 +18,10 @@ from pipelines.lease import Lease
 from pipelines.options import JobFlags, parse
 from pipelines.pending import CORPUS
 from pipelines.rows import FAILURES
+from pipelines.summary import failure_bound
 from pipelines.verify import verify
-from schemas.command import DONE, STOPPED, FlagParser, RefusedError
+from pipelines.watchdog import STARTED
+from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import VERSION
 from tests.pipelines.dying_storage import DyingStorage, Killed
@@ -53,10 +58,12 @@ def go(local, log):
         name="caption",
         repeated=0,
         skipped=0,
+        suspicious=(),
+        strict=False,
         **flags,
     ):
         flags = {"shard_size": 2, "limit": None, "retry_failed": False, "on_change": "refuse", **flags}
-        job = FakeJob(frozenset(failing), fingerprint.fields["style"], crash_after, log, name)
+        job = FakeJob(frozenset(failing), fingerprint.fields["style"], crash_after, suspicious, log, name)
         return launch(
             Request(
                 job=job,
@@ -66,6 +73,7 @@ def go(local, log):
                 details={"colour": "blue"},
                 flags=JobFlags(storage_options={}, **flags),
                 options=parse(FlagParser(prog="beamscribe fake"), [])[1],
+                strict=strict,
             )
         )
 
@@ -465,9 +473,105 @@ def test_is_resumed(go, local):
 def test_a_replacement_that_did_not_do_all_removes_nothing_old(go, local, monkeypatch):
     go("abcd")
     # A runner may end a cancelled job without raising: here nothing of it was done.
-    monkeypatch.setattr(launch_module, "build", lambda *args: None)
+    monkeypatch.setattr(running, "build", lambda *args: None)
     assert go("abcd", fingerprint=NEW, on_change="replace") == STOPPED
     assert captions_of(local) == all_in("oil", "abcd")
+
+
+@pytest.mark.parametrize(
+    ("bound", "code"),
+    [("0", CHECK_FAILED), ("1", CHECK_FAILED), ("2", DONE), ("24%", CHECK_FAILED), ("25%", DONE), ("100%", DONE)],
+)
+def test_more_failures_than_allowed_end_with_a_code_of_their_own(go, local, capsys, bound, code):
+    assert go(failing="bc", max_failures=failure_bound(bound)) == code
+    assert captions_of(local) == all_in("oil", "adefgh")
+    told = capsys.readouterr()
+    assert ("2 failures of 8 are more than --max-failures" in told.err) == (code == CHECK_FAILED)
+    assert "8 in the corpus: 6 done, 2 failed, 0 to do" in told.out
+    # Nothing is left to do, and there are still too many.
+    assert go(failing="bc", max_failures=failure_bound(bound)) == code
+
+
+class Endless(FakeJob):
+    """Fails at once, and then takes for ever over the second shard."""
+
+    def open(self, run):
+        process = super().open(run)
+        shards = itertools.count()
+
+        def slowly(shard):
+            if next(shards):
+                threading.Event().wait()
+            yield from process(shard)
+
+        return slowly
+
+
+def test_a_job_stops_as_soon_as_too_many_have_failed(local, monkeypatch, capsys):
+    monkeypatch.setattr(running, "INTERVAL_SECONDS", 0.2)
+    # The lock that holds later commits back is for a process that ends; this one goes on.
+    monkeypatch.setattr(commit, "hold_commits", lambda timeout_seconds: None)
+    request = Request(
+        job=Endless(frozenset("abcdefgh")),
+        corpus=distinct(references(*"abcdefgh")),
+        output=local,
+        fingerprint=OLD,
+        details={},
+        flags=JobFlags(2, None, False, "refuse", {}, failure_bound("0")),
+        options=parse(FlagParser(prog="beamscribe fake"), [])[1],
+    )
+    assert launch(request) == CHECK_FAILED
+    assert "are more than --max-failures 0 allows" in capsys.readouterr().err
+    assert 0 < len(attempts_of(local)) < 8
+    # It was stopped in peace, so no shard is suspected.
+    assert local.files(STARTED) == []
+    assert not local.exists(LEASE)
+
+
+def test_failures_of_earlier_runs_count_unless_they_are_tried_again(go, capsys):
+    assert go("abcd", failing="bc") == DONE
+    assert go("abcdefgh", failing="h", max_failures=failure_bound("2")) == CHECK_FAILED
+    assert go("abcdefgh", retry_failed=True, failing="h", max_failures=failure_bound("1")) == DONE
+
+
+def test_a_warning_is_told_and_ends_a_strict_job_with_a_code_of_its_own(go, capsys):
+    assert go("ab", suspicious=("all the same",)) == DONE
+    assert "beamscribe caption: warning: all the same" in capsys.readouterr().err
+    assert go("abc", suspicious=("all the same",), strict=True) == CHECK_FAILED
+    assert go("abcd", strict=True) == DONE
+
+
+def test_a_shard_that_never_ended_is_suspected_by_the_next_run(go, local, log):
+    run = run_of(local, OLD.digest)
+    with pytest.raises(RuntimeError, match="crashed"):
+        commit_shard(shard("00000-of-00001", "a", "b"), FakeJob(crash_after=0).open(run), run)
+    assert [entry.name for entry in local.files(STARTED)] == [f"{STARTED}/00000-of-00001"]
+    seen = []
+
+    class Looking(FakeJob):
+        def open(self, run):
+            process = super().open(run)
+
+            def look(shard):
+                seen.append(shard.suspect)
+                yield from process(shard)
+
+            return look
+
+    for _ in range(2):
+        commit_shard(shard("00000-of-00001", "a", "b"), Looking().open(run), run)
+    assert seen == [True, False]
+    assert local.files(STARTED) == []
+
+
+def test_the_command_to_continue_with_keeps_secrets(monkeypatch):
+    secret = '{"key": "hunter2"}'
+    for words in (["--storage-options", secret], [f"--storage-options={secret}"]):
+        monkeypatch.setattr("sys.argv", ["x", "caption", "--images", "my photos", *words, "--limit", "3"])
+        told = launch_module._command_line()
+        assert "hunter2" not in told
+        assert told.startswith("beamscribe caption --images 'my photos' ")
+        assert told.endswith(" --limit 3")
 
 
 THREAD_FLAGS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -488,5 +592,5 @@ def test_worker_processes_share_the_cores_unless_the_user_says_how(monkeypatch, 
         monkeypatch.setenv(name, "to be restored")
         monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    launch_module._cap_threads(parse(FlagParser(prog="beamscribe fake"), argv)[1])
+    running._cap_threads(parse(FlagParser(prog="beamscribe fake"), argv)[1])
     assert [os.environ.get(name) for name in THREAD_FLAGS] == threads
