@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from model.storage import Storage
 from pipelines.rows import FAILURES, RowFormat
 from pipelines.shards import Shard, asked_digest
-from pipelines.watchdog import STALL_TIMEOUT_SECONDS, Watchdog
 from schemas import manifest
 from schemas.failure_row import FailureRow
 
@@ -91,6 +90,9 @@ class Receipt(NamedTuple):
             raise ValueError(f"not a receipt: {error}") from error
 
 
+STALL_TIMEOUT_SECONDS = 300
+
+
 class Run(NamedTuple):
     """What a commit needs to know of its run.
 
@@ -114,13 +116,14 @@ def stamp(name: str, data: bytes, ids: Iterable[str]) -> FileStamp:
     return FileStamp(name, len(data), hashlib.sha256(data).hexdigest(), tuple(ids))
 
 
-def commit_shard(shard: Shard, process: Process, run: Run) -> Receipt:
+def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], None] = lambda: None) -> Receipt:
     """Processes a shard and commits what came out.
 
     Args:
         shard: what to do.
         process: yields one row or `FailureRow` for each reference.
         run: where and how to commit.
+        beat: called whenever a reference is done.
 
     Returns:
         The receipt, which is committed last.
@@ -129,11 +132,6 @@ def commit_shard(shard: Shard, process: Process, run: Run) -> Receipt:
         OSError: if the output cannot be written; nothing is half written.
         RuntimeError: if `process` lost or invented a reference.
     """
-    with Watchdog(run.output, shard.name, run.stall_timeout_seconds) as watchdog:
-        return _commit_watched(shard._replace(suspect=watchdog.suspect), process, run, watchdog)
-
-
-def _commit_watched(shard: Shard, process: Process, run: Run, watchdog: Watchdog) -> Receipt:
     begun = time.monotonic()
     asked = [item.reference.id for item in shard.todo]
     stem = f"{shard.name}-{asked_digest(run.fingerprint, asked)}"
@@ -142,7 +140,7 @@ def _commit_watched(shard: Shard, process: Process, run: Run, watchdog: Watchdog
 
     def rows() -> Iterator[Any]:
         for outcome in process(shard):
-            watchdog.beat()
+            beat()
             if isinstance(outcome, FailureRow):
                 failed.append(outcome)
             else:

@@ -11,10 +11,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.images import MAX_PIXELS
 from model.web import WEB
+from pipelines.commit import STALL_TIMEOUT_SECONDS
 from pipelines.reading import Reading
 from pipelines.shards import DEFAULT_SHARD_SIZE
 from pipelines.summary import FailureBound, failure_bound
-from pipelines.watchdog import STALL_TIMEOUT_SECONDS
 from schemas.command import FlagParser, RefusedError, add_storage_options, positive, refuse_unknown
 
 BEAM_EPILOG = "Other flags go to Beam, for example --direct_running_mode=multi_processing --direct_num_workers=2"

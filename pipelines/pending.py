@@ -11,11 +11,12 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from model.storage import Storage
-from pipelines.commit import Process, Receipt, Run, commit_shard
+from pipelines.commit import Process, Receipt, Run
 from pipelines.corpus import Reference
 from pipelines.ledger import Ledger
 from pipelines.rows import RowFormat
 from pipelines.shards import Committed, Shard, Todo, bucket, make_shard, shard_name, subtract
+from pipelines.watchdog import commit_watched
 from schemas import manifest
 from schemas.coco import CocoCaption
 
@@ -162,7 +163,7 @@ class _CommitShard(beam.DoFn):
 
     def process(self, shard: Shard) -> Iterator[Receipt]:
         opened = self._shared.acquire(lambda: _Opened(self._job.open(self._run)))
-        receipt = commit_shard(shard, opened.process, self._run)
+        receipt = commit_watched(shard, opened.process, self._run)
         self._rows.inc(len(receipt.rows.ids) if receipt.rows else 0)
         self._failures.inc(len(receipt.failures.ids) if receipt.failures else 0)
         self._bytes.inc(receipt.rows.size if receipt.rows else 0)

@@ -12,11 +12,12 @@ import time
 from types import TracebackType
 
 from model.storage import Storage
+from pipelines.commit import Process, Receipt, Run, commit_shard
+from pipelines.shards import Shard
 from schemas import manifest
 from schemas.command import STOPPED
 
 STARTED = f"{manifest.FOLDER}/started"
-STALL_TIMEOUT_SECONDS = 300
 
 
 class Watchdog:
@@ -70,6 +71,18 @@ class Watchdog:
                     flush=True,
                 )
                 os._exit(STOPPED)
+
+
+def commit_watched(shard: Shard, process: Process, run: Run) -> Receipt:
+    """As `commit_shard`, in a process that ends if it makes no progress.
+
+    Args:
+        shard: what to do; the job is told if an earlier attempt at it never ended.
+        process: yields one row or `FailureRow` for each reference.
+        run: where and how to commit.
+    """
+    with Watchdog(run.output, shard.name, run.stall_timeout_seconds) as watchdog:
+        return commit_shard(shard._replace(suspect=watchdog.suspect), process, run, watchdog.beat)
 
 
 def forget_started(output: Storage) -> None:

@@ -69,6 +69,7 @@ def test_a_stranger_with_pyarrow_reads_the_folder(local):
         "width": 640,
         "height": 480,
         "caption": "a in oil",
+        "flags": [],
         "score": -1.5,
         "alternatives": [{"caption": "a in oil", "score": -1.5}],
         "repairs": ["exif-orientation"],
@@ -150,7 +151,7 @@ def test_a_process_that_loses_or_invents_ids_commits_nothing(output, wrong):
 
 def test_an_exception_half_way_commits_nothing(output):
     def process(todo):
-        yield from FakeJob().open(run)(todo[:1])
+        yield from FakeJob().open(run)(shard("s", "a"))
         raise KeyError("a bug")
 
     run = run_of(output)

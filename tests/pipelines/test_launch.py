@@ -20,7 +20,7 @@ from pipelines.pending import CORPUS
 from pipelines.rows import FAILURES
 from pipelines.summary import failure_bound
 from pipelines.verify import verify
-from pipelines.watchdog import STARTED
+from pipelines.watchdog import STARTED, commit_watched
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import VERSION
@@ -544,7 +544,7 @@ def test_a_warning_is_told_and_ends_a_strict_job_with_a_code_of_its_own(go, caps
 def test_a_shard_that_never_ended_is_suspected_by_the_next_run(go, local, log):
     run = run_of(local, OLD.digest)
     with pytest.raises(RuntimeError, match="crashed"):
-        commit_shard(shard("00000-of-00001", "a", "b"), FakeJob(crash_after=0).open(run), run)
+        commit_watched(shard("00000-of-00001", "a", "b"), FakeJob(crash_after=0).open(run), run)
     assert [entry.name for entry in local.files(STARTED)] == [f"{STARTED}/00000-of-00001"]
     seen = []
 
@@ -559,7 +559,7 @@ def test_a_shard_that_never_ended_is_suspected_by_the_next_run(go, local, log):
             return look
 
     for _ in range(2):
-        commit_shard(shard("00000-of-00001", "a", "b"), Looking().open(run), run)
+        commit_watched(shard("00000-of-00001", "a", "b"), Looking().open(run), run)
     assert seen == [True, False]
     assert local.files(STARTED) == []
 
