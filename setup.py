@@ -50,10 +50,18 @@ setup(
     extras_require={
         "gcs": ["gcsfs>=2026.9"],
         "s3": ["s3fs>=2026.9"],
-        "heif": ["pillow-heif>=1.1"],
+        "heif": ["pillow-heif>=1.8"],
         "evaluate": EVALUATE,
         "demo": ["scikit-image>=0.26", "scikit-learn>=1.9"],
-        "dev": ["pytest>=9.1", "hypothesis>=6.170", "ruff>=0.17", "mypy>=2.4", "cryptography>=46", *EVALUATE],
+        "dev": [
+            "pytest>=9.1",
+            "hypothesis>=6.170",
+            "ruff>=0.17",
+            "mypy>=2.4",
+            "cryptography>=46",
+            "pillow-heif>=1.8",
+            *EVALUATE,
+        ],
     },
     entry_points={"console_scripts": ["beamscribe = beamscribe:run_and_exit"]},
 )

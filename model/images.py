@@ -106,7 +106,7 @@ class DecodedImage(NamedTuple):
             "palette-to-rgb", "grey-to-rgb" (1-bit too).
             "cmyk-to-rgb": without a profile; Adobe's inverted CMYK and YCCK are set right by Pillow.
             "alpha-on-white": some pixel was not opaque; the image was laid on white.
-            "truncated": the file ends early; what had been decoded was kept, the rows below cut off.
+            "truncated": the file ends early; what had been decoded was kept, the other rows were cut off.
     """
 
     pixels: np.ndarray
@@ -162,7 +162,7 @@ def decode_image(
         image.load()
     except _PILLOW_ERRORS as error:
         reason = _explain(error, stream)
-        if not accept_truncated or reason.error_type != "Truncated" or not _decoded_rows(image):
+        if not accept_truncated or reason.error_type != "Truncated" or _decoded_rows(image) is None:
             raise reason from error
         whole = False
     orientation = orientation if turned_by_pillow else _stored_orientation(image)
@@ -171,8 +171,8 @@ def decode_image(
         repairs.insert(0, "exif-ignored" if orientation is None else "exif-orientation")
     stored_as = 1 if turned_by_pillow else orientation or 1
     height, width = flat.size if stored_as >= 5 else flat.size[::-1]
-    if not whole:
-        flat = flat.crop((0, 0, flat.width, _decoded_rows(image)))
+    if not whole and (rows := _decoded_rows(image)):
+        flat = flat.crop((0, rows[0], flat.width, rows[1]))
         repairs.append("truncated")
     small = flat.resize(size if stored_as >= 5 else size[::-1], _FILTERS[resample])
     if stored_as > 1:
@@ -230,14 +230,17 @@ def _explain(error: Exception, stream: _WatchedBytes) -> ImageError:
     return ImageError("DecodeFailed", f"the file is damaged; fetch it again ({reason})")
 
 
-def _decoded_rows(image: ImageFile.ImageFile) -> int:
-    """Rows that a decoder which gave up has left; Pillow hands them out once it believes that all is read."""
+def _decoded_rows(image: ImageFile.ImageFile) -> tuple[int, int] | None:
+    """First row, and the one after the last, that a decoder which gave up has left; None if it left nothing.
+
+    Pillow hands them out once it believes that all is read. A bitmap's rows come from the bottom.
+    """
     image.tile = []
     try:
         box = image.getbbox()  # what was not reached is zero in every band
     except _PILLOW_ERRORS:
-        return 0
-    return box[3] if box else 0
+        return None
+    return (box[1], box[3]) if box else None
 
 
 def _declares_more(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 import io
 import pickle
 import struct
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,57 @@ def test_every_format_decodes_by_its_bytes(kind: str) -> None:
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.97])
 def test_a_cut_file_is_truncated(kind: str, share: float) -> None:
     assert error_type(FILES[kind][: int(len(FILES[kind]) * share)]) == "Truncated"
+
+
+GIVE_ROWS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "JPEG, CMYK", "PNG, palette")
+"""Formats whose decoders hand out rows as they go; the others give all or nothing."""
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_what_was_decoded_of_a_cut_file_is_kept_where_that_is_wanted(kind: str) -> None:
+    cut = FILES[kind][: int(len(FILES[kind]) * 0.7)]
+    if kind not in GIVE_ROWS:
+        assert error_type(cut, accept_truncated=True) == "Truncated"
+        return
+    decoded = decode_image(cut, (8, 6), accept_truncated=True)
+    assert (decoded.width, decoded.height) == (50, 40)
+    assert decoded.repairs[-1] == "truncated"
+    assert decoded.pixels.min() > 40  # noise everywhere: no part is black, grey or invented
+
+
+def test_a_cut_photograph_keeps_its_upper_part_and_a_bitmap_its_lower() -> None:
+    halves = Image.new("RGB", (64, 64), RED)
+    halves.paste(BLUE, (0, 32, 64, 64))
+    upper = decode_image(encode(halves, "PPM")[: 20 + 64 * 20 * 3], (2, 2), accept_truncated=True)
+    lower = decode_image(encode(halves, "BMP")[: 54 + 64 * 20 * 3], (2, 2), accept_truncated=True)
+    assert np.unique(upper.pixels.reshape(-1, 3), axis=0).tolist() == [list(RED)]
+    assert np.unique(lower.pixels.reshape(-1, 3), axis=0).tolist() == [list(BLUE)]
+
+
+def test_a_whole_file_is_the_same_whether_cut_ones_are_wanted_or_not() -> None:
+    for data in FILES.values():
+        assert decode_image(data, (8, 6), accept_truncated=True).repairs == decode_image(data, (8, 6)).repairs
+
+
+def test_nothing_is_kept_of_a_file_that_gives_nothing() -> None:
+    assert error_type(FILES["JPEG"][:200], accept_truncated=True) == "Truncated"
+    assert error_type(b"<html>", accept_truncated=True) == "NotAnImage"
+
+
+def test_a_photograph_of_a_phone() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(NOISE).save(file, quality=90)
+    decoded = decode_image(file.getvalue(), (8, 6))
+    assert (decoded.pixels.shape, decoded.width, decoded.height, decoded.repairs) == ((8, 6, 3), 50, 40, ())
+    assert 90 < decoded.pixels.mean() < 165
+    assert error_type(file.getvalue()[:-100]) == "Truncated"
+
+
+def test_without_the_extra_a_photograph_of_a_phone_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r"UnsupportedImage: .*pip install 'beamscribe\[heif\]'"):
+        decode_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", (4, 4))
 
 
 @pytest.mark.parametrize("resample", ["bilinear", "bicubic"])
@@ -217,7 +269,7 @@ def test_a_gif_cut_in_its_second_frame_keeps_the_first() -> None:
         (b"<html>404, this is no photograph</html>", "NotAnImage"),
         (b"BMW builds cars, and this text begins like a bitmap.", "NotAnImage"),
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "UnsupportedImage"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "UnsupportedImage"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "DecodeFailed"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "UnsupportedImage"),
         (encode(Image.new("LAB", (2, 2)), "TIFF"), "UnsupportedImage"),
         (png(2, 1, 8, 3, b"\0\0\1"), "DecodeFailed"),  # a palette image without a palette

@@ -15,6 +15,7 @@ from schemas.failure_row import FailureRow
 from tests.pipelines.fake_job import START
 
 SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1))
+INSIDE = Reading({}, allow_private=True)
 
 
 def png(colour, size=(12, 8)):
@@ -112,14 +113,14 @@ def server():
 
 
 def test_an_image_behind_http(server):
-    assert isinstance(load_image(todo(f"{server}/200.png"), SPEC, Reading({}), START), LoadedImage)
-    row = load_image(todo(f"{server}/404.png"), SPEC, Reading({}), START)
+    assert isinstance(load_image(todo(f"{server}/200.png"), SPEC, INSIDE, START), LoadedImage)
+    row = load_image(todo(f"{server}/404.png"), SPEC, INSIDE, START)
     assert (row.stage, row.error_type) == ("read", "FileNotFoundError")
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])
 def test_an_image_that_a_server_refuses_is_a_failure_row(server, status):
-    row = load_image(todo(f"{server}/{status}.png"), SPEC, Reading({}), START)
+    row = load_image(todo(f"{server}/{status}.png"), SPEC, INSIDE, START)
     assert isinstance(row, FailureRow)
     assert row.stage == "read"
 
