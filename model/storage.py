@@ -280,10 +280,14 @@ def _temporary(path: str, data: bytes) -> Iterator[str]:
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            # A full disk does not say which file it was.
+            raise OSError(error.errno, error.strerror, path) from None
         yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):

@@ -72,7 +72,7 @@ class CaptionJob:
             if shard.todo[0].reference.container:
                 yield from self._process_features(shard.todo, from_features, run)
                 return
-            for images, failures in load_batches(shard, bundle.backbone, self.reading, run.started, self.batch_size):
+            for images, failures in load_batches(shard, bundle.backbone, self.reading, run, self.batch_size):
                 yield from failures
                 captions = from_pixels([item.image.pixels for item in images])
                 yield from caption_rows([(item.todo, facts_of(item)) for item in images], captions, run)

@@ -81,7 +81,7 @@ class FeaturizeJob:
         inference: Inference[np.ndarray] = Inference(see, self.batch_size)
 
         def process(shard: Shard) -> Iterator[FeatureExample | FailureRow]:
-            for images, failures in load_batches(shard, spec, self.reading, run.started, self.batch_size):
+            for images, failures in load_batches(shard, spec, self.reading, run, self.batch_size):
                 yield from failures
                 yield from featurize(images, inference, run)
 

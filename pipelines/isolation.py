@@ -12,9 +12,6 @@ from pipelines.reading import DECODE, LoadedImage, Reading, failure, load_image
 from pipelines.shards import Todo
 from schemas.failure_row import FailureRow
 
-LIMIT_SECONDS = 60.0
-"""For one image: the slowest of 100 megapixels takes some ten seconds, and a remote read may be tried again."""
-
 DIED, HUNG = "DecoderDied", "DecoderHung"
 
 
@@ -23,7 +20,7 @@ def load_images_apart(
     spec: BackboneSpec,
     reading: Reading,
     run_started: datetime.datetime,
-    limit_seconds: float = LIMIT_SECONDS,
+    limit_seconds: float,
 ) -> Iterator[LoadedImage | FailureRow]:
     """Images in order; one that ends its process or takes too long becomes a failure row."""
     reader: _Reader | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from model.backbone.spec import BackboneSpec
+from pipelines.commit import Run
 from pipelines.isolation import load_images_apart
 from pipelines.reading import LoadedImage, Reading, load_image
 from pipelines.shards import Shard, Todo
@@ -15,15 +16,20 @@ from schemas.failure_row import FailureRow
 THREADS = 4
 """Pillow and the network let go of the interpreter lock; two cores decode faster than the CNN takes images."""
 
+SHARE_OF_STALL = 0.2
+"""Of the time that a shard may make no progress, what one image of a suspect shard may take: 60 s by default. The
+slowest image of 100 megapixels takes some ten seconds, and a remote read may be tried again."""
+
 
 def load_batches(
-    shard: Shard, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime, batch_size: int
+    shard: Shard, spec: BackboneSpec, reading: Reading, run: Run, batch_size: int
 ) -> Iterator[tuple[list[LoadedImage], list[FailureRow]]]:
     """Batches of a shard's images, with the failures met on the way."""
     if shard.suspect:
-        loaded = load_images_apart(shard.todo, spec, reading, run_started)
+        limit = run.stall_timeout_seconds * SHARE_OF_STALL
+        loaded = load_images_apart(shard.todo, spec, reading, run.started, limit)
     else:
-        loaded = load_images(shard.todo, spec, reading, run_started, ahead=2 * batch_size)
+        loaded = load_images(shard.todo, spec, reading, run.started, ahead=2 * batch_size)
     return batches(loaded, batch_size)
 
 

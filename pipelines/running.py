@@ -37,6 +37,7 @@ def run_pipeline(
     """
     _cap_threads(options)
     stopped_by: list[Exception] = []
+    logging.getLogger("apache_beam.runners.common").addFilter(_says_more_than_the_last_line)
 
     def run() -> None:
         try:
@@ -53,6 +54,11 @@ def run_pipeline(
         if thread.is_alive():
             meanwhile()
     return stopped_by[0] if stopped_by else None
+
+
+def _says_more_than_the_last_line(record: logging.LogRecord) -> bool:
+    """Whether Beam's log of an error is worth reading: a storage that fails is told in one line at the end."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OSError))
 
 
 def build(pipeline: beam.Pipeline, parts: list[str], pending: PendingShards, commits: CommitShards) -> None:

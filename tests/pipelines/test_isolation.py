@@ -51,7 +51,7 @@ def test_the_guilty_fail_and_the_others_are_loaded(tmp_path: Path, monkeypatch: 
 
 
 def test_no_process_is_left(tmp_path: Path) -> None:
-    loaded = load_images_apart([image(tmp_path, "a.png", (5, 5))] * 2, SPEC, Reading({}), START)
+    loaded = load_images_apart([image(tmp_path, "a.png", (5, 5))] * 2, SPEC, Reading({}), START, limit_seconds=60)
     next(loaded)
     children = set(_children())
     loaded.close()

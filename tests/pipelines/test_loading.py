@@ -12,7 +12,7 @@ from pipelines.loading import THREADS, batches, load_batches, load_images
 from pipelines.reading import LoadedImage, Reading, failure
 from pipelines.shards import Shard, Todo
 from schemas.failure_row import FailureRow
-from tests.pipelines.fake_job import START
+from tests.pipelines.fake_job import START, run_of
 
 SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1))
 
@@ -130,8 +130,8 @@ def test_batches(loaded, size, expected):
 
 
 @pytest.mark.parametrize("suspect", [False, True], ids=["in threads", "apart"])
-def test_a_shard_in_batches(photos, suspect):
+def test_a_shard_in_batches(photos, memory, suspect):
     shard = Shard("s", tuple(todo(uri) for uri in [*photos[:5], "/missing.png"]), suspect)
-    found = list(load_batches(shard, SPEC, Reading({}), START, batch_size=2))
+    found = list(load_batches(shard, SPEC, Reading({}), run_of(memory), batch_size=2))
     assert [[item.image.pixels[0, 0, 0] for item in images] for images, _ in found] == [[0, 1], [2, 3], [4]]
     assert [row.error_type for _, failures in found for row in failures] == ["FileNotFoundError"]

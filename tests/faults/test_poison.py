@@ -1,0 +1,64 @@
+"""Images that kill the decoder, and images that hang it: the same command is run again, three times at most."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.dataset as ds
+import pytest
+from PIL import Image
+
+from beamscribe import main
+from model.bundle import Bundle
+from schemas.command import DONE, STOPPED
+from tests.faults.poison import KILLS, SLEEPS, poisoned_python_path
+
+pytestmark = pytest.mark.slow
+
+GOOD, RUNS = 20, 3
+
+
+def photographs(folder: Path, poison: dict[str, tuple[int, int]]) -> None:
+    random = np.random.default_rng(0)
+    sizes = {f"good-{number:02d}": (40, 30) for number in range(GOOD)} | poison
+    for name, (width, height) in sizes.items():
+        Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(folder / f"{name}.png")
+
+
+@pytest.mark.parametrize(
+    ("poison", "errors"),
+    [
+        ({"kills": KILLS}, {"kills": "DecoderDied"}),
+        ({"sleeps": SLEEPS}, {"sleeps": "DecoderHung"}),
+        ({"kills": KILLS, "sleeps": SLEEPS}, {"kills": "DecoderDied", "sleeps": "DecoderHung"}),
+    ],
+    ids=["kills", "sleeps", "both"],
+)
+def test_the_guilty_is_a_failure_row_and_every_other_image_has_its_caption(
+    poison: dict[str, tuple[int, int]], errors: dict[str, str], untrained_bundle: Bundle, tmp_path: Path
+) -> None:
+    images, output = tmp_path / "images", tmp_path / "output"
+    images.mkdir()
+    photographs(images, poison)
+    command = ["caption", "--images", str(images), "--model", untrained_bundle.path, "--output", str(output)]
+    command += ["--shard-size", "8", "--batch-size", "8", "--max-length", "6", "--stall-timeout", "30"]
+    environment = os.environ | {"PYTHONPATH": poisoned_python_path()}
+    codes, told = [], ""
+    while DONE not in codes:
+        assert len(codes) < RUNS, told
+        ended = subprocess.run(
+            [sys.executable, "-m", "beamscribe", *command], env=environment, capture_output=True, text=True, check=False
+        )
+        codes.append(ended.returncode)
+        told += ended.stderr
+    assert len(codes) > 1  # the first run cannot have survived
+    if poison.keys() == {"sleeps"}:
+        assert codes == [STOPPED, DONE]
+        assert "made no progress for 30 s" in told
+    captions = {row["id"].rsplit("/", 1)[-1] for row in ds.dataset(output / "captions").to_table().to_pylist()}
+    assert captions == {f"good-{number:02d}.png" for number in range(GOOD)}
+    failures = ds.dataset(output / "failures").to_table().to_pylist()
+    assert {Path(row["id"]).stem: row["error_type"] for row in failures} == errors
+    assert main(["verify", str(output)]) == DONE
