@@ -146,7 +146,8 @@ def parser() -> FlagParser:
         type=backbone_name,
         default="inception_v3",
         metavar="NAME",
-        help="inception_v3, efficientnet_lite2 (needs no network) or any name of keras.applications [inception_v3]",
+        help="inception_v3, efficientnet_lite2 or efficientnet_lite2_levels (need no network), or any name of "
+        "keras.applications [inception_v3]",
     )
     flags.add_argument(
         "--backbone-weights",

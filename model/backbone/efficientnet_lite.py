@@ -18,6 +18,8 @@ EPSILON = 1e-3
 """Of batch normalization, as in TensorFlow's tpu models."""
 
 STEM, HEAD = 32, 1280
+SCALE = 32
+"""Pixels a cell of the grid, each way."""
 CLASSIFIER = "_fc."
 
 
@@ -39,7 +41,7 @@ class Stage(NamedTuple):
     channels: int
 
 
-LITE2 = (
+STAGES = (
     Stage(1, 3, 1, 1, 16),
     Stage(3, 3, 2, 6, 24),
     Stage(3, 5, 2, 6, 48),
@@ -50,15 +52,24 @@ LITE2 = (
 )
 
 
-def build_efficientnet_lite(stages: tuple[Stage, ...], input_size: tuple[int, int]) -> keras.Model:
+LEVELS = (1, 2, 4, 5)
+"""Stages whose last blocks see what the head has forgotten: colours, textures, small things."""
+
+
+def build_efficientnet_lite(
+    stages: tuple[Stage, ...], input_size: tuple[int, int], levels: tuple[int, ...] = ()
+) -> keras.Model:
     """The network with fresh weights.
 
     Args:
         stages: its body.
         input_size: (height, width) in pixels.
+        levels: stages whose output is given too, averaged over the cells of the grid, before the head's channels
+            (hypercolumns, Hariharan et al. 2015, arXiv:1411.5752).
 
     Returns:
-        A model from float (batch, height, width, 3) to float (batch, height / 32, width / 32, 1280), rounded up.
+        A model from float (batch, height, width, 3) to float (batch, height / 32, width / 32, channels), rounded up;
+        channels are those of the levels and 1280.
     """
 
     def normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -70,8 +81,9 @@ def build_efficientnet_lite(stages: tuple[Stage, ...], input_size: tuple[int, in
     image = keras.Input((*input_size, 3), name="pixels")
     x = keras.layers.Conv2D(STEM, 3, 2, padding="same", use_bias=False, name="_conv_stem")(image)
     x = keras.layers.ReLU(6.0)(normalized(x, "_bn0"))
-    number = 0
-    for stage in stages:
+    number, scale, given = 0, 2, []
+    for order, stage in enumerate(stages):
+        scale *= stage.stride
         for place in range(stage.blocks):
             prefix, before = f"_blocks.{number}.", x
             if stage.expansion > 1:
@@ -86,8 +98,11 @@ def build_efficientnet_lite(stages: tuple[Stage, ...], input_size: tuple[int, in
             if place:
                 x = keras.layers.Add()([x, before])
             number += 1
+        if order in levels:
+            cell = SCALE // scale
+            given.append(keras.layers.AveragePooling2D(cell, cell, padding="same")(x))
     x = keras.layers.ReLU(6.0)(normalized(pointwise(x, HEAD, "_conv_head"), "_bn1"))
-    return keras.Model(image, x, name="efficientnet_lite")
+    return keras.Model(image, keras.layers.Concatenate()([*given, x]) if given else x, name="efficientnet_lite")
 
 
 def _layers(model: keras.Model) -> Iterator[tuple[keras.Layer, tuple[str, ...]]]:

@@ -13,11 +13,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.backbone.efficientnet_lite import LITE2, build_efficientnet_lite, dump_weights, load_weights
+from model.backbone.efficientnet_lite import LEVELS, STAGES, build_efficientnet_lite, dump_weights, load_weights
 from model.backbone.spec import (
-    EFFICIENTNET_LITE2,
+    EFFICIENTNET_LITE2_LEVELS,
     IMAGENET,
     INCEPTION_V3,
+    LITE2,
     RANDOM,
     RANDOM_SEED,
     BackboneSpec,
@@ -64,14 +65,14 @@ _FITTING = {
 
 
 def _is_ours(spec: BackboneSpec) -> bool:
-    return spec == EFFICIENTNET_LITE2
+    return spec in LITE2
 
 
 def _build(spec: BackboneSpec, path: str | None) -> keras.Model:
     shape = (*spec.input_size, 3)
     if not _is_ours(spec):
         return getattr(keras.applications, _class(spec))(include_top=False, weights=path, input_shape=shape)
-    model = build_efficientnet_lite(LITE2, spec.input_size)
+    model = build_efficientnet_lite(STAGES, spec.input_size, LEVELS if spec == EFFICIENTNET_LITE2_LEVELS else ())
     if path is not None:
         with open(path, "rb") as file:
             load_weights(model, file.read())

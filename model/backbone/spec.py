@@ -34,12 +34,15 @@ class BackboneSpec(NamedTuple):
 
 INCEPTION_V3 = BackboneSpec("inception_v3", (299, 299), (8, 8, 2048))
 EFFICIENTNET_LITE2 = BackboneSpec("efficientnet_lite2", (260, 260), (9, 9, 1280), "bicubic")
+EFFICIENTNET_LITE2_LEVELS = BackboneSpec("efficientnet_lite2_levels", (260, 260), (9, 9, 1680), "bicubic")
+"""The same network and weights; cells carry what its lower levels see as well."""
+LITE2 = (EFFICIENTNET_LITE2, EFFICIENTNET_LITE2_LEVELS)
 
 BACKBONES = {
     spec.name: spec
     for spec in (
         INCEPTION_V3,
-        EFFICIENTNET_LITE2,
+        *LITE2,
         *(
             BackboneSpec(name, (side, side), (cells, cells, channels))
             for name, (side, cells, channels) in APPLICATIONS.items()
@@ -60,7 +63,8 @@ def backbone_name(name: str) -> str:
     close = difflib.get_close_matches(_plain(name), names, n=3, cutoff=0.5)
     near = f"; near: {', '.join(names[found] for found in close)}" if close else ""
     raise argparse.ArgumentTypeError(
-        f"no backbone is called {name}: inception_v3, efficientnet_lite2 or a name of keras.applications{near}"
+        f"no backbone is called {name}: inception_v3, efficientnet_lite2, efficientnet_lite2_levels or a name of "
+        f"keras.applications{near}"
     )
 
 
@@ -100,7 +104,7 @@ def resolve_weights(source: str, spec: BackboneSpec) -> ResolvedWeights:
     """
     if source == RANDOM:
         return ResolvedWeights(source, f"{RANDOM}-{RANDOM_SEED}")
-    if source == IMAGENET and spec != EFFICIENTNET_LITE2:
+    if source == IMAGENET and spec not in LITE2:
         return ResolvedWeights(source, source)
     if source == IMAGENET:
         path = EMBEDDED_LITE2

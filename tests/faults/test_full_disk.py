@@ -15,7 +15,7 @@ from schemas.command import DONE, STOPPED
 
 pytestmark = pytest.mark.slow
 
-KIB = 96
+KIB = 256
 
 
 @pytest.fixture

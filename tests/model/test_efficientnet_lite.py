@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from model.backbone.efficientnet_lite import LITE2, Stage, build_efficientnet_lite, dump_weights, load_weights
+from model.backbone.efficientnet_lite import LEVELS, STAGES, Stage, build_efficientnet_lite, dump_weights, load_weights
 from model.backbone.engine import Backbone, build_backbone
-from model.backbone.spec import BACKBONES, EFFICIENTNET_LITE2, WeightsError, resolve_weights
+from model.backbone.spec import BACKBONES, EFFICIENTNET_LITE2, EFFICIENTNET_LITE2_LEVELS, WeightsError, resolve_weights
 
 SMALL = (Stage(1, 3, 1, 1, 8), Stage(2, 5, 2, 6, 16))
 
@@ -79,7 +79,22 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, data: bytes, reason: str) 
 
 
 def test_shapes_are_those_of_the_spec() -> None:
-    assert build_efficientnet_lite(LITE2, EFFICIENTNET_LITE2.input_size).output_shape[1:] == EFFICIENTNET_LITE2.grid
+    for spec, levels in ((EFFICIENTNET_LITE2, ()), (EFFICIENTNET_LITE2_LEVELS, LEVELS)):
+        assert build_efficientnet_lite(STAGES, spec.input_size, levels).output_shape[1:] == spec.grid
+
+
+def test_levels_come_before_the_same_features_and_know_colours() -> None:
+    """One half of the picture is red, the other blue, and the lowest level tells them apart."""
+    pixels = np.full((1, 260, 260, 3), (220, 20, 20), np.uint8)
+    pixels[:, :, 130:] = (20, 20, 220)
+    plain, rich = (
+        Backbone(spec, resolve_weights("imagenet", spec))(pixels)
+        for spec in (EFFICIENTNET_LITE2, EFFICIENTNET_LITE2_LEVELS)
+    )
+    np.testing.assert_allclose(rich[..., -1280:], plain, atol=1e-4)
+    lowest = rich[0, :, :, :24]
+    inside, across = np.abs(lowest[4, 1] - lowest[4, 2]).max(), np.abs(lowest[4, 1] - lowest[4, 7]).max()
+    assert across > 20 * inside
 
 
 def test_features_are_those_of_the_original() -> None:

@@ -52,9 +52,9 @@ def test_slow_images_stay_in_their_place(photos, monkeypatch):
 
     read_uri = reading.read_uri
 
-    def slow(uri, options):
+    def slow(uri, *how):
         time.sleep(0.05 if uri in photos[::5] else 0)
-        return read_uri(uri, options)
+        return read_uri(uri, *how)
 
     monkeypatch.setattr(reading, "read_uri", slow)
     assert [item.todo.reference.uri for item in load([todo(path) for path in photos])] == photos
@@ -66,7 +66,7 @@ def test_reads_ahead_in_threads_but_not_further_than_told(photos, monkeypatch):
     read_uri, started, at_work, most = reading.read_uri, [], set(), []
     lock = threading.Lock()
 
-    def noting(uri, options):
+    def noting(uri, *how):
         with lock:
             started.append(uri)
             at_work.add(uri)
@@ -74,7 +74,7 @@ def test_reads_ahead_in_threads_but_not_further_than_told(photos, monkeypatch):
         time.sleep(0.01)
         with lock:
             at_work.discard(uri)
-        return read_uri(uri, options)
+        return read_uri(uri, *how)
 
     monkeypatch.setattr(reading, "read_uri", noting)
     images = load_images([todo(path) for path in photos], SPEC, Reading({}), START, ahead=6)
