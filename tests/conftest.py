@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +16,10 @@ from model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
 from model.storage import Storage
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# A busy machine is no fault of the code.
+hypothesis.settings.register_profile("beamscribe", deadline=None)
+hypothesis.settings.load_profile("beamscribe")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 40), "blue": (30, 60, 220), "white": (245, 245, 245)}

@@ -5,12 +5,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
 from model.backbone.spec import EMBEDDED_LITE2
 from schemas.command import DONE, REFUSED
+from training import fine_tune
+from training.config import read_config
+from training.material import prepare as prepare_material
 
 pytestmark = pytest.mark.slow
 
@@ -29,10 +33,14 @@ def featurized(made_images: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """Features of made pictures by a small backbone, and a recipe."""
     out = tmp_path_factory.mktemp("tune")
     (out / "recipe.py").write_text(RECIPE)
-    flags = ["--annotations", str(made_images / "captions.json"), "--images", str(made_images / "images")]
-    backbone = ["--backbone", "efficientnet_lite2"]
-    assert main(["featurize", *flags, *backbone, "--output", str(out / "features")]) == DONE
+    featurize(made_images, out)
     return out
+
+
+def featurize(corpus: Path, folder: Path, *more: str, output: str = "features") -> None:
+    flags = ["--annotations", str(corpus / "captions.json"), "--images", str(corpus / "images")]
+    backbone = ["--backbone", "efficientnet_lite2"]
+    assert main(["featurize", *flags, *backbone, "--output", str(folder / output), *more]) == DONE
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -48,31 +56,64 @@ def captions(folder: Path, bundle: str, images: Path) -> list[tuple[str, float]]
     return [(row["caption"], row["score"]) for row in sorted(rows, key=lambda row: row["image_uri"])]
 
 
-def test_the_loss_falls_and_captions_come_from_the_tuned_weights(featurized: Path, made_images: Path) -> None:
-    tuned = ["--fine-tune-from", "_conv_head", "--output", str(featurized / "tuned")]
-    assert main(command(featurized, *tuned)) == DONE
-    metrics = json.loads((featurized / "tuned" / "metrics.json").read_text())
+def assert_tuned(folder: Path, images: Path, layer: str) -> None:
+    """The loss has fallen, and captions come from the tuned weights."""
+    assert main(command(folder, "--fine-tune-from", layer, "--output", str(folder / "tuned"))) == DONE
+    metrics = json.loads((folder / "tuned" / "metrics.json").read_text())
     losses = [epoch["token_loss"] for epoch in metrics["fine_tune_history"]]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
-    assert metrics["validation_token_loss"] < metrics["history"][-1]["val_token_loss"]
+    assert losses[-1] < metrics["history"][-1]["token_loss"]
 
     # The same captioner with the backbone as it was: other scores, so the tuned weights are in use.
-    config = json.loads((featurized / "tuned" / "config.json").read_text())
+    config = json.loads((folder / "tuned" / "config.json").read_text())
     assert config["backbone"]["file"] == "backbone.npz"
     original = Path(EMBEDDED_LITE2).read_bytes()
     digest = hashlib.sha256(original).hexdigest()
     assert config["backbone"]["digest"] == config["files"]["backbone.npz"] != digest
-    shutil.copytree(featurized / "tuned", featurized / "untuned")
-    (featurized / "untuned" / "backbone.npz").write_bytes(original)
+    shutil.copytree(folder / "tuned", folder / "untuned")
+    (folder / "untuned" / "backbone.npz").write_bytes(original)
     config["backbone"]["digest"] = config["files"]["backbone.npz"] = digest
-    (featurized / "untuned" / "config.json").write_text(json.dumps(config))
-    images = made_images / "images"
-    assert captions(featurized, "tuned", images) != captions(featurized, "untuned", images)
+    (folder / "untuned" / "config.json").write_text(json.dumps(config))
+    assert captions(folder, "tuned", images) != captions(folder, "untuned", images)
 
+
+def test_the_loss_falls_and_captions_come_from_the_tuned_weights(featurized: Path, made_images: Path) -> None:
+    assert_tuned(featurized, made_images / "images", "_conv_head")
     # Stored features come from another backbone now.
     stored = ["--features", str(featurized / "features"), "--output", str(featurized / "refused")]
     assert main(["caption", *stored, "--model", str(featurized / "tuned"), "--max-length", "8"]) == REFUSED
+
+
+def test_photographs_through_several_blocks(shared: Path, tmp_path: Path) -> None:
+    annotations = json.loads((shared / "flickr8k" / "annotations" / "captions_train.json").read_text())
+    images = annotations["images"][:64]
+    ids = {image["id"] for image in images}
+    said = [caption for caption in annotations["annotations"] if caption["image_id"] in ids]
+    (tmp_path / "images").mkdir()
+    for image in images:
+        shutil.copy(shared / "flickr8k" / "images" / image["file_name"], tmp_path / "images")
+    (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": said}))
+    featurize(tmp_path, tmp_path)
+    (tmp_path / "recipe.py").write_text(RECIPE.replace("max_length=10", "max_length=24"))
+    assert_tuned(tmp_path, tmp_path / "images", "_blocks.19._expand_conv")
+
+
+def test_the_two_parts_of_the_backbone_give_what_featurize_stored(featurized: Path, made_images: Path) -> None:
+    """Of photographs and of their mirror images."""
+    outputs = [str(featurized / "features"), str(featurized / "mirrored")]
+    featurize(made_images, featurized, "--mirror", output="mirrored")
+    config = read_config(str(featurized / "recipe.py"))
+    work = str(featurized / "work")
+    material = prepare_material(outputs, outputs[:1], config, work, {})
+    assert sorted(set(material.training.mirrored.tolist())) == [False, True]
+    asked = fine_tune.prepare(material, "_blocks.16._expand_conv", None, {})
+    inner = fine_tune._inner(material, config, work, asked)
+    images = np.array([0, 5, 24, 30])
+    cells = fine_tune._cells(asked.upper, inner.training.inputs(images)).numpy()
+    stored = material.training.inputs(images).astype(np.float32)
+    assert np.abs(cells - stored).max() < 0.02
+    assert np.abs(stored[0] - stored[2]).max() > 0.5
 
 
 def test_images_that_moved_are_found_again(featurized: Path, made_images: Path, capsys: pytest.CaptureFixture) -> None:

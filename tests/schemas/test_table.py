@@ -73,7 +73,9 @@ def through_parquet(rows: list[Any], schema: pa.Schema) -> pa.Table:
 
 def as_caption_row(row: dict[str, Any]) -> CaptionRow:
     alternatives = tuple(Alternative(**alternative) for alternative in row.pop("alternatives"))
-    return CaptionRow(**row | {"alternatives": alternatives, "repairs": tuple(row["repairs"])})
+    return CaptionRow(
+        **row | {"alternatives": alternatives, "repairs": tuple(row["repairs"]), "flags": tuple(row["flags"])}
+    )
 
 
 @given(st.lists(CAPTION_ROWS, max_size=4))
@@ -117,6 +119,7 @@ def test_types_that_others_rely_on() -> None:
         ("width", "int32"),
         ("height", "int32"),
         ("caption", "string"),
+        ("flags", "list<item: string>"),
         ("score", "float"),
         ("alternatives", "list<item: struct<caption: string not null, score: float not null>>"),
         ("repairs", "list<item: string>"),
