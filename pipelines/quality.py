@@ -1,13 +1,15 @@
 """What makes a caption suspicious, told from the caption alone, and a corpus whose captions are all the same."""
 
 import collections
+import itertools
 from collections.abc import Iterable
 
 SHORT_WORDS, LONG_WORDS = 4, 20
-"""Fewer or more words than these are unusual: of people's captions of Flickr8k 3 % and 5 %."""
+"""Fewer or more words than these are unusual: of the 30,000 that people wrote for Flickr8k 0.5 % and 1.8 %."""
 
 SHORT, LONG, REPEATS = "short", "long", "repeats"
 PHRASE_WORDS = 3
+"""A phrase that comes twice: 0.6 % of the same captions, a word twice in a row among them."""
 
 ALARM_PERCENT = 20.0
 ALARM_ROWS = 200
@@ -22,9 +24,8 @@ def flags_of(caption: str) -> tuple[str, ...]:
     if len(words) > LONG_WORDS:
         flags.append(LONG)
     phrases = [tuple(words[start : start + PHRASE_WORDS]) for start in range(len(words) - PHRASE_WORDS + 1)]
-    if any(first == second for first, second in zip(words, words[1:], strict=False)) or len(set(phrases)) < len(
-        phrases
-    ):
+    stutters = any(first == second for first, second in itertools.pairwise(words))
+    if stutters or len(set(phrases)) < len(phrases):
         flags.append(REPEATS)
     return tuple(flags)
 
