@@ -29,7 +29,7 @@ lint: .venv/installed
 
 # Fast tests first, so that what is broken is known in a minute.
 test: lint
-	.venv/bin/pytest -m 'not slow'
+	.venv/bin/pytest -m 'not slow' -n auto --dist loadfile
 	.venv/bin/pytest -m slow
 
 clean:

@@ -55,6 +55,7 @@ setup(
         "demo": ["scikit-image>=0.26", "scikit-learn>=1.9"],
         "dev": [
             "pytest>=9.1",
+            "pytest-xdist>=3.8",
             "hypothesis>=6.170",
             "ruff>=0.17",
             "mypy>=2.4",

@@ -12,7 +12,7 @@ from PIL import Image
 
 from beamscribe import main
 from model.bundle import Bundle
-from schemas.command import DONE, STOPPED
+from schemas.command import DONE
 from tests.faults.poison import KILLS, SLEEPS, poisoned_python_path
 
 pytestmark = pytest.mark.slow
@@ -20,28 +20,20 @@ pytestmark = pytest.mark.slow
 GOOD, RUNS = 20, 3
 
 
-def photographs(folder: Path, poison: dict[str, tuple[int, int]]) -> None:
+def photographs(folder: Path) -> None:
     random = np.random.default_rng(0)
-    sizes = {f"good-{number:02d}": (40, 30) for number in range(GOOD)} | poison
+    sizes = {f"good-{number:02d}": (40, 30) for number in range(GOOD)}
+    sizes |= {"kills": KILLS, "sleeps": SLEEPS}
     for name, (width, height) in sizes.items():
         Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(folder / f"{name}.png")
 
 
-@pytest.mark.parametrize(
-    ("poison", "errors"),
-    [
-        ({"kills": KILLS}, {"kills": "DecoderDied"}),
-        ({"sleeps": SLEEPS}, {"sleeps": "DecoderHung"}),
-        ({"kills": KILLS, "sleeps": SLEEPS}, {"kills": "DecoderDied", "sleeps": "DecoderHung"}),
-    ],
-    ids=["kills", "sleeps", "both"],
-)
-def test_the_guilty_is_a_failure_row_and_every_other_image_has_its_caption(
-    poison: dict[str, tuple[int, int]], errors: dict[str, str], untrained_bundle: Bundle, tmp_path: Path
+def test_the_guilty_are_failure_rows_and_every_other_image_has_its_caption(
+    untrained_bundle: Bundle, tmp_path: Path
 ) -> None:
     images, output = tmp_path / "images", tmp_path / "output"
     images.mkdir()
-    photographs(images, poison)
+    photographs(images)
     command = ["caption", "--images", str(images), "--model", untrained_bundle.path, "--output", str(output)]
     command += ["--shard-size", "8", "--batch-size", "8", "--max-length", "6", "--stall-timeout", "30"]
     environment = os.environ | {"PYTHONPATH": poisoned_python_path()}
@@ -54,11 +46,9 @@ def test_the_guilty_is_a_failure_row_and_every_other_image_has_its_caption(
         codes.append(ended.returncode)
         told += ended.stderr
     assert len(codes) > 1  # the first run cannot have survived
-    if poison.keys() == {"sleeps"}:
-        assert codes == [STOPPED, DONE]
-        assert "made no progress for 30 s" in told
     captions = {row["id"].rsplit("/", 1)[-1] for row in ds.dataset(output / "captions").to_table().to_pylist()}
     assert captions == {f"good-{number:02d}.png" for number in range(GOOD)}
     failures = ds.dataset(output / "failures").to_table().to_pylist()
-    assert {Path(row["id"]).stem: row["error_type"] for row in failures} == errors
+    found = {Path(row["id"]).stem: row["error_type"] for row in failures}
+    assert found == {"kills": "DecoderDied", "sleeps": "DecoderHung"}
     assert main(["verify", str(output)]) == DONE
