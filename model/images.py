@@ -244,7 +244,7 @@ def _decoded_rows(image: ImageFile.ImageFile) -> tuple[int, int] | None:
 
 
 def _declares_more(data: bytes) -> bool:
-    """True where a format that Pillow reads in one piece says that it is longer: WebP, AVIF, JPEG 2000."""
+    """True where a format that Pillow reads in one piece says that it is longer, or lacks its last marker."""
     if data.startswith(b"RIFF"):
         return 8 + int.from_bytes(data[4:8], "little") > len(data)
     if data[4:8] == b"ftyp":
@@ -253,7 +253,8 @@ def _declares_more(data: bytes) -> bool:
             length = int.from_bytes(data[start : start + 4], "big")
             start += length
         return start > len(data)
-    return data.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")) and not data.endswith(b"\xff\xd9")
+    ends_in_a_marker = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")
+    return data.startswith(ends_in_a_marker) and not data.endswith(b"\xff\xd9")
 
 
 def _stored_orientation(image: ImageFile.ImageFile) -> int | None:

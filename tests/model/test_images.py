@@ -2,11 +2,14 @@
 
 import io
 import pickle
+import shutil
 import struct
+import subprocess
 import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +109,31 @@ def test_a_cut_photograph_keeps_its_upper_part_and_a_bitmap_its_lower() -> None:
 def test_a_whole_file_is_the_same_whether_cut_ones_are_wanted_or_not() -> None:
     for data in FILES.values():
         assert decode_image(data, (8, 6), accept_truncated=True).repairs == decode_image(data, (8, 6)).repairs
+
+
+# A CMYK file of Pillow's whose Adobe marker is made to say YCCK. Its channels are stored inverted: 55, 128, 128, 200
+# are then luma, two neutral chromas and black. The luma gives 255 - 55 of cyan, magenta and yellow, which is inverted
+# to 55 as black is; what they leave of each colour is (255 - 55) * (255 - 55) / 255 = 157.
+def test_ycck_is_told_from_cmyk_by_the_adobe_marker() -> None:
+    data = encode(Image.new("CMYK", (16, 16), (200, 127, 127, 55)), "JPEG", quality=100)
+    marker = data.index(b"Adobe") + 11
+    assert data[marker] == 0
+    decoded = decode_image(data[:marker] + b"\x02" + data[marker + 1 :], (2, 2))
+    assert decoded.repairs == ("cmyk-to-rgb",)
+    np.testing.assert_allclose(decoded.pixels, 157, atol=2)
+
+
+def test_arithmetic_coding_gives_the_same_pixels(tmp_path: Path) -> None:
+    jpegtran = shutil.which("jpegtran")
+    if not jpegtran:
+        pytest.skip("no jpegtran, which writes arithmetic-coded JPEG: install libjpeg-turbo-progs")
+    (tmp_path / "huffman.jpg").write_bytes(FILES["JPEG"])
+    command = [jpegtran, "-arithmetic", "-outfile", str(tmp_path / "arithmetic.jpg"), str(tmp_path / "huffman.jpg")]
+    subprocess.run(command, check=True)
+    data = (tmp_path / "arithmetic.jpg").read_bytes()
+    assert b"\xff\xc9" in data  # the frame header of sequential arithmetic coding
+    np.testing.assert_array_equal(decode_image(data, (8, 6)).pixels, decode_image(FILES["JPEG"], (8, 6)).pixels)
+    assert error_type(data[: len(data) // 2]) == "Truncated"
 
 
 def test_nothing_is_kept_of_a_file_that_gives_nothing() -> None:
