@@ -34,6 +34,7 @@ def caption(id: str, text: str, uri: str = "", fingerprint: str = FINGERPRINT) -
         width=4,
         height=3,
         caption=text,
+        flags=(),
         score=-0.5,
         alternatives=(Alternative(text, -0.5),),
         repairs=(),
