@@ -1,4 +1,7 @@
-"""A corpus of which half is bad or odd gives the good half what it would have got alone, in the same memory."""
+"""A corpus of which half is bad or odd gives the good half what it would have got alone, in the same memory.
+
+BEAMSCRIBE_ODD_IMAGES says how many they are; docs/reliability.md has what 500 gave.
+"""
 
 import os
 import subprocess
@@ -17,7 +20,7 @@ from tests.faults.odd_images import COUNT, odd_images
 
 pytestmark = pytest.mark.slow
 
-GOOD = 500
+GOOD = COUNT
 
 
 def peak_mib(command: list[str]) -> float:
@@ -57,7 +60,7 @@ def test_half_of_the_corpus_is_odd(untrained_bundle: Bundle, tmp_path: Path) -> 
     failures = ds.dataset(tmp_path / "mixed-output" / "failures").to_table().to_pylist()
     assert len(mixed) + len(failures) == GOOD + COUNT
     assert {row["stage"] for row in failures} == {"decode"}
-    assert 100 < len(failures) < 400  # some are odd, not bad
+    assert COUNT / 5 < len(failures) < COUNT * 4 / 5  # some are odd, not bad
     assert main(["verify", str(tmp_path / "mixed-output")]) == DONE
     print(f"{len(failures)} failures; peak {peaks['clean']:.0f} MiB clean, {peaks['mixed']:.0f} MiB mixed")
     assert peaks["mixed"] < 1.2 * peaks["clean"]
