@@ -1,5 +1,6 @@
 """The launcher: everything of a job that is not its heart, on the machine where the command was typed."""
 
+import contextlib
 import datetime
 import shlex
 import sys
@@ -19,9 +20,9 @@ from pipelines.pending import CommitShards, Job, PendingShards, write_corpus
 from pipelines.progress import Progress
 from pipelines.rows import FAILURES
 from pipelines.running import interruptible, run_pipeline, stop_workers
-from pipelines.shards import shard_count
+from pipelines.shards import shard_count, shard_name
 from pipelines.summary import done_in, failure_lines, tally
-from pipelines.watchdog import STARTED, forget_started
+from pipelines.watchdog import forget_started
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import FILE, FOLDER, Manifest, ManifestError
@@ -159,10 +160,12 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
     pending = PendingShards(ledger, [receipt.name for receipt in current], shards, request.flags.retry_failed)
     progress = Progress(request.output, request.job.name, started)
-    before = sum(len(receipt.failures.ids) for receipt in current if receipt.failures)
+    before = len(tally({reference.id for reference in request.corpus.references}, ledger, current).failures)
 
     def look() -> None:
-        progress.tell()
+        # Storage that does not answer now is no reason to give up what is being committed.
+        with contextlib.suppress(OSError):
+            progress.tell()
         if _too_many(request, progress.failures if request.flags.retry_failed else before + progress.failures):
             raise TooManyFailuresError
 
@@ -239,12 +242,14 @@ def _summarize(
         print(f"{name}: failed: {line}")
     if failed is not None:
         print(f"{name}: {failed}", file=sys.stderr)
+    code, advice = DONE, ""
     if failed is not None or found.todo:
-        shards = len(request.output.files(STARTED))
-        begun = f"{shards} shards not committed, " if shards else ""
-        code, advice = STOPPED, f"; {begun}run the same command again"
+        count = shard_count(len(asked), request.flags.shard_size)
+        left = {shard_name(item, count) for item in request.corpus.references if item.id in found.todo}
+        code, advice = STOPPED, f"; {len(left)} shards not committed, run the same command again"
     else:
-        code, advice = DONE, ""
+        # Nothing is in hand; markers of shards that are cut otherwise by now would stay for ever.
+        forget_started(request.output)
     if code == DONE and _too_many(request, len(found.failures)):
         code = CHECK_FAILED
     if code == DONE and done:
@@ -252,7 +257,7 @@ def _summarize(
             print(f"{name}: warning: {warning}", file=sys.stderr)
             code = CHECK_FAILED if request.strict else code
     print(
-        f"{name}: {len(asked)} in the corpus: {found.rows} done, {len(found.failures)} failed, {found.todo} to do "
+        f"{name}: {len(asked)} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do "
         f"→ {request.output.uri()}{advice}"
     )
     return code

@@ -8,6 +8,7 @@ from pipelines.launch import manifest_of
 from pipelines.lease import Lease
 from pipelines.ledger import Ledger
 from pipelines.rows import RowFormat
+from schemas.command import RefusedError
 
 
 def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: Collection[str]) -> None:
@@ -30,5 +31,8 @@ def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: C
             stem = name.rsplit("/", 1)[-1].split(".", 1)[0]
             output.delete(f"{RECEIPTS}/{stem}.json")
         ledger = Ledger(output, form)
-        receipts = ledger.settle(manifest.fingerprint.digest)
+        try:
+            receipts = ledger.settle(manifest.fingerprint.digest)
+        except ValueError as error:  # of a newer Beamscribe, whose files are not ours to judge
+            raise RefusedError(str(error)) from error
         ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in manifest.kept_fingerprints])

@@ -67,7 +67,7 @@ def status(output: Storage) -> Status:
         until = datetime.datetime.now(datetime.UTC) if writer else max(map(datetime.datetime.fromisoformat, ended))
         seconds = (until - datetime.datetime.fromisoformat(manifest.run_started)).total_seconds()
         a_second = this_run / max(seconds, 1e-3)
-    return Status(manifest.job, len(asked), found.rows, found.failures, found.todo, writer, this_run, a_second)
+    return Status(manifest.job, len(asked), found.rows, found.failures, len(found.todo), writer, this_run, a_second)
 
 
 def lines(found: Status) -> list[str]:

@@ -16,12 +16,12 @@ class Tally(NamedTuple):
     Attributes:
         rows: number of ids with a row.
         failures: failure rows.
-        todo: number of ids with neither.
+        todo: ids with neither.
     """
 
     rows: int
     failures: list[FailureRow]
-    todo: int
+    todo: set[str]
 
 
 def tally(asked: Collection[str], ledger: Ledger, receipts: Sequence[Receipt]) -> Tally:
@@ -32,10 +32,11 @@ def tally(asked: Collection[str], ledger: Ledger, receipts: Sequence[Receipt]) -
         ledger: of the output.
         receipts: those that count.
     """
-    rows = {id for receipt in receipts if receipt.rows for id in receipt.rows.ids} & set(asked)
+    asked = set(asked)
+    rows = asked.intersection(id for receipt in receipts if receipt.rows for id in receipt.rows.ids)
     failures = {row.id: row for receipt in receipts for row in ledger.failures(receipt) if row.id in asked}
     failed = [row for id, row in failures.items() if id not in rows]
-    return Tally(len(rows), failed, len(asked) - len(rows) - len(failed))
+    return Tally(len(rows), failed, asked - rows - failures.keys())
 
 
 def failure_lines(failures: Sequence[FailureRow]) -> list[str]:

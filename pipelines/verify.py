@@ -79,12 +79,14 @@ def inspect(output: Storage) -> Inspection:
     findings: list[str] = []
     remove: set[str] = set()
     keys: list[RowKey] = []
-    holders: dict[str, str] = {}
+    holders: set[str] = set()
     for name, found in _read_all(output, form.folder, form.suffix, stamps, form.read_keys, findings, remove):
         keys += found
-        current = {key.id for key in found if key.fingerprint in manifest.kept_fingerprints}
-        if name not in remove and any(holders.setdefault(id, name) != name for id in current):
+        current = [key.id for key in found if key.fingerprint in manifest.kept_fingerprints]
+        if len(set(current)) < len(current) or any(id in holders for id in current):
             remove.add(name)
+        elif name not in remove:
+            holders.update(current)
     replaced = {
         receipt.failures.name
         for receipt in receipts

@@ -50,7 +50,9 @@ def identity(material: Material, config: TrainingConfig) -> str:
         "config": {name: value for name, value in dataclasses.asdict(config).items() if not name.startswith(later)},
         "training": material.training.ids,
         "validation": material.validation.ids,
-        "backbone": material.training.weights_digest,
+        "mirrored": material.training.mirrored.tolist(),
+        # Two backbones may share their weights and give other channels.
+        "backbone": (material.training.backbone, material.training.weights_digest),
         "vocabulary": material.tokenizer.vocabulary,
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

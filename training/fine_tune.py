@@ -178,7 +178,7 @@ def _inner(material: Material, config: TrainingConfig, work: str, asked: FineTun
     """The material with what the lower part of the backbone gives for features."""
 
     def of(features: FeatureSet, reader: PixelReader) -> FeatureSet:
-        key = _key(features.ids, features.mirrored.tolist(), features.weights_digest, asked.layer)
+        key = _key(features, asked.layer)
         path = os.path.join(work, "features", f"{key}.{DTYPE}")
         return computed(features, path, lambda images: asked.lower(reader(images)).numpy(), config.batch_size)
 
@@ -193,12 +193,14 @@ def _retold(inner: Material, config: TrainingConfig, work: str, tuned: ResolvedW
     cells = tf.function(lambda inner: _cells(upper, inner))
 
     def of(features: FeatureSet) -> FeatureSet:
-        path = os.path.join(work, "features", f"{_key(features.ids, features.mirrored.tolist(), tuned.digest)}.{DTYPE}")
+        path = os.path.join(work, "features", f"{_key(features, tuned.digest)}.{DTYPE}")
         found = computed(features, path, lambda images: cells(features.inputs(images)).numpy(), config.batch_size)
         return found._replace(weights=tuned.source, weights_digest=tuned.digest)
 
     return inner._replace(training=of(inner.training), validation=of(inner.validation))
 
 
-def _key(*parts: object) -> str:
+def _key(features: FeatureSet, *more: str) -> str:
+    """Names what is computed of these images."""
+    parts = (features.ids, features.mirrored.tolist(), features.backbone, features.weights_digest, more)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
