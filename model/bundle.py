@@ -4,10 +4,12 @@ config.json      sizes, backbone, decode policy, digests of the files below; wri
 vocabulary.txt   one token a line, in the order of the ids
 captioner.npz    weights as float16, one array a variable
 backbone.…       the backbone's weights as they were given (absent when Keras downloads them or they are random)
+backbone.int8.…  the backbone in int8, where beamscribe quantize made one
 metrics.json     what training reached, measured with the rounded weights
 README.md        the model card
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -16,10 +18,13 @@ import zipfile
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 
+from model.backbone import quantized
+from model.backbone.quantized import Quantized
 from model.backbone.spec import BACKBONES, BackboneSpec, ResolvedWeights
+from model.fetched import fetched
+from model.storage import Storage, read_uri
 from schemas.table import NewerSchemaError, check_version
 
 VERSION = 1
@@ -42,7 +47,7 @@ class Bundle:
     """A bundle as its `config.json` describes it.
 
     Attributes:
-        path: local path or URI of the folder.
+        path: local folder; of a remote bundle, where it was fetched to.
         config: the parsed `config.json`.
     """
 
@@ -88,6 +93,32 @@ class Bundle:
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{self.path}/{WEIGHTS} is damaged: {error}: train or copy the bundle again") from error
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether it holds the backbone in int8 as well."""
+        return quantized.XML in self.config["files"]
+
+    def quantized(self) -> Quantized | None:
+        """The backbone in int8, if there is one."""
+        if not self.is_quantized:
+            return None
+        return Quantized(self._checked(quantized.XML), self._checked(quantized.WEIGHTS))
+
+    @property
+    def quantized_digest(self) -> str:
+        """Stands for the backbone in int8; empty if there is none."""
+        names = (quantized.XML, quantized.WEIGHTS)
+        joined = "".join(self.config["files"].get(name, "") for name in names)
+        return hashlib.sha256(joined.encode()).hexdigest() if joined else ""
+
+    def contents(self) -> dict[str, bytes]:
+        """All files by name but `config.json`, those without a digest too where they are there."""
+        files = {name: self._checked(name) for name in self.config["files"]}
+        for name in (METRICS, MODEL_CARD):
+            with contextlib.suppress(BundleError):
+                files[name] = _read(self.path, name, {})
+        return files
+
     def check(self) -> None:
         """Reads every file and compares its digest.
 
@@ -98,29 +129,46 @@ class Bundle:
             self._checked(name)
 
     def _checked(self, name: str) -> bytes:
-        data = _read(self.path, name)
+        data = _read(self.path, name, {})
         if hashlib.sha256(data).hexdigest() != self.config["files"][name]:
             raise BundleError(f"{self.path}/{name} is not what config.json says: train or copy the bundle again")
         return data
 
 
-def open_bundle(path: str) -> Bundle:
-    """Reads a bundle's description.
+def open_bundle(path: str, options: dict[str, Any] | None = None) -> Bundle:
+    """Reads a bundle's description; a remote bundle is fetched first.
 
     Args:
         path: local path or URI of the folder.
+        options: passed to fsspec for remote storage.
 
     Raises:
         BundleError: if it is not a bundle that this Beamscribe can use.
     """
-    path = path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
+    remote = "://" in path
+    path = path.rstrip("/") if remote else os.path.abspath(os.path.expanduser(path))
+    data = _read(path, CONFIG, options or {})
+    bundle = Bundle(path, _described(data, path))
+    if not remote:
+        return bundle
+    digests = {**bundle.config["files"], CONFIG: hashlib.sha256(data).hexdigest()}
     try:
-        config = json.loads(_read(path, CONFIG))
+        return Bundle(fetched(path, digests, options or {}), bundle.config)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be fetched: {error}") from error
+
+
+def _described(data: bytes, path: str) -> dict[str, Any]:
+    """Parses and checks `config.json`."""
+    try:
+        config = json.loads(data)
         check_version(f"{path}/{CONFIG}", config["schema_version"], VERSION)
-        bundle = Bundle(path, config)
         files, entry = config["files"], config["backbone"]
         if not {WEIGHTS, VOCABULARY} <= files.keys() or not {"weights", "digest", "file"} <= entry.keys():
             raise BundleError(f"{path}/{CONFIG} is incomplete: train the bundle again")
+        # The names become local paths when a bundle is fetched.
+        if any(os.path.basename(name) != name for name in files):
+            raise BundleError(f"{path}/{CONFIG} names files outside its folder: train the bundle again")
         if entry["name"] not in BACKBONES:
             raise BundleError(f"{path} needs the backbone {entry['name']}, which this Beamscribe does not have")
     except NewerSchemaError as error:
@@ -129,7 +177,25 @@ def open_bundle(path: str) -> Bundle:
         raise BundleError(
             f"{path}/{CONFIG} is not a bundle's description ({error}): give a folder that beamscribe train wrote"
         ) from error
-    return bundle
+    return config
+
+
+def copy_bundle(bundle: Bundle, output: Storage, folder: str) -> str:
+    """Copies a bundle's files below a folder of an output, once; they are named by what they hold.
+
+    Returns:
+        The copy's URI.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    config = _read(bundle.path, CONFIG, {})
+    copy = f"{folder}/{hashlib.sha256(config).hexdigest()[:16]}"
+    if not output.exists(f"{copy}/{CONFIG}"):
+        for name in bundle.config["files"]:
+            output.write(f"{copy}/{name}", _read(bundle.path, name, {}))
+        output.write(f"{copy}/{CONFIG}", config)
+    return output.uri(copy)
 
 
 def write_bundle(path: str, files: dict[str, bytes], config: dict[str, Any]) -> Bundle:
@@ -157,13 +223,12 @@ def write_bundle(path: str, files: dict[str, bytes], config: dict[str, Any]) -> 
     return open_bundle(path)
 
 
-def _read(path: str, name: str) -> bytes:
+def _read(path: str, name: str, options: dict[str, Any]) -> bytes:
     try:
-        with fsspec.open(f"{path}/{name}", "rb") as file:
-            return file.read()
-    except (OSError, ValueError, ImportError) as error:
+        return read_uri(f"{path}/{name}", options)
+    except (OSError, ValueError) as error:
         # Only a missing storage client has more to say than its name: what to install.
-        reason = str(error) if isinstance(error, ImportError) else type(error).__name__
+        reason = str(error) if isinstance(error.__cause__, ImportError) else type(error).__name__
         raise BundleError(
             f"{path} is not a bundle: {name} cannot be read ({reason}): give a folder that beamscribe train wrote"
         ) from error

@@ -110,15 +110,14 @@ class Captioner(keras.Model):
         features, tokens = inputs
         return self.decode(tokens, self.encode(features, training), training)[0]
 
-    def start(self, image: tf.Tensor, beams: int, length: int) -> Cache:
+    def start(self, image: tf.Tensor, beams: int) -> Cache:
         """What decoding keeps before the first token.
 
         Args:
             image: encoder output (batch, cells, width).
             beams: captions that are written at once for each image.
-            length: steps at most.
         """
-        return self.decoder.start(image, beams, length)
+        return self.decoder.start(image, beams)
 
     def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, Any]:
         """Next-token logits after one more token.
@@ -132,6 +131,25 @@ class Captioner(keras.Model):
             float32 (batch × beams, vocabulary), and the `words` of the next step's cache.
         """
         return self.decoder.step(tokens, position, cache)
+
+    def reorder(self, words: Any, rows: tf.Tensor) -> Any:
+        """The `words` of a cache after beams have changed places.
+
+        Args:
+            words: of the last step.
+            rows: int (batch × beams,), for each row the one that it continues, of the same image.
+        """
+        return self.decoder.reorder(words, rows)
+
+    def select(self, words: Any, images: tf.Tensor, rows: tf.Tensor) -> Any:
+        """The `words` of a cache for some of the images alone.
+
+        Args:
+            words: of the last step.
+            images: int (n,), which images stay.
+            rows: int (n × beams,), their rows.
+        """
+        return self.decoder.select(words, images, rows)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the model again."""

@@ -1,21 +1,27 @@
 """A bundle opened for work: pixels or features in, sentences with scores out."""
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from model import weights
-from model.backbone.engine import Backbone
+from model.backbone.choice import FLOAT32, INT8, Choice
+from model.backbone.engine import Engine, open_engine
 from model.bundle import VOCABULARY, Bundle, BundleError
 from model.captioner import Captioner
 from model.decoding import beam_search
+from model.freezing import compiled, freeze
 from model.tokenizer import Tokenizer
 from schemas.caption_row import Alternative
 from schemas.feature_example import DTYPE
 
 _FOUND = -1e8
 """Scores below this mark places of the beam that no caption filled."""
+
+
+DEFAULT_CHOICE = Choice()
 
 
 class DecodingOptions(NamedTuple):
@@ -48,32 +54,31 @@ def load_captioner(bundle: Bundle) -> Captioner:
 
 
 class CaptionWriter:
-    """Captions batches; one function is compiled for each size of batch.
+    """Captions batches, in several threads at once where there are several.
 
     Args:
         bundle: what to load.
         options: how to search.
+        choice: engine and precision.
     """
 
-    def __init__(self, bundle: Bundle, options: DecodingOptions) -> None:
-        self._options = options
-        self._captioner = load_captioner(bundle)
+    def __init__(self, bundle: Bundle, options: DecodingOptions, choice: Choice = DEFAULT_CHOICE) -> None:
+        captioner = load_captioner(bundle)
         self._tokenizer = Tokenizer(bundle.vocabulary())
-        self._bundle = bundle
-        self._backbone: Backbone | None = None
-        self._from_features = tf.function(self._search)
-        self._from_pixels = tf.function(self._see)
-
-    def _search(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows, columns, channels = self._bundle.backbone.grid
-        # Rounded as featurize stores them, so that captions are the same with and without stored features.
-        rounded = tf.cast(tf.reshape(features, (-1, rows * columns, channels)), DTYPE)
-        return beam_search(self._captioner, rounded, self._options.beam_size, self._options.max_length)
-
-    def _see(self, pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if self._backbone is None:
-            raise RuntimeError("caption_pixels opens the backbone first")
-        return self._search(self._backbone.grid(pixels))
+        self._bundle, self._choice = bundle, choice
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+        rows, columns, channels = bundle.backbone.grid
+        search = compiled(
+            lambda features: beam_search(
+                captioner,
+                tf.reshape(features, (-1, rows * columns, channels)),
+                options.beam_size,
+                options.max_length,
+            ),
+            input_signature=[tf.TensorSpec((None, rows, columns, channels), DTYPE, name="features")],
+        )
+        self._search = freeze(search, choice.precision != FLOAT32)
 
     def caption_pixels(self, pixels: np.ndarray) -> list[tuple[Alternative, ...]]:
         """Captions of images.
@@ -84,9 +89,16 @@ class CaptionWriter:
         Returns:
             For each image its captions with scores, best first.
         """
-        if self._backbone is None:
-            self._backbone = Backbone(self._bundle.backbone, self._bundle.backbone_weights)
-        return self._write(self._from_pixels, pixels)
+        with self._opening:
+            if self._engine is None:
+                self._engine = open_engine(
+                    self._bundle.backbone,
+                    self._bundle.backbone_weights,
+                    self._choice,
+                    self._bundle.quantized() if self._choice.precision == INT8 else None,
+                )
+        # The engine gives features as featurize stores them: captions are the same with and without stored features.
+        return self.caption_features(self._engine(pixels))
 
     def caption_features(self, features: np.ndarray) -> list[tuple[Alternative, ...]]:
         """Captions of features.
@@ -97,10 +109,7 @@ class CaptionWriter:
         Returns:
             For each image its captions with scores, best first.
         """
-        return self._write(self._from_features, features)
-
-    def _write(self, compiled: tf.function, items: np.ndarray) -> list[tuple[Alternative, ...]]:
-        tokens, scores = (result.numpy() for result in compiled(items))
+        tokens, scores = (result.numpy() for result in self._search(tf.constant(features)))
         sentences = iter(self._tokenizer.detokenize(tokens.reshape(-1, tokens.shape[-1])))
         captions = []
         for row in scores:

@@ -16,11 +16,31 @@ class Cache(NamedTuple):
 
     Attributes:
         image: nest of tensors (batch, …), computed once.
-        words: nest of tensors (batch × beams, …), replaced by each step and reordered with the beams.
+        words: nest of tensors, replaced by each step; the decoder's `reorder` makes it follow the beams.
     """
 
     image: Any
     words: Any
+
+
+class Written(NamedTuple):
+    """What a Transformer keeps of the words so far.
+
+    Beams are not copied when they change places: what was written stays where it is, and each beam knows which of the
+    places of each position are its own. Only these numbers move.
+
+    Attributes:
+        kept: for each block keys and values (batch, heads, positions × beams, width of a head).
+        places: int (batch × beams, positions), from 0 to beams - 1.
+    """
+
+    kept: tuple[KeysValues, ...]
+    places: tf.Tensor
+
+
+def growing_shapes(words: Any) -> Any:
+    """Shape invariants of a loop over steps: positions grow, and what is known when tracing need not be known after."""
+    return tf.nest.map_structure(lambda kept: tf.TensorShape([None] * len(kept.shape)), words)
 
 
 class DecoderBlock(keras.layers.Layer):
@@ -82,46 +102,36 @@ class DecoderBlock(keras.layers.Layer):
         return self._see_and_think(words, self.cross_attention.keys_values(image), training)
 
     def _see_and_think(self, words: tf.Tensor, image: KeysValues, training: bool | None) -> tuple[tf.Tensor, tf.Tensor]:
-        # Beams of one image are queries side by side, so its keys and values are never copied.
-        beside = tf.reshape(self._before(1, words), (tf.shape(image.keys)[0], -1, self.width))
-        seen, weights = self.cross_attention.attend(beside, image, training=training)
-        words = self._after(1, words + tf.reshape(seen, tf.shape(words)))
+        seen, weights = self.cross_attention.attend(self._before(1, words), image, training=training)
+        words = self._after(1, words + seen)
         thought = self.dropout(self.dense_out(self.dense_in(self._before(2, words))), training=training)
         return self._after(2, words + thought), weights
 
-    def start(self, image: tf.Tensor, beams: int, length: int) -> tuple[KeysValues, KeysValues]:
-        """Keys and values of the image, and room for those of the words.
-
-        Args:
-            image: encoder output (batch, cells, width).
-            beams: captions that are written at once for each image.
-            length: steps at most.
-        """
-        shape = (tf.shape(image)[0] * beams, self.heads, length, self.width // self.heads)
-        room = tf.zeros(shape, image.dtype)
-        return self.cross_attention.keys_values(image), KeysValues(room, room)
+    def start(self, image: tf.Tensor) -> tuple[KeysValues, KeysValues]:
+        """Keys and values of the image (batch, cells, width), and those of no words."""
+        memory = self.cross_attention.keys_values(image)
+        nothing = tf.zeros((tf.shape(image)[0], self.heads, 0, self.width // self.heads), image.dtype)
+        return memory, KeysValues(nothing, nothing)
 
     def step(
-        self, words: tf.Tensor, position: tf.Tensor, image: KeysValues, before: KeysValues
+        self, words: tf.Tensor, own: tf.Tensor, image: KeysValues, before: KeysValues
     ) -> tuple[tf.Tensor, KeysValues]:
         """One position, given what is kept of those before it.
 
         Args:
-            words: (batch × beams, 1, width).
-            position: of this step, from 0.
+            words: (batch, beams, width); beams of one image are queries side by side, so its keys and values are
+                never copied.
+            own: bool (batch, beams, positions × beams), which of the words so far are each beam's own, this included.
             image: keys and values of the image.
             before: keys and values of the words before.
 
         Returns:
-            (batch × beams, 1, width), and keys and values of the words with this one.
+            (batch, beams, width), and keys and values of the words with this one.
         """
         query = self._before(0, words)
         new = self.self_attention.keys_values(query)
-        length = before.keys.shape[2]
-        here = tf.one_hot(position, length, dtype=new.keys.dtype)[None, None, :, None]
-        kept = KeysValues(before.keys + new.keys * here, before.values + new.values * here)
-        seen_so_far = (tf.range(length) <= position)[None, None, :]
-        attended, _ = self.self_attention.attend(query, kept, seen_so_far)
+        kept = KeysValues(tf.concat([before.keys, new.keys], 2), tf.concat([before.values, new.values], 2))
+        attended, _ = self.self_attention.attend(query, kept, own)
         return self._see_and_think(self._after(0, words + attended), image, training=False)[0], kept
 
 
@@ -206,15 +216,30 @@ class TransformerDecoder(keras.layers.Layer):
             words, weights = block(words, image, attention_mask=mask, training=training)
         return self._logits(words), weights
 
-    def start(self, image: tf.Tensor, beams: int, length: int) -> Cache:
+    def start(self, image: tf.Tensor, beams: int) -> Cache:
         """See `model.captioner.Captioner.start`."""
-        return Cache(*zip(*(block.start(image, beams, length) for block in self.blocks), strict=True))
+        memories, kept = zip(*(block.start(image) for block in self.blocks), strict=True)
+        return Cache(memories, Written(kept, tf.zeros((tf.shape(image)[0] * beams, 0), tf.int32)))
 
     def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, Any]:
         """See `model.captioner.Captioner.step`."""
-        words = self.embedding(tokens[:, None], tf.reshape(position, (1, 1)))
+        beside = tf.reshape(tokens, (tf.shape(cache.image[0].keys)[0], -1))
+        beams = tf.shape(beside)[1]
+        here = tf.broadcast_to(tf.range(beams), tf.shape(beside))
+        places = tf.concat([cache.words.places, tf.reshape(here, (-1, 1))], axis=1)
+        own = tf.reshape(places[:, :, None] == tf.range(beams), (-1, beams, tf.shape(places)[1] * beams))
+        words = self.embedding(beside, tf.reshape(position, (1, 1)))
         kept = []
-        for block, image, before in zip(self.blocks, cache.image, cache.words, strict=True):
-            words, keys_values = block.step(words, position, image, before)
+        for block, image, before in zip(self.blocks, cache.image, cache.words.kept, strict=True):
+            words, keys_values = block.step(words, own, image, before)
             kept.append(keys_values)
-        return self._logits(words)[:, 0], tuple(kept)
+        return self._logits(tf.reshape(words, (-1, self.width))), Written(tuple(kept), places)
+
+    def reorder(self, words: Written, rows: tf.Tensor) -> Written:
+        """See `model.captioner.Captioner.reorder`."""
+        return words._replace(places=tf.gather(words.places, rows))
+
+    def select(self, words: Written, images: tf.Tensor, rows: tf.Tensor) -> Written:
+        """See `model.captioner.Captioner.select`."""
+        kept = tf.nest.map_structure(lambda one: tf.gather(one, images), words.kept)
+        return Written(kept, tf.gather(words.places, rows))

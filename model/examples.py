@@ -14,8 +14,15 @@ from schemas import feature_example as names
 from schemas.feature_example import FeatureExample
 from schemas.table import check_version
 
-GZIP_LEVEL = 1
-"""A feature record costs 1.2 ms at level 1, 3.8 at level 6, 49 at level 9, and the sizes are nearly the same."""
+STRATEGY = zlib.Z_RLE
+"""Features are runs of zeros between numbers that never come again, so deflate need not look for other repetitions.
+
+A record of InceptionV3 takes 28.2 KiB and 0.8 ms so; 34.5 KiB and 1.2 ms with the default strategy at level 1, 30.8 KiB
+and 4.2 ms at level 6, 30.4 KiB and 48 ms at level 9.
+"""
+
+GZIP_BITS = 16 + zlib.MAX_WBITS
+"""GZIP's header and checksum around deflate, as zlib.h has it."""
 
 
 class DamagedRecordError(ValueError):
@@ -95,16 +102,14 @@ def decode_example(record: bytes, what: str) -> FeatureExample:
 
 def encode_file(examples: Iterable[FeatureExample]) -> bytes:
     """Examples as the bytes of a GZIP TFRecord file, compressed as they come."""
-    buffer = io.BytesIO()
-    # The time stamp is left out, so that equal rows give equal bytes.
-    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=GZIP_LEVEL, mtime=0, filename="") as file:
-        for example in examples:
-            record = encode_example(example)
-            length = struct.pack("<Q", len(record))
-            file.write(length + _masked_crc(length))
-            file.write(record)
-            file.write(_masked_crc(record))
-    return buffer.getvalue()
+    # zlib's own GZIP header has no time stamp, so that equal rows give equal bytes.
+    deflate = zlib.compressobj(wbits=GZIP_BITS, memLevel=9, strategy=STRATEGY)
+    pieces = []
+    for example in examples:
+        record = encode_example(example)
+        length = struct.pack("<Q", len(record))
+        pieces += [deflate.compress(part) for part in (length + _masked_crc(length), record, _masked_crc(record))]
+    return b"".join([*pieces, deflate.flush()])
 
 
 def decode_file(data: bytes, what: str) -> Iterator[FeatureExample]:

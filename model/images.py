@@ -94,7 +94,7 @@ class DecodedImage(NamedTuple):
     """Pixels ready for a backbone's preprocessing.
 
     Attributes:
-        pixels: uint8 (height, width, 3), RGB, upright, resized.
+        pixels: uint8 (height, width, 3), RGB, upright, resized; read only.
         width, height: of the original in pixels, upright.
         repairs: what was done beside decoding and resizing, in this order:
             "first-frame": an animation or a file of several pages; the first was taken.
@@ -180,7 +180,8 @@ def decode_image(
     # Asked last: a GIF reads on to its second frame for the answer and forgets the first.
     if _has_more_frames(image):
         repairs.insert(0, "first-frame")
-    return DecodedImage(np.array(small.convert("RGB")), width, height, tuple(repairs))
+    small = small if small.mode == "RGB" else small.convert("RGB")  # it would be copied
+    return DecodedImage(np.asarray(small), width, height, tuple(repairs))
 
 
 class _WatchedBytes(io.BytesIO):

@@ -108,7 +108,7 @@ class LSTMDecoder(keras.layers.Layer):
         weights = None if memory is None else tf.transpose(seen_array.stack(), (1, 0, 2))[:, None]
         return self.logits(self.dropout(hidden, training=training)), weights
 
-    def start(self, image: tf.Tensor, beams: int, length: int) -> Cache:
+    def start(self, image: tf.Tensor, beams: int) -> Cache:
         """See `model.captioner.Captioner.start`."""
         memory = () if self.attention is None else self.attention.keys_values(image)
         return Cache(memory, tuple(tf.repeat(state, beams, axis=0) for state in self._first_state(image)))
@@ -118,3 +118,14 @@ class LSTMDecoder(keras.layers.Layer):
         hidden, cell = cache.words
         hidden, cell, _ = self._advance(self.from_word(self.embedding(tokens)), hidden, cell, cache.image)
         return self.logits(hidden), (hidden, cell)
+
+    def reorder(self, words: tuple[tf.Tensor, tf.Tensor], rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `model.captioner.Captioner.reorder`."""
+        hidden, cell = words
+        return tf.gather(hidden, rows), tf.gather(cell, rows)
+
+    def select(
+        self, words: tuple[tf.Tensor, tf.Tensor], images: tf.Tensor, rows: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `model.captioner.Captioner.select`."""
+        return self.reorder(words, rows)

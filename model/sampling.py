@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from model.captioner import Captioner
+from model.decoder import growing_shapes
 from model.tokenizer import END, PAD, START, UNKNOWN
 
 _NEVER = -1e9
@@ -23,7 +24,7 @@ def sample(captioner: Captioner, features: tf.Tensor, samples: int, max_length: 
     """
     image = captioner.encode(features, training=False)
     rows = tf.shape(image)[0] * samples
-    first = captioner.start(image, samples, max_length)
+    first = captioner.start(image, samples)
     ids = tf.range(captioner.config.vocabulary_size)
     barred = tf.where((ids == PAD) | (ids == START) | (ids == UNKNOWN), _NEVER, 0.0)
 
@@ -46,6 +47,13 @@ def sample(captioner: Captioner, features: tf.Tensor, samples: int, max_length: 
             first.words,
             tf.zeros((rows,), tf.bool),
             tf.TensorArray(tf.int32, max_length, element_shape=(None,)),
+        ),
+        shape_invariants=(
+            tf.TensorShape([]),
+            tf.TensorShape([None]),
+            growing_shapes(first.words),
+            tf.TensorShape([None]),
+            tf.TensorShape(None),
         ),
     )
     # Steps that were not needed are zero, which is padding.

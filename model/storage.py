@@ -2,20 +2,18 @@
 
 import contextlib
 import os
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from model import whole_files
 from model.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
+from model.unbroken import unbroken
 from model.web import WEB, web_options
-
-TEMPORARY_SUFFIX = ".tmp"
-"""Local temporaries are `.NAME.RANDOM.tmp` in the folder of the file that they become."""
 
 
 class Entry(NamedTuple):
@@ -66,9 +64,40 @@ def read_uri(uri: str, options: dict[str, Any], allow_private: bool = False) -> 
     Raises:
         OSError: if it cannot be read, whatever the storage's client calls its error.
     """
+    return _read(*_guarded(uri, options, allow_private))
+
+
+def read_range(uri: str, start: int, size: int, options: dict[str, Any], allow_private: bool = False) -> bytes:
+    """Some bytes of a file, fewer where it ends before; as `read_uri` otherwise.
+
+    Args:
+        uri: a local path, or `protocol://path`.
+        start: of the first byte.
+        size: bytes.
+        options: passed to fsspec for remote protocols.
+        allow_private: as in `read_uri`.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    return _read_range(*_guarded(uri, options, allow_private), start, start + size)
+
+
+def open_uri(uri: str, options: dict[str, Any], allow_private: bool = False) -> IO[bytes]:
+    """A file to seek in; what goes wrong while it is read is an error of the storage's client.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    fs, path = _guarded(uri, options, allow_private)
+    with only_os_errors():
+        return fs.open(path, "rb")
+
+
+def _guarded(uri: str, options: dict[str, Any], allow_private: bool) -> tuple[fsspec.AbstractFileSystem, str]:
     if uri.startswith(WEB):
         options = {**web_options(allow_private), **options}
-    return _read(*filesystem(uri, options))
+    return filesystem(uri, options)
 
 
 def absolute(uri: str, options: dict[str, Any]) -> str:
@@ -81,12 +110,18 @@ def _read(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
     if isinstance(fs, LocalFileSystem):
         with open(path, "rb") as file:
             return file.read()
-    with _only_os_errors():
+    with only_os_errors():
         return within(TIMEOUT_SECONDS, lambda: fs.cat_file(path))
 
 
+@retried
+def _read_range(fs: fsspec.AbstractFileSystem, path: str, start: int, end: int) -> bytes:
+    with only_os_errors():
+        return within(TIMEOUT_SECONDS, lambda: fs.cat_file(path, start=start, end=end))
+
+
 @contextlib.contextmanager
-def _only_os_errors() -> Iterator[None]:
+def only_os_errors() -> Iterator[None]:
     """Clients raise errors of their own (aiohttp, botocore, google-auth), which share no base but `Exception`."""
     try:
         yield
@@ -147,7 +182,7 @@ class Storage:
 
     @retried
     def _size(self, name: str) -> int:
-        with _only_os_errors():
+        with only_os_errors():
             return self._filesystem[0].info(self.path(name))["size"]
 
     @retried
@@ -161,7 +196,7 @@ class Storage:
         # Object stores cache listings; another process may have written meanwhile.
         fs.invalidate_cache()
         try:
-            with _only_os_errors():
+            with only_os_errors():
                 found = fs.ls(self.path(folder), detail=True)
         except FileNotFoundError:
             return []
@@ -181,7 +216,7 @@ class Storage:
         fs = self._filesystem[0]
         fs.invalidate_cache()
         base = self.path(folder)
-        with _only_os_errors():
+        with only_os_errors():
             found = fs.find(base, detail=True)
         return sorted(
             Entry(f"{folder}/{os.path.relpath(path, base)}", item["size"])
@@ -193,13 +228,7 @@ class Storage:
         """Local temporaries below the folder that a killed process left; object stores leave none."""
         if not self.local:
             return []
-        root = self.path("")
-        return sorted(
-            os.path.relpath(os.path.join(folder, name), root)
-            for folder, _, names in os.walk(root)
-            for name in names
-            if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
-        )
+        return whole_files.temporaries(self.path(""))
 
     @retried
     def write(self, name: str, data: bytes) -> None:
@@ -212,11 +241,12 @@ class Storage:
             OSError: if it cannot be written.
             StorageError: if fewer bytes arrived than were sent.
         """
-        if self.local:
-            self._replace(self.path(name), data)
-        else:
-            with _only_os_errors():
-                within(TIMEOUT_SECONDS, lambda: self._filesystem[0].pipe_file(self.path(name), data))
+        with unbroken():
+            if self.local:
+                whole_files.replace(self.path(name), data)
+            else:
+                with only_os_errors():
+                    within(TIMEOUT_SECONDS, lambda: self._filesystem[0].pipe_file(self.path(name), data))
         size = self._size(name)
         if size != len(data):
             raise StorageError(f"{self.uri(name)} holds {size} of the {len(data)} bytes written", transient=True)
@@ -231,14 +261,7 @@ class Storage:
                 return False
             self.write(name, data)
             return True
-        path = self.path(name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with _temporary(path, data) as temporary:
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
-        return True
+        return whole_files.create(self.path(name), data)
 
     @retried
     def rename(self, name: str, new: str) -> None:
@@ -250,7 +273,7 @@ class Storage:
         if self.local:
             os.rename(self.path(name), self.path(new))
         else:
-            with _only_os_errors():
+            with only_os_errors():
                 self._filesystem[0].mv(self.path(name), self.path(new))
 
     @retried
@@ -260,35 +283,5 @@ class Storage:
         Raises:
             OSError: if it cannot be deleted.
         """
-        with contextlib.suppress(FileNotFoundError), _only_os_errors():
+        with contextlib.suppress(FileNotFoundError), only_os_errors():
             self._filesystem[0].rm_file(self.path(name))
-
-    def _replace(self, path: str, data: bytes) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with _temporary(path, data) as temporary:
-            os.replace(temporary, path)
-        folder = os.open(os.path.dirname(path), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextlib.contextmanager
-def _temporary(path: str, data: bytes) -> Iterator[str]:
-    """A fully written, synced file beside `path`; removed afterwards if it still bears its own name."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
-    try:
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            # A full disk does not say which file it was.
-            raise OSError(error.errno, error.strerror, path) from None
-        yield temporary
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)

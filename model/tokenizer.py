@@ -8,11 +8,14 @@ tokens again.
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow_text.tools.wordpiece_vocab.bert_vocab_from_dataset import bert_vocab_from_dataset
+
+from model.freezing import compiled
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 RESERVED = ("[PAD]", "[UNK]", "[START]", "[END]")
@@ -89,6 +92,25 @@ def sentence(words: str) -> str:
     return words[0].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
 
 
+class Pieces(NamedTuple):
+    """A caption's tokens and the words that they are of.
+
+    Attributes:
+        ids: of the tokens, neither start nor end among them.
+        words: for each token the index of its word.
+        texts: the words, as the caption writes them.
+    """
+
+    ids: list[int]
+    words: list[int]
+    texts: list[str]
+
+    def cut(self, length: int) -> "Pieces":
+        """The first tokens of them and the words that they are of."""
+        words = self.words[:length]
+        return Pieces(self.ids[:length], words, self.texts[: max(words, default=-1) + 1])
+
+
 class Tokenizer:
     """Captions to token ids and back, rebuilt from the vocabulary alone.
 
@@ -106,11 +128,11 @@ class Tokenizer:
         self._tokenizer = tf_text.FastWordpieceTokenizer(
             self.vocabulary, token_out_type=tf.int32, support_detokenization=True
         )
-        self._tokenize = tf.function(
+        self._tokenize = compiled(
             lambda texts: self._tokenizer.tokenize(normalize(texts)),
             input_signature=[tf.TensorSpec((None,), tf.string)],
         )
-        self._detokenize = tf.function(
+        self._detokenize = compiled(
             self._words, input_signature=[tf.RaggedTensorSpec((None, None), tf.int32, ragged_rank=1)]
         )
 
@@ -136,6 +158,16 @@ class Tokenizer:
             row[1 : 1 + len(ids)] = ids
             row[1 + len(ids)] = END
         return rows
+
+    def pieces(self, text: str) -> Pieces:
+        """The tokens of one caption, and which of its words each belongs to."""
+        normalized = normalize(tf.constant([text]))
+        ids, starts, _ = self._tokenizer.tokenize_with_offsets(normalized)
+        plain = normalized.numpy()[0]
+        words = [plain.count(b" ", 0, start) for start in starts.to_list()[0]]
+        shown, bare = text.split(), plain.decode().split(" ")
+        # A full stop that stands alone is no word of the normalised text.
+        return Pieces(ids.to_list()[0], words, shown if len(shown) == len(bare) else bare)
 
     def detokenize(self, tokens: np.ndarray) -> list[str]:
         """English sentences from token ids.

@@ -1,39 +1,48 @@
 """`beamscribe caption`: photographs, or features of them, to captions in Parquet."""
 
+import argparse
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from model.bundle import Bundle, BundleError, open_bundle
+from model.backbone.choice import AUTO, ENGINES, INT8, PRECISIONS, Choice
+from model.bundle import Bundle, BundleError, copy_bundle, open_bundle
 from model.images import POLICY_VERSION
 from model.pretrained import NoBundleError, default_bundle
 from model.storage import Storage
 from pipelines import options
-from pipelines.commit import Process, Receipt, Run
-from pipelines.corpus import Corpus, list_images, read_manifest
-from pipelines.features import list_features, read_until_damage
-from pipelines.inference import INFER, Inference
-from pipelines.launch import Request, is_resumed, launch
-from pipelines.loading import load_batches
-from pipelines.quality import ALARM_PERCENT, ALARM_ROWS, flags_of, sameness
-from pipelines.reading import READ, LoadedImage, Reading, failure
-from pipelines.rows import ParquetRows
-from pipelines.shards import Shard, Todo
-from schemas import caption_row
-from schemas.caption_row import Alternative, CaptionRow
+from pipelines.choosing import choose_for
+from pipelines.commits.commit import Process, Receipt, Run
+from pipelines.commits.manifest_file import is_resumed
+from pipelines.commits.rows import ParquetRows
+from pipelines.commits.shards import Shard, Todo
+from pipelines.corpora.corpus import Corpus, Reference
+from pipelines.corpora.features import list_features, read_until_damage
+from pipelines.corpora.hashing import grouped_by_content
+from pipelines.corpora.listing import list_images
+from pipelines.corpora.manifests import Columns, read_manifests
+from pipelines.images.batches import Batches
+from pipelines.images.caption_rows import Captions, caption_rows, facts_of, grid_of
+from pipelines.images.inference import Inference
+from pipelines.images.loading import load_shard
+from pipelines.images.once import Once, Remembered
+from pipelines.images.quality import ALARM_PERCENT, ALARM_ROWS, sameness
+from pipelines.images.reading import READ, LoadedImage, Reading, failure
+from pipelines.images.stages import Spent
+from pipelines.launch import Request, launch
+from pipelines.running import share_cores
+from schemas import caption_row, manifest
+from schemas.caption_row import CaptionRow
 from schemas.command import FlagParser, RefusedError, positive
 from schemas.failure_row import FailureRow
-from schemas.feature_example import DTYPE, FeatureExample
 from schemas.fingerprint import Fingerprint
 
 BATCH_SIZE = 32
-Captions = tuple[Alternative, ...]
-"""Of one image, best first."""
-
+BUNDLES = f"{manifest.FOLDER}/bundles"
 CAPTIONS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
 
 
@@ -42,11 +51,13 @@ class CaptionJob:
     """Pixels or features to captions.
 
     Attributes:
-        bundle: path or URI of the bundle, never the model itself.
+        bundle: path or URI of the bundle, never the model itself; workers elsewhere are given a copy's URI.
         beam_size: captions kept at each step.
         max_length: tokens of a caption at most.
         batch_size: images a model call takes.
         reading: how to read images.
+        choice: engine and precision, resolved by the launcher.
+        from_pixels: whether there are images to do, or features alone.
         alarm_percent: share of the images that may get the same caption.
     """
 
@@ -55,27 +66,45 @@ class CaptionJob:
     max_length: int
     batch_size: int
     reading: Reading
+    choice: Choice = Choice()
+    from_pixels: bool = True
     alarm_percent: float = ALARM_PERCENT
     name: str = "caption"
+    shards_at_once: int = 2
     format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
+
+    def carried(self, output: Storage) -> "CaptionJob":
+        """With a copy of a local bundle."""
+        if "://" in self.bundle:
+            return self
+        return dataclasses.replace(self, bundle=copy_bundle(open_bundle(self.bundle), output, BUNDLES))
 
     def open(self, run: Run) -> Process:
         """Loads the bundle."""
         from model.captioning import CaptionWriter, DecodingOptions  # TensorFlow, only where there is work to do.
 
-        bundle = open_bundle(self.bundle)
-        writer = CaptionWriter(bundle, DecodingOptions(self.beam_size, self.max_length))
+        bundle = open_bundle(self.bundle, self.reading.storage_options)
+        writer = CaptionWriter(bundle, DecodingOptions(self.beam_size, self.max_length), self.choice)
         from_pixels = Inference(writer.caption_pixels, self.batch_size)
         from_features = Inference(writer.caption_features, self.batch_size)
 
-        def process(shard: Shard) -> Iterator[CaptionRow | FailureRow]:
-            if shard.todo[0].reference.container:
+        def see(images: Sequence[LoadedImage]) -> Iterator[Captions | Exception]:
+            return from_pixels([item.image.pixels for item in images])
+
+        if self.from_pixels:
+            from_pixels.warm_up((*bundle.backbone.input_size, 3), np.uint8)
+        caption_once = Once(Batches(see, self.batch_size), Remembered[Captions]())
+
+        def process(shard: Shard) -> Iterator[CaptionRow | FailureRow | Spent]:
+            if _stored(shard.todo[0].reference):
                 yield from self._process_features(shard.todo, from_features, run)
                 return
-            for images, failures in load_batches(shard, bundle.backbone, self.reading, run, self.batch_size):
-                yield from failures
-                captions = from_pixels([item.image.pixels for item in images])
-                yield from caption_rows([(item.todo, facts_of(item)) for item in images], captions, run)
+            for outcome in caption_once(load_shard(shard, bundle.backbone, self.reading, run, self.batch_size)):
+                if isinstance(outcome, FailureRow | Spent):
+                    yield outcome
+                    continue
+                item, captions = outcome
+                yield from caption_rows([(item.todo, facts_of(item))], [captions], run)
 
         return process
 
@@ -105,54 +134,16 @@ class CaptionJob:
             yield failure(item, READ, error_type, message, run.started)
 
 
+def _stored(reference: Reference) -> bool:
+    """Whether the features of the image are read, not the image."""
+    return bool(reference.container) and reference.member is None
+
+
 def _captions(output: Storage, receipts: Sequence[Receipt]) -> Iterator[str]:
     for receipt in receipts:
         if receipt.rows:
             name = receipt.rows.name
             yield from CAPTIONS.read(output.read(name), name, ["caption"])["caption"].to_pylist()
-
-
-class ImageFacts(NamedTuple):
-    """What a row says of an image beside its caption; the fields are those of `CaptionRow`."""
-
-    image_uri: str
-    id: str
-    sha256: str
-    width: int
-    height: int
-    repairs: tuple[str, ...]
-
-
-def facts_of(item: LoadedImage | FeatureExample) -> ImageFacts:
-    """The facts of an image that was decoded just now, or of one whose features were stored."""
-    if isinstance(item, FeatureExample):
-        return ImageFacts(item.uri, item.id, item.sha256, item.width, item.height, item.repairs)
-    reference, image = item.todo.reference, item.image
-    return ImageFacts(reference.uri, reference.id, item.sha256, image.width, image.height, image.repairs)
-
-
-def grid_of(example: FeatureExample) -> np.ndarray:
-    """Stored features, float16 (rows, columns, channels)."""
-    return np.frombuffer(example.features, DTYPE).reshape(example.shape)
-
-
-def caption_rows(
-    items: Sequence[tuple[Todo, ImageFacts]], captions: Iterable[Captions | Exception], run: Run
-) -> Iterator[CaptionRow | FailureRow]:
-    """Rows of one batch; each image's captions come best first, and the best is chosen."""
-    for (todo, facts), alternatives in zip(items, captions, strict=True):
-        if isinstance(alternatives, Exception):
-            yield failure(todo, INFER, type(alternatives).__name__, str(alternatives), run.started)
-            continue
-        yield CaptionRow(
-            **facts._asdict(),
-            caption=alternatives[0].caption,
-            flags=flags_of(alternatives[0].caption),
-            score=alternatives[0].score,
-            alternatives=alternatives,
-            fingerprint=run.fingerprint,
-            run_started=run.started,
-        )
 
 
 def parser() -> FlagParser:
@@ -163,17 +154,28 @@ def parser() -> FlagParser:
         epilog=options.BEAM_EPILOG,
     )
     source = flags.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", nargs="+", metavar="GLOB_OR_DIR", help="folders (walked), globs or files")
-    source.add_argument("--manifest", metavar="FILE", help="text file, one image URI a line")
+    source.add_argument(
+        "--images", nargs="+", metavar="GLOB_OR_DIR", help="folders (walked), globs, files, zip and tar archives"
+    )
+    source.add_argument(
+        "--manifest",
+        nargs="+",
+        metavar="FILE",
+        help="text with one image URI a line, CSV, JSON lines, Parquet or Arrow; tables may hold the images themselves",
+    )
     source.add_argument("--features", nargs="+", metavar="OUTPUT", help="outputs of beamscribe featurize")
+    flags.add_argument("--uri-column", metavar="NAME", help="of a manifest: URIs, or images [uri, image_uri, url, …]")
+    flags.add_argument("--id-column", metavar="NAME", help="of a manifest: ids [id, if there is one, else the URI]")
     flags.add_argument(
         "--model",
         metavar="BUNDLE",
         help="folder that beamscribe train wrote [$BEAMSCRIBE_MODEL, else the one in a checkout's pretrained/]",
     )
     flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
-    flags.add_argument("--beam-size", type=positive, default=3, help="captions kept at each step; 1 is greedy")
-    flags.add_argument("--max-length", type=positive, default=24, help="tokens of a caption at most")
+    flags.add_argument(
+        "--beam-size", type=positive, default=3, metavar="CAPTIONS", help="kept at each step; 1 is greedy"
+    )
+    flags.add_argument("--max-length", type=positive, default=24, metavar="TOKENS", help="of a caption at most")
     flags.add_argument(
         "--alarm-share",
         type=float,
@@ -182,6 +184,19 @@ def parser() -> FlagParser:
         help=f"warn when one caption is said of more than this share of {ALARM_ROWS} or more images",
     )
     flags.add_argument("--strict", action="store_true", help="end with exit code 3 where there is such a warning")
+    flags.add_argument("--engine", choices=(*ENGINES, AUTO), default=AUTO, help="what runs the CNN")
+    flags.add_argument(
+        "--precision",
+        choices=(*PRECISIONS, AUTO),
+        default=AUTO,
+        help="of the CNN; bfloat16 and int8 are faster and write slightly other captions, int8 needs a bundle of "
+        "beamscribe quantize; auto is float32, or what an output was begun with",
+    )
+    flags.add_argument(
+        "--deduplicate",
+        action="store_true",
+        help="read every image once more before the job, so that equal ones are captioned once by all workers together",
+    )
     options.add_reading_flags(flags)
     options.add_job_flags(flags, BATCH_SIZE)
     return flags
@@ -197,10 +212,47 @@ def run(argv: Sequence[str]) -> int:
         RefusedError: if the command cannot do its work.
     """
     ours, beam_options = options.parse(parser(), argv)
+    share_cores(beam_options)
     flags = options.job_flags(ours)
-    bundle = _checked_bundle(ours.model, ours.max_length)
+    model, bundle = _checked_bundle(ours.model, ours.max_length, flags.storage_options)
     output = Storage(ours.output, flags.storage_options)
-    fingerprint = Fingerprint(
+    choice = choose_for(
+        output, ours.engine, ours.precision, bundle.is_quantized, lambda choice: _fingerprint(ours, bundle, choice)
+    )
+    fingerprint = _fingerprint(ours, bundle, choice)
+    options.refuse_web(ours.images or (), ours)
+    corpus = _corpus(ours, bundle, flags)
+    options.refuse_web((reference.uri for reference in corpus.references if not _stored(reference)), ours)
+    if ours.deduplicate:
+        corpus = grouped_by_content(corpus, options.reading(ours))
+    if not is_resumed(output, fingerprint):
+        _try_bundle(bundle, choice, with_backbone=not ours.features)
+    return launch(
+        Request(
+            job=CaptionJob(
+                model,
+                ours.beam_size,
+                ours.max_length,
+                ours.batch_size,
+                options.reading(ours),
+                choice,
+                not ours.features,
+                ours.alarm_share,
+            ),
+            corpus=corpus,
+            output=output,
+            fingerprint=fingerprint,
+            details={"bundle": model, "backbone": bundle.backbone.name, **choice._asdict()},
+            flags=flags,
+            options=beam_options,
+            strict=ours.strict,
+        )
+    )
+
+
+def _fingerprint(ours: argparse.Namespace, bundle: Bundle, choice: Choice) -> Fingerprint:
+    int8 = {"quantized_backbone": bundle.quantized_digest} if choice.precision == INT8 else {}
+    return Fingerprint(
         {
             "decode_policy": POLICY_VERSION,
             "backbone": bundle.backbone.name,
@@ -209,40 +261,18 @@ def run(argv: Sequence[str]) -> int:
             "vocabulary": bundle.vocabulary_digest,
             "beam_size": ours.beam_size,
             "max_length": ours.max_length,
-            "engine": "tensorflow",
-            "precision": "float32",
+            "engine": choice.engine,
+            "precision": choice.precision,
+            **int8,
         }
     )
-    options.refuse_web(ours.images or (), ours)
-    corpus = _corpus(ours.images, ours.manifest, ours.features, bundle, flags)
-    options.refuse_web((reference.uri for reference in corpus.references if not reference.container), ours)
-    if not is_resumed(output, fingerprint):
-        _try_bundle(bundle, with_backbone=not ours.features)
-    return launch(
-        Request(
-            job=CaptionJob(
-                bundle.path,
-                ours.beam_size,
-                ours.max_length,
-                ours.batch_size,
-                options.reading(ours),
-                ours.alarm_share,
-            ),
-            corpus=corpus,
-            output=output,
-            fingerprint=fingerprint,
-            details={"bundle": bundle.path, "backbone": bundle.backbone.name},
-            flags=flags,
-            options=beam_options,
-            strict=ours.strict,
-        )
-    )
 
 
-def _checked_bundle(path: str | None, max_length: int) -> Bundle:
+def _checked_bundle(path: str | None, max_length: int, storage_options: dict[str, Any]) -> tuple[str, Bundle]:
+    """Where the bundle is, and the bundle, whole."""
     try:
         path = path or default_bundle()
-        bundle = open_bundle(path)
+        bundle = open_bundle(path, storage_options)
         bundle.check()
     except (BundleError, NoBundleError) as error:
         raise RefusedError(f"--model: {error}") from error
@@ -252,33 +282,28 @@ def _checked_bundle(path: str | None, max_length: int) -> Bundle:
     longest = bundle.config["captioner"]["config"]["max_length"] - 2
     if max_length > longest:
         raise RefusedError(f"--max-length {max_length} is more than the {longest} tokens that {path} can write")
-    return bundle
+    return (path.rstrip("/") if "://" in path else bundle.path), bundle
 
 
-def _corpus(
-    images: list[str] | None,
-    manifest: str | None,
-    features: list[str] | None,
-    bundle: Bundle,
-    flags: options.JobFlags,
-) -> Corpus:
-    if images:
-        return list_images(images, flags.storage_options, flags.limit)
-    if manifest:
-        return read_manifest(manifest, flags.storage_options, flags.limit)
+def _corpus(ours: argparse.Namespace, bundle: Bundle, flags: options.JobFlags) -> Corpus:
+    if ours.images:
+        return list_images(ours.images, flags.storage_options, flags.limit, ours.allow_private_addresses)
+    if ours.manifest:
+        columns = Columns(ours.uri_column, ours.id_column)
+        return read_manifests(ours.manifest, columns, flags.storage_options, flags.limit)
     weights = bundle.backbone_weights.digest
-    return list_features(features or [], bundle.backbone.name, weights, flags.storage_options, flags.limit)
+    return list_features(ours.features, bundle.backbone.name, weights, flags.storage_options, flags.limit)
 
 
-def _try_bundle(bundle: Bundle, with_backbone: bool) -> None:
+def _try_bundle(bundle: Bundle, choice: Choice, with_backbone: bool) -> None:
     """Loads the models once here, so that weights that do not fit are refused before anything is launched."""
-    from model.backbone.engine import build_backbone
+    from model.backbone.network import build_backbone
     from model.backbone.spec import WeightsError
     from model.captioning import load_captioner
 
     try:
         load_captioner(bundle)
-        if with_backbone:
+        if with_backbone and choice.precision != INT8:
             build_backbone(bundle.backbone, bundle.backbone_weights)
     except (BundleError, WeightsError) as error:
         raise RefusedError(f"--model: {error}") from error

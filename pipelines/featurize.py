@@ -1,24 +1,36 @@
 """`beamscribe featurize`: COCO captions and photographs to TFRecords of precomputed backbone features."""
 
+import argparse
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from model.backbone.choice import AUTO, BFLOAT16, ENGINES, FLOAT32, TENSORFLOW, Choice
 from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsError, backbone_name, resolve_weights
+from model.fetched import fetched
 from model.images import POLICY_VERSION
 from model.storage import Storage, read_uri
 from pipelines import options
-from pipelines.commit import Process, Receipt, Run
-from pipelines.corpus import annotated_images, distinct
-from pipelines.inference import INFER, Inference
-from pipelines.launch import Request, is_resumed, launch
-from pipelines.loading import load_batches
-from pipelines.reading import LoadedImage, Reading, failure
-from pipelines.rows import RowKey
-from pipelines.shards import Shard
-from schemas import feature_example
+from pipelines.choosing import choose_for
+from pipelines.commits.commit import Process, Receipt, Run
+from pipelines.commits.manifest_file import is_resumed
+from pipelines.commits.rows import RowKey
+from pipelines.commits.shards import Shard
+from pipelines.corpora.corpus import distinct
+from pipelines.corpora.listing import annotated_images
+from pipelines.images.batches import Batches
+from pipelines.images.inference import INFER, Inference
+from pipelines.images.loading import load_shard
+from pipelines.images.once import Once, Remembered
+from pipelines.images.reading import LoadedImage, Reading, failure
+from pipelines.images.stages import Spent
+from pipelines.launch import Request, launch
+from pipelines.running import share_cores
+from schemas import feature_example, manifest
 from schemas.coco import CocoError, describe, parse_coco
 from schemas.command import FlagParser, RefusedError
 from schemas.failure_row import FailureRow
@@ -26,6 +38,11 @@ from schemas.feature_example import FeatureExample
 from schemas.fingerprint import Fingerprint
 
 BATCH_SIZE = 32
+
+KNOWN_GRIDS = 256
+"""Grids that are remembered for equal images: 64 MB of InceptionV3's."""
+
+WEIGHTS = f"{manifest.FOLDER}/weights"
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,7 @@ class FeaturizeJob:
         batch_size: images a model call takes.
         mirror: whether left and right change places first.
         reading: how to read images.
+        choice: engine and precision, resolved by the launcher.
     """
 
     backbone: str
@@ -65,25 +83,42 @@ class FeaturizeJob:
     batch_size: int
     mirror: bool
     reading: Reading
+    choice: Choice = Choice()
     name: str = "featurize"
+    shards_at_once: int = 2
     format: FeatureRecords = dataclasses.field(default_factory=FeatureRecords)
+
+    def carried(self, output: Storage) -> "FeaturizeJob":
+        """With a copy of a local weights file."""
+        source, digest = self.weights
+        if not os.path.isfile(source):
+            return self
+        copy = f"{WEIGHTS}/{digest[:16]}/{os.path.basename(source)}"
+        if not output.exists(copy):
+            output.write(copy, read_uri(source, {}))
+        return dataclasses.replace(self, weights=ResolvedWeights(output.uri(copy), digest))
 
     def open(self, run: Run) -> Process:
         """Loads the backbone."""
-        from model.backbone.engine import Backbone
+        from model.backbone.engine import open_engine
 
         spec = BACKBONES[self.backbone]
-        backbone = Backbone(spec, self.weights)
+        engine = open_engine(spec, _fetched_weights(self.weights, self.reading.storage_options), self.choice)
 
         def see(pixels: np.ndarray) -> np.ndarray:
-            return backbone(pixels[:, :, ::-1] if self.mirror else pixels)
+            return engine(np.ascontiguousarray(pixels[:, :, ::-1]) if self.mirror else pixels)
 
         inference: Inference[np.ndarray] = Inference(see, self.batch_size)
+        inference.warm_up((*spec.input_size, 3), np.uint8)
+        batches = Batches(lambda images: inference([item.image.pixels for item in images]), self.batch_size)
+        see_once = Once(batches, Remembered[np.ndarray](KNOWN_GRIDS))
 
-        def process(shard: Shard) -> Iterator[FeatureExample | FailureRow]:
-            for images, failures in load_batches(shard, spec, self.reading, run, self.batch_size):
-                yield from failures
-                yield from featurize(images, inference, run)
+        def process(shard: Shard) -> Iterator[FeatureExample | FailureRow | Spent]:
+            for outcome in see_once(load_shard(shard, spec, self.reading, run, self.batch_size)):
+                if isinstance(outcome, FailureRow | Spent):
+                    yield outcome
+                else:
+                    yield example_of(*outcome, run)
 
         return process
 
@@ -95,40 +130,41 @@ class FeaturizeJob:
         """Everything is in the rows."""
 
 
-def featurize(
-    images: Sequence[LoadedImage], backbone: Inference[np.ndarray], run: Run
-) -> Iterator[FeatureExample | FailureRow]:
-    """Features of one batch.
+def _fetched_weights(weights: ResolvedWeights, options: dict[str, Any]) -> ResolvedWeights:
+    """Remote weights on this machine: Keras opens local files."""
+    folder, _, name = weights.source.rpartition("/")
+    if "://" not in folder:
+        return weights
+    return ResolvedWeights(os.path.join(fetched(folder, {name: weights.digest}, options), name), weights.digest)
+
+
+def example_of(item: LoadedImage, grid: np.ndarray | Exception, run: Run) -> FeatureExample | FailureRow:
+    """The record of one image.
 
     Args:
-        images: decoded.
-        backbone: uint8 (batch, height, width, 3) to float (batch, rows, columns, channels).
+        item: decoded.
+        grid: float16 (rows, columns, channels), or why the backbone cannot take it.
         run: for fingerprint and start.
-
-    Yields:
-        One example an image, features rounded to float16; a failure row where the backbone cannot take it.
     """
-    for item, grid in zip(images, backbone([item.image.pixels for item in images]), strict=True):
-        if isinstance(grid, Exception):
-            yield failure(item.todo, INFER, type(grid).__name__, str(grid), run.started)
-            continue
-        reference = item.todo.reference
-        rows, columns, channels = grid.shape
-        yield FeatureExample(
-            id=reference.id,
-            file_name=reference.file_name,
-            uri=reference.uri,
-            sha256=item.sha256,
-            width=item.image.width,
-            height=item.image.height,
-            repairs=item.image.repairs,
-            features=grid.astype("<f2").tobytes(),
-            shape=(rows, columns, channels),
-            captions=tuple(caption.text for caption in reference.captions),
-            caption_ids=tuple(caption.id for caption in reference.captions),
-            fingerprint=run.fingerprint,
-            run_started=run.started.isoformat(),
-        )
+    if isinstance(grid, Exception):
+        return failure(item.todo, INFER, type(grid).__name__, str(grid), run.started)
+    reference = item.todo.reference
+    rows, columns, channels = grid.shape
+    return FeatureExample(
+        id=reference.id,
+        file_name=reference.file_name,
+        uri=reference.uri,
+        sha256=item.sha256,
+        width=item.image.width,
+        height=item.image.height,
+        repairs=item.image.repairs,
+        features=grid.astype("<f2").tobytes(),
+        shape=(rows, columns, channels),
+        captions=tuple(caption.text for caption in reference.captions),
+        caption_ids=tuple(caption.id for caption in reference.captions),
+        fingerprint=run.fingerprint,
+        run_started=run.started.isoformat(),
+    )
 
 
 def parser() -> FlagParser:
@@ -157,6 +193,14 @@ def parser() -> FlagParser:
         "without top, of keras.applications or an .npz of efficientnet_lite2; random: for tests",
     )
     flags.add_argument("--mirror", action="store_true", help="features of the mirrored images, to train on both")
+    flags.add_argument("--engine", choices=(*ENGINES, AUTO), default=AUTO, help="what runs the CNN")
+    flags.add_argument(
+        "--precision",
+        choices=(FLOAT32, BFLOAT16, AUTO),
+        default=AUTO,
+        help="of the CNN; bfloat16 is faster and gives slightly other features; auto is float32, or what an output "
+        "was begun with",
+    )
     options.add_reading_flags(flags)
     options.add_job_flags(flags, BATCH_SIZE)
     return flags
@@ -172,6 +216,7 @@ def run(argv: Sequence[str]) -> int:
         RefusedError: if the command cannot do its work.
     """
     ours, beam_options = options.parse(parser(), argv)
+    share_cores(beam_options)
     flags = options.job_flags(ours)
     try:
         corpus = parse_coco(read_uri(ours.annotations, flags.storage_options))
@@ -188,32 +233,45 @@ def run(argv: Sequence[str]) -> int:
     options.refuse_web([ours.images], ours)
     references = distinct(annotated_images(corpus.images, ours.images, flags.storage_options), flags.limit)
     output = Storage(ours.output, flags.storage_options)
-    fingerprint = Fingerprint(
-        {
-            "decode_policy": POLICY_VERSION,
-            "backbone": ours.backbone,
-            "backbone_weights": weights.digest,
-            "mirror": ours.mirror,
-            "precision": "float32",
-        }
-    )
+    choice = choose_for(output, ours.engine, ours.precision, False, lambda choice: _fingerprint(ours, weights, choice))
+    fingerprint = _fingerprint(ours, weights, choice)
     if not is_resumed(output, fingerprint):
         _try_weights(ours.backbone, weights)
     return launch(
         Request(
-            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, ours.mirror, options.reading(ours)),
+            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, ours.mirror, options.reading(ours), choice),
             corpus=references,
             output=output,
             fingerprint=fingerprint,
-            details={"backbone": ours.backbone, "weights": weights.source, "weights_digest": weights.digest},
+            details={
+                "backbone": ours.backbone,
+                "weights": weights.source,
+                "weights_digest": weights.digest,
+                **choice._asdict(),
+            },
             flags=flags,
             options=beam_options,
         )
     )
 
 
+def _fingerprint(ours: argparse.Namespace, weights: ResolvedWeights, choice: Choice) -> Fingerprint:
+    # Outputs from before there was another engine do not name it, and go on.
+    engine = {"engine": choice.engine} if choice.engine != TENSORFLOW else {}
+    return Fingerprint(
+        {
+            "decode_policy": POLICY_VERSION,
+            "backbone": ours.backbone,
+            "backbone_weights": weights.digest,
+            "mirror": ours.mirror,
+            "precision": choice.precision,
+            **engine,
+        }
+    )
+
+
 def _try_weights(backbone: str, weights: ResolvedWeights) -> None:
-    from model.backbone.engine import build_backbone
+    from model.backbone.network import build_backbone
 
     try:
         build_backbone(BACKBONES[backbone], weights)

@@ -4,35 +4,39 @@ import contextlib
 import datetime
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.storage import Storage
-from pipelines import commit
-from pipelines.commit import Receipt, Run
-from pipelines.corpus import Corpus
-from pipelines.lease import Lease
-from pipelines.ledger import Ledger
+from model.unbroken import hold
+from pipelines.commits.commit import Receipt, Run
+from pipelines.commits.lease import Lease
+from pipelines.commits.ledger import Ledger
+from pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
+from pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
+from pipelines.commits.rows import FAILURES
+from pipelines.commits.shards import Shard, cut, shard_count, shard_name, subtract
+from pipelines.commits.watchdog import LOST_SECONDS, Lookout, forget_started
+from pipelines.corpora.corpus import Corpus, sampled
 from pipelines.options import JobFlags
-from pipelines.pending import CommitShards, Job, PendingShards, write_corpus
+from pipelines.plan import plan
 from pipelines.progress import Progress
-from pipelines.rows import FAILURES
-from pipelines.running import interruptible, run_pipeline, stop_workers
-from pipelines.shards import shard_count, shard_name
-from pipelines.summary import done_in, failure_lines, tally
-from pipelines.watchdog import forget_started
+from pipelines.running import interruptible, is_elsewhere, refuse_local, run_pipeline, stop_workers
+from pipelines.summary import done_in, summary_lines, tally
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
-from schemas.manifest import FILE, FOLDER, Manifest, ManifestError
+from schemas.manifest import Manifest
 from schemas.table import NewerSchemaError
-
-MANIFEST = f"{FOLDER}/{FILE}"
 
 
 class TooManyFailuresError(Exception):
     """More failure rows are committed than `--max-failures` allows."""
+
+
+class WorkersLostError(Exception):
+    """No worker has given a sign for so long that there can be none."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +64,6 @@ class Request:
     strict: bool = False
 
 
-def read_manifest_of(output: Storage) -> Manifest | None:
-    """The manifest of an output; None if there is none yet.
-
-    Raises:
-        RefusedError: if it is damaged or newer than this Beamscribe.
-    """
-    try:
-        return Manifest.from_json(output.read(MANIFEST), output.uri(MANIFEST))
-    except FileNotFoundError:
-        return None
-    except (ManifestError, NewerSchemaError, OSError) as error:
-        raise RefusedError(str(error)) from error
-
-
-def manifest_of(output: Storage) -> Manifest:
-    """The manifest of an output that must have one.
-
-    Raises:
-        RefusedError: if it has none, or it is damaged or newer than this Beamscribe.
-    """
-    found = read_manifest_of(output)
-    if found is None:
-        raise RefusedError(f"{output.uri()} is not an output of Beamscribe: it has no {MANIFEST}")
-    return found
-
-
-def is_resumed(output: Storage, fingerprint: Fingerprint) -> bool:
-    """Whether an earlier run was launched with the same settings, so that they need not be tried out again."""
-    manifest = read_manifest_of(output)
-    return manifest is not None and manifest.fingerprint == fingerprint
-
-
 def launch(request: Request) -> int:
     """Runs a job to its end and prints what came of it.
 
@@ -102,8 +74,12 @@ def launch(request: Request) -> int:
         RefusedError: if the output holds something else, or another run writes it.
     """
     started = datetime.datetime.now(datetime.UTC)
+    request = replace(request, corpus=sampled(request.corpus, request.flags.sample))
+    refuse_local(request.options, request.output, (reference.uri for reference in request.corpus.references))
     # Looked at before the lease, which would otherwise be the first thing to be written into a foreign folder.
-    _kept_fingerprints(request, read_manifest_of(request.output))
+    kept = _kept(request, read_manifest_of(request.output))
+    if request.flags.plan:
+        return plan(request, kept)
     try:
         with Lease(request.output), interruptible():
             try:
@@ -111,6 +87,15 @@ def launch(request: Request) -> int:
             except TooManyFailuresError:
                 _stop_in_peace(request)
                 return CHECK_FAILED
+            except WorkersLostError:
+                # What they had in hand may be what ended them, so its markers stay.
+                _stop_in_peace(request, forget=False)
+                print(
+                    f"beamscribe {request.job.name}: stopped: no worker has given a sign for {LOST_SECONDS:g} s. "
+                    "What is committed stays; run the same command again",
+                    file=sys.stderr,
+                )
+                return STOPPED
             except KeyboardInterrupt:
                 _stop_in_peace(request)
                 print(f"\ninterrupted; what is committed stays. Continue with:\n  {_command_line()}", file=sys.stderr)
@@ -120,21 +105,29 @@ def launch(request: Request) -> int:
         return STOPPED
 
 
-def _stop_in_peace(request: Request) -> None:
+def _stop_in_peace(request: Request, forget: bool = True) -> None:
     """Ends a pipeline that is still running: the process is about to end too."""
     # A commit that has begun may finish, a later one never begins.
-    commit.hold_commits(timeout_seconds=5.0)
+    hold(timeout_seconds=5.0)
     stop_workers(request.options, timeout_seconds=4.0)
-    forget_started(request.output)
+    if not is_elsewhere(request.options):
+        # A worker process may have ended in the middle of a file.
+        _remove_temporaries(request.output)
+    if forget:
+        forget_started(request.output)
+
+
+def _remove_temporaries(output: Storage) -> None:
+    for name in output.temporaries():
+        output.delete(name)
 
 
 def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     # Another run may have ended just before the lease was ours.
     earlier = read_manifest_of(request.output)
-    kept = _kept_fingerprints(request, earlier)
+    kept = _kept(request, earlier)
     ledger = Ledger(request.output, request.job.format)
-    for name in request.output.temporaries():
-        request.output.delete(name)
+    _remove_temporaries(request.output)
     try:
         receipts = ledger.settle((earlier.fingerprint if earlier else request.fingerprint).digest)
         current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
@@ -143,7 +136,7 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     except ValueError as error:
         raise RefusedError(f"{error}: delete that file, and its images are done again") from error
     shards = shard_count(len(request.corpus.references), request.flags.shard_size)
-    parts = write_corpus(request.output, request.corpus.references)
+    write_corpus(request.output, request.corpus.references)
     manifest = Manifest(
         job=request.job.name,
         fingerprint=request.fingerprint,
@@ -158,18 +151,28 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     request.output.write(MANIFEST, manifest.to_json().encode())
 
     run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
-    pending = PendingShards(ledger, [receipt.name for receipt in current], shards, request.flags.retry_failed)
-    progress = Progress(request.output, request.job.name, started)
-    before = len(tally({reference.id for reference in request.corpus.references}, ledger, current).failures)
+    todo = _pending(request, ledger, current, shards)
+    lookout = Lookout(request.output, len(todo))
+    parts = write_pending(request.output, todo)
+    before = tally({reference.id for reference in request.corpus.references}, ledger, current)
+    again = len(before.failures) if request.flags.retry_failed else 0
+    progress = Progress(request.output, request.job.name, started, len(before.todo) + again)
 
     def look() -> None:
         # Storage that does not answer now is no reason to give up what is being committed.
         with contextlib.suppress(OSError):
             progress.tell()
-        if _too_many(request, progress.failures if request.flags.retry_failed else before + progress.failures):
+        if _too_many(request, len(before.failures) - again + progress.failures):
             raise TooManyFailuresError
+        with contextlib.suppress(OSError):
+            if lookout.lost():
+                raise WorkersLostError
 
-    failed = run_pipeline(parts, pending, CommitShards(request.job, run), request.options, look)
+    job = request.job.carried(request.output) if is_elsewhere(request.options) else request.job
+    with progress:
+        pending, commits = ReadPending(request.output), CommitShards(job, run)
+        failed = run_pipeline(parts, pending, commits, request.options, look, progress.interval_seconds)
+    write_pending(request.output, ())
 
     receipts = ledger.settle(request.fingerprint.digest)
     current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
@@ -182,35 +185,15 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     return code
 
 
-def _kept_fingerprints(request: Request, earlier: Manifest | None) -> list[str]:
-    """Digests under which rows count as done.
+def _kept(request: Request, earlier: Manifest | None) -> list[str]:
+    return kept_fingerprints(request.output, earlier, request.job, request.fingerprint, request.flags.on_change)
 
-    Raises:
-        RefusedError: if the output was made by another job, or with other settings and no `--on-change` says what then.
-    """
-    new = request.fingerprint.digest
-    if earlier is None:
-        foreign = request.output.files(request.job.format.folder)
-        if foreign:
-            raise RefusedError(
-                f"{request.output.uri()} holds {foreign[0].name} but no {MANIFEST}, so Beamscribe did not write it: "
-                "choose another --output"
-            )
-        return [new]
-    if earlier.job != request.job.name:
-        raise RefusedError(f"{request.output.uri()} holds the output of {earlier.job}: choose another --output")
-    if earlier.fingerprint == request.fingerprint:
-        return earlier.kept_fingerprints
-    if request.flags.on_change == "keep":
-        return [*(digest for digest in earlier.kept_fingerprints if digest != new), new]
-    if request.flags.on_change == "replace":
-        return [new]
-    changes = "\n  ".join(earlier.fingerprint.differences(request.fingerprint))
-    raise RefusedError(
-        f"{request.output.uri()} was made with other settings:\n  {changes}\n"
-        "Choose another --output, or --on-change keep (old rows stay, new images are done with the new settings) "
-        "or --on-change replace (old rows are done again)"
-    )
+
+def _pending(request: Request, ledger: Ledger, receipts: list[Receipt], shards: int) -> list[Shard]:
+    """What is still to do, cut into shards; the launcher knows what is done, so that nothing needs to be shuffled."""
+    committed = (item for receipt in receipts for item in ledger.committed(receipt))
+    todo = subtract(request.corpus.references, committed, request.flags.retry_failed)
+    return cut(todo, shards, request.flags.shard_size)
 
 
 def _command_line() -> str:
@@ -229,23 +212,25 @@ def _summarize(
 ) -> int:
     asked = {reference.id for reference in request.corpus.references}
     found = tally(asked, ledger, receipts)
-    done = done_in(started.isoformat(), receipts)
     seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
     name = f"beamscribe {request.job.name}"
+    this_run = [receipt for receipt in receipts if receipt.run_started == started.isoformat()]
+    done = done_in(started.isoformat(), receipts)
     print(f"{name}: this run did {done} of {len(asked)} in {seconds:.1f} s; the rest was done before")
-    if request.corpus.repeated or request.corpus.skipped:
-        print(
-            f"{name}: {request.corpus.repeated} repeated references counted once, "
-            f"{request.corpus.skipped} files without an image suffix skipped"
-        )
-    for line in failure_lines(found.failures):
-        print(f"{name}: failed: {line}")
+    print("\n".join(summary_lines(found, request.corpus, this_run, seconds)))
+    for folder in (request.job.format.folder, FAILURES.folder):
+        if request.output.files(folder):
+            print(f"{folder:>12}  {request.output.uri(folder)}/")
     if failed is not None:
         print(f"{name}: {failed}", file=sys.stderr)
     code, advice = DONE, ""
     if failed is not None or found.todo:
         count = shard_count(len(asked), request.flags.shard_size)
-        left = {shard_name(item, count) for item in request.corpus.references if item.id in found.todo}
+        left = {
+            shard_name(item, count, request.flags.shard_size)
+            for item in request.corpus.references
+            if item.id in found.todo
+        }
         code, advice = STOPPED, f"; {len(left)} shards not committed, run the same command again"
     else:
         # Nothing is in hand; markers of shards that are cut otherwise by now would stay for ever.

@@ -11,9 +11,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.images import MAX_PIXELS
 from model.web import WEB
-from pipelines.commit import STALL_TIMEOUT_SECONDS
-from pipelines.reading import Reading
-from pipelines.shards import DEFAULT_SHARD_SIZE
+from pipelines.commits.commit import STALL_TIMEOUT_SECONDS
+from pipelines.commits.shards import DEFAULT_SHARD_SIZE
+from pipelines.images.reading import Reading
 from pipelines.summary import FailureBound, failure_bound
 from schemas.command import FlagParser, RefusedError, add_storage_options, positive, refuse_unknown
 
@@ -36,6 +36,8 @@ class JobFlags:
     storage_options: dict[str, Any]
     max_failures: FailureBound | None = None
     stall_timeout: int = STALL_TIMEOUT_SECONDS
+    plan: bool = False
+    sample: int | None = None
 
 
 def add_job_flags(parser: argparse.ArgumentParser, batch_size: int | None) -> None:
@@ -46,11 +48,20 @@ def add_job_flags(parser: argparse.ArgumentParser, batch_size: int | None) -> No
         batch_size: its default; None for a job that has no batches.
     """
     group = parser.add_argument_group("every job")
-    group.add_argument("--shard-size", type=positive, default=DEFAULT_SHARD_SIZE, help="items committed together")
+    group.add_argument(
+        "--plan", action="store_true", help="do only a sample and tell what the job would take; nothing is written"
+    )
+    group.add_argument(
+        "--shard-size", type=positive, default=DEFAULT_SHARD_SIZE, metavar="IMAGES", help="images committed together"
+    )
     if batch_size is not None:
-        group.add_argument("--batch-size", type=positive, default=batch_size, help="items a model call takes")
-    group.add_argument("--limit", type=positive, default=None, help="take only the first items of the corpus")
-    group.add_argument("--retry-failed", action="store_true", help="try items again that have a failure row")
+        group.add_argument(
+            "--batch-size", type=positive, default=batch_size, metavar="IMAGES", help="images a model call takes"
+        )
+    some = group.add_mutually_exclusive_group()
+    some.add_argument("--limit", type=positive, metavar="IMAGES", help="take only the first images of the corpus")
+    some.add_argument("--sample", type=positive, metavar="IMAGES", help="take so many images, the same ones every time")
+    group.add_argument("--retry-failed", action="store_true", help="try images again that have a failure row")
     group.add_argument(
         "--on-change",
         choices=("refuse", "keep", "replace"),
@@ -60,7 +71,7 @@ def add_job_flags(parser: argparse.ArgumentParser, batch_size: int | None) -> No
     group.add_argument(
         "--max-failures",
         type=failure_bound,
-        metavar="N|P%%",
+        metavar="N|P%",
         help="stop with exit code 3 when more images than that have failed; those in hand may still be added",
     )
     group.add_argument(
@@ -77,7 +88,11 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of a job that reads images; none of them changes a row that there is anyway."""
     group = parser.add_argument_group("reading images")
     group.add_argument(
-        "--max-pixels", type=positive, default=MAX_PIXELS, help="images that declare more pixels become failure rows"
+        "--max-pixels",
+        type=positive,
+        default=MAX_PIXELS,
+        metavar="PIXELS",
+        help="images that declare more become failure rows",
     )
     group.add_argument("--accept-truncated", action="store_true", help="keep what was decoded of files that end early")
     group.add_argument("--allow-http", action="store_true", help="images may be on the web, http and https")

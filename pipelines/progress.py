@@ -1,55 +1,119 @@
-"""How far a running job is, told from its committed shards."""
+"""How far a running job is, told from its committed shards: they are the truth on every runner."""
 
+import contextlib
 import datetime
 import sys
 from dataclasses import dataclass, field
+from types import TracebackType
+
+import rich.progress
+from rich.console import Console
+from rich.text import Text
 
 from model.storage import Storage
-from pipelines.commit import RECEIPTS, Receipt
+from pipelines.commits.commit import RECEIPTS, Receipt
+
+SECONDS_ON_A_TERMINAL = 1.0
+"""Between two looks at a local output; elsewhere a look costs a listing, and somebody may pay for it."""
 
 
 @dataclass
 class Progress:
-    """Prints a line now and then; committed shards are the truth on every runner.
+    """Shows a bar on a terminal, and prints a line now and then where there is none.
 
     Attributes:
         output: the job's output.
         job: its name.
         started: the run's start.
+        todo: ids that this run has to do.
+        console: where to.
+        rows: of this run, as of the last look.
+        failures: failure rows of this run, as of the last look.
     """
 
     output: Storage
     job: str
     started: datetime.datetime
-    _counted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    todo: int
+    console: Console = field(default_factory=lambda: Console(file=sys.stderr))
+    rows: int = 0
+    failures: int = 0
+    _counted: set[str] = field(default_factory=set)
 
-    def tell(self) -> None:
-        """Prints how much this run has committed so far."""
-        for entry in self.output.files(RECEIPTS, ".json"):
-            if entry.name not in self._counted:
-                self._counted[entry.name] = self._count(entry.name)
-        rows = sum(count for count, _ in self._counted.values())
-        seconds = (datetime.datetime.now(datetime.UTC) - self.started).total_seconds()
-        rate = (rows + self.failures) / seconds
-        print(
-            f"beamscribe {self.job}: {rows} done, {self.failures} failed in this run, {rate:.1f} a second",
-            file=sys.stderr,
-            flush=True,
+    def __post_init__(self) -> None:
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            _Pace(self),
+            console=self.console,
+            disable=not self.console.is_terminal,
         )
+        self._task = self._bar.add_task(self.job, total=self.todo)
 
     @property
-    def failures(self) -> int:
-        """Failure rows of this run, as of the last telling."""
-        return sum(count for _, count in self._counted.values())
+    def interval_seconds(self) -> float | None:
+        """How often to call `tell`; None: as often as a job looks at its output anyway."""
+        return SECONDS_ON_A_TERMINAL if self.console.is_terminal and self.output.local else None
 
-    def _count(self, name: str) -> tuple[int, int]:
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self.console.is_terminal:
+            # What was committed since the last look.
+            with contextlib.suppress(OSError):
+                self.tell()
+        self._bar.stop()
+
+    def tell(self) -> None:
+        """Looks at what is committed, and shows it.
+
+        Raises:
+            OSError: if the output cannot be listed.
+        """
+        for entry in self.output.files(RECEIPTS, ".json"):
+            if entry.name not in self._counted:
+                self._counted.add(entry.name)
+                self._count(entry.name)
+        if self.console.is_terminal:
+            self._bar.update(self._task, completed=self.rows + self.failures)
+        else:
+            print(
+                f"beamscribe {self.job}: {self.rows:,} of {self.todo:,} done, {self.pace()}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def pace(self) -> str:
+        """Failures so far, items a second and the time that is left."""
+        now = datetime.datetime.now(datetime.UTC)
+        done, seconds = self.rows + self.failures, (now - self.started).total_seconds()
+        if not done:
+            return f"{self.failures:,} failed, nothing committed yet"
+        left = datetime.timedelta(seconds=round((self.todo - done) * seconds / done))
+        return f"{self.failures:,} failed, {done / seconds:.1f} a second, {left} left"
+
+    def _count(self, name: str) -> None:
         try:
             receipt = Receipt.from_json(self.output.read(name))
         except (ValueError, OSError):
-            return 0, 0
-        if receipt.run_started != self.started.isoformat():
-            return 0, 0
-        return (
-            len(receipt.rows.ids) if receipt.rows else 0,
-            len(receipt.failures.ids) if receipt.failures else 0,
-        )
+            return
+        if receipt.run_started == self.started.isoformat():
+            self.rows += len(receipt.rows.ids) if receipt.rows else 0
+            self.failures += len(receipt.failures.ids) if receipt.failures else 0
+
+
+class _Pace(rich.progress.ProgressColumn):
+    """What stands beside the bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def render(self, task: rich.progress.Task) -> Text:
+        """The text, made anew with each look at the clock."""
+        return Text(self._progress.pace(), style="dim")

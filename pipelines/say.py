@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 
 from model.storage import Storage
-from pipelines.speak import add_speech_flags, open_or_refuse, speech_settings
+from pipelines.speak import add_speech_flags, open_or_refuse
 from pipelines.speech import SpeechError
-from pipelines.speech.audio import FORMATS, check_audio, transcode
+from pipelines.speech.audio import FORMATS
+from pipelines.speech.clip import Style, make_clip
+from pipelines.speech.spoken import normalize_text
 from schemas.command import DONE, FlagParser, RefusedError, add_storage_options
 
 
@@ -34,14 +36,13 @@ def run(argv: Sequence[str]) -> int:
     audio_format = os.path.splitext(name)[1].removeprefix(".").lower()
     if audio_format not in FORMATS:
         raise RefusedError(f"--output {ours.output} must end in one of .{', .'.join(FORMATS)}")
-    engine = open_or_refuse(speech_settings(ours))
+    engine = open_or_refuse(ours)
     try:
-        data = transcode(engine.synthesize(ours.text), audio_format)
-        facts = check_audio(data, ours.text)
-        Storage(folder or ".", ours.storage_options).write(name, data)
+        clip = make_clip(normalize_text(ours.text), engine, Style(audio_format, ours.loudness))
+        Storage(folder or ".", ours.storage_options).write(name, clip.data)
     except (SpeechError, OSError) as error:
         raise RefusedError(str(error)) from error
     finally:
         engine.close()
-    print(f"beamscribe say: {facts.duration_seconds:.1f} s by {engine.name} {engine.version} → {ours.output}")
+    print(f"beamscribe say: {clip.facts.duration_seconds:.1f} s by {engine.name} {engine.version} → {ours.output}")
     return DONE

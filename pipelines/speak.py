@@ -1,87 +1,37 @@
 """`beamscribe speak`: captions to one audio file for each distinct text, and an index of the images."""
 
 import argparse
-import contextlib
 import dataclasses
-import hashlib
-import itertools
-import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+
+from apache_beam import PCollection
 
 from model.storage import Storage
 from pipelines import options
-from pipelines.caption import CAPTIONS
-from pipelines.commit import Process, Receipt, Run
-from pipelines.corpus import Corpus, Reference, distinct
+from pipelines.commits.commit import Process, Receipt, Run
+from pipelines.commits.manifest_file import read_manifest_of
+from pipelines.commits.rows import ParquetRows
+from pipelines.commits.shards import Shard, Todo
+from pipelines.images.reading import failure
 from pipelines.launch import Request, launch
-from pipelines.reading import failure
-from pipelines.rows import ParquetRows
-from pipelines.shards import Shard
 from pipelines.speech import ENGINES, SpeechEngine, SpeechError, SpeechSettings, open_engine
-from pipelines.speech.audio import FORMATS, AudioFacts, check_audio, transcode
-from schemas import speech_row
+from pipelines.speech.audio import FORMATS
+from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
+from pipelines.speech.clip import Style
+from pipelines.speech.layout import LAYOUTS
+from pipelines.speech.speaker import Manner, Outcome, Speaker
+from pipelines.speech.speech_index import INDEX, index_row, refuse_other_captions, remove_unnamed
+from pipelines.speech.spoken import TEXT_NORMALISATION, audio_key, normalize_text
+from pipelines.speech.spread_texts import SpeakSpreadTexts, reason_unspoken
 from schemas.command import FlagParser, RefusedError
 from schemas.failure_row import FailureRow
 from schemas.fingerprint import Fingerprint
 from schemas.speech_row import SpeechRow
 
-TEXT_NORMALISATION = "nfc-spaces-1"
-"""Name of `normalize_text` in the fingerprint; a change of the function changes it."""
-
 SPEAK = "speak"
-THREADS = 2
-"""One text is synthesised at a time a process; encoding and checking of others overlap it."""
-
-INDEX = ParquetRows(speech_row.FOLDER, speech_row.SCHEMA, speech_row.VERSION)
-
-
-class SpokenText(NamedTuple):
-    """One audio file.
-
-    Attributes:
-        key: digest of text and speech fingerprint, the file's name.
-        name: below the output.
-        facts: read back from the file.
-    """
-
-    key: str
-    name: str
-    facts: AudioFacts
-
-
-def normalize_text(caption: str) -> str:
-    """The text that is spoken: NFC, white space collapsed; case and punctuation kept, for they change the voice."""
-    return " ".join(unicodedata.normalize("NFC", caption).split())
-
-
-def audio_key(text: str, fingerprint: str) -> str:
-    """Names the audio of a text: equal texts spoken in the same way share it."""
-    return hashlib.blake2b(f"{fingerprint}\0{text}".encode(), digest_size=16).hexdigest()
-
-
-def audio_name(key: str, audio_format: str) -> str:
-    """Where a text's audio lies below the output; two levels of folders keep millions of files listable."""
-    return f"{speech_row.AUDIO_FOLDER}/{key[:2]}/{key[2:4]}/{key}.{audio_format}"
-
-
-def speak_text(text: str, engine: SpeechEngine, audio_format: str, run: Run) -> SpokenText:
-    """Speaks one text unless its audio is there already, checks it and commits it.
-
-    Raises:
-        SpeechError: if there is no good audio for the text.
-    """
-    key = audio_key(text, run.fingerprint)
-    name = audio_name(key, audio_format)
-    if run.output.exists(name):
-        with contextlib.suppress(SpeechError):
-            return SpokenText(key, name, check_audio(run.output.read(name), text))
-    data = transcode(engine.synthesize(text), audio_format)
-    facts = check_audio(data, text)
-    run.output.write(name, data)
-    return SpokenText(key, name, facts)
+QUIETEST_LUFS, LOUDEST_LUFS = -60.0, -5.0
 
 
 @dataclass(frozen=True)
@@ -89,36 +39,47 @@ class SpeakJob:
     """Texts to audio.
 
     Attributes:
-        settings: engine, voice and speed.
-        audio_format: of the files.
+        manner: how to speak.
+        spreads: whether there are texts of so many images that many shards hold them.
     """
 
-    settings: SpeechSettings
-    audio_format: str
+    manner: Manner
+    spreads: bool = False
     name: str = "speak"
+    shards_at_once: int = 1
     format: ParquetRows = dataclasses.field(default_factory=lambda: INDEX)
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """That the engine's service may be asked; None for an engine that asks none."""
+        return self.manner.requests_per_minute
+
+    def prepare(self, shards: PCollection[Shard], run: Run) -> PCollection[str] | None:
+        """Speaks what many shards need before the first of them; None if there is no such text."""
+        return shards | "SpeakSpreadTexts" >> SpeakSpreadTexts(self.manner, run) if self.spreads else None
+
+    def carried(self, output: Storage) -> "SpeakJob":
+        """The same: engines are installed on every worker."""
+        return self
 
     def open(self, run: Run) -> Process:
         """Opens the engine."""
-        engine = open_engine(self.settings)
-
-        def speak(text: str) -> SpokenText | SpeechError:
-            try:
-                return speak_text(text, engine, self.audio_format, run)
-            except SpeechError as error:
-                return error
+        speaker = Speaker(self.manner, run)
 
         def process(shard: Shard) -> Iterator[SpeechRow | FailureRow]:
-            # Sorted by group, so images of one text lie together.
-            by_text = itertools.groupby(shard.todo, lambda item: item.reference.group)
-            texts = [(text, list(items)) for text, items in by_text]
-            with ThreadPoolExecutor(THREADS, thread_name_prefix="speak") as pool:
-                for (_, items), spoken in zip(texts, pool.map(speak, (text for text, _ in texts)), strict=True):
-                    for item in items:
-                        if isinstance(spoken, SpeechError):
-                            yield failure(item, SPEAK, spoken.error_type, spoken.message, run.started)
-                        else:
-                            yield index_row(item.reference, spoken, engine, run)
+            spoken_here, spoken_before = by_text(shard, run)
+            for key, outcome in speaker.speak(shard.name, texts_of(spoken_here)):
+                yield from rows(spoken_here[key], outcome)
+            found = speaker.find(shard.name, texts_of(spoken_before))
+            for key, items in spoken_before.items():
+                yield from rows(items, found[key] if key in found else reason_unspoken(run, key))
+
+        def rows(items: Sequence[Todo], outcome: Outcome) -> Iterator[SpeechRow | FailureRow]:
+            for item in items:
+                if isinstance(outcome, SpeechError):
+                    yield failure(item, SPEAK, outcome.error_type, outcome.message, run.started)
+                else:
+                    yield index_row(item.reference, outcome, speaker.speech, run)
 
         return process
 
@@ -128,126 +89,118 @@ class SpeakJob:
 
     def tidy(self, output: Storage) -> None:
         """Removes audio that no index row names."""
-        named = {audio.name for audio in named_audio(output)}
-        for entry in output.walk(speech_row.AUDIO_FOLDER):
-            if entry.name not in named:
-                output.delete(entry.name)
+        remove_unnamed(output)
 
 
-class NamedAudio(NamedTuple):
-    """An audio file as the index names it: its name below the output, its size in bytes, and the index file."""
-
-    name: str
-    size: int
-    named_by: str
+Images = dict[str, list[Todo]]
+"""Images of a shard by the key of their text."""
 
 
-def named_audio(output: Storage) -> list[NamedAudio]:
-    """The audio files that the index names.
-
-    Raises:
-        ValueError: if an index file is damaged.
-    """
-    named: list[NamedAudio] = []
-    for entry in output.files(INDEX.folder, INDEX.suffix):
-        table = INDEX.read(output.read(entry.name), entry.name, ["audio_uri", "bytes"])
-        columns = (table["audio_uri"].to_pylist(), table["bytes"].to_pylist())
-        named += [NamedAudio(name, size, entry.name) for name, size in zip(*columns, strict=True)]
-    return named
+def by_text(shard: Shard, run: Run) -> tuple[Images, Images]:
+    """A shard's images by text: of texts that are spoken here, and of those that were spoken before."""
+    here: Images = defaultdict(list)
+    before: Images = defaultdict(list)
+    for item in shard.todo:
+        key = audio_key(normalize_text(item.reference.text), run.fingerprint)
+        (before if is_spread(item.reference) else here)[key].append(item)
+    return here, before
 
 
-def refuse_other_captions(corpus: Corpus, output: Storage) -> None:
-    """Ids say what is done, so an image whose caption has changed since it was spoken would keep its old audio.
-
-    Raises:
-        RefusedError: if there is one.
-    """
-    texts = {reference.id: reference.text for reference in corpus.references}
-    for entry in output.files(INDEX.folder, INDEX.suffix):
-        try:
-            table = INDEX.read(output.read(entry.name), output.uri(entry.name), ["id", "caption"])
-        except ValueError:
-            # The launcher tells of damaged files.
-            continue
-        for id, caption in zip(table["id"].to_pylist(), table["caption"].to_pylist(), strict=True):
-            if texts.get(id, caption) != caption:
-                raise RefusedError(
-                    f"{output.uri()} has spoken {id} as {caption!r}, --captions now says {texts[id]!r}: "
-                    "choose another --output for the new captions"
-                )
-
-
-def index_row(reference: Reference, spoken: SpokenText, engine: SpeechEngine, run: Run) -> SpeechRow:
-    """The row of one image."""
-    return SpeechRow(
-        image_uri=reference.uri,
-        id=reference.id,
-        caption=reference.text,
-        audio_uri=spoken.name,
-        audio_key=spoken.key,
-        duration_seconds=spoken.facts.duration_seconds,
-        sample_rate=spoken.facts.sample_rate,
-        channels=spoken.facts.channels,
-        bytes=spoken.facts.bytes,
-        engine=f"{engine.name} {engine.version}",
-        voice=engine.voice,
-        fingerprint=run.fingerprint,
-        run_started=run.started,
-    )
-
-
-def list_captions(path: str, storage_options: dict[str, Any], limit: int | None) -> Corpus:
-    """Captioned images, grouped by text so that each text is spoken in one shard.
-
-    Raises:
-        RefusedError: if the folder holds no captions.
-    """
-    output = Storage(path, storage_options)
-    try:
-        files = output.files(CAPTIONS.folder, CAPTIONS.suffix)
-    except OSError as error:
-        raise RefusedError(f"--captions {path} cannot be listed: {error}") from error
-    if not files:
-        raise RefusedError(f"--captions {path} holds no captions/*.parquet: give an output of beamscribe caption")
-    return distinct(_captioned(output, [entry.name for entry in files]), limit)
-
-
-def _captioned(output: Storage, names: list[str]) -> Iterator[Reference]:
-    for name in names:
-        try:
-            table = CAPTIONS.read(output.read(name), output.uri(name), ["id", "image_uri", "caption"])
-        except (OSError, ValueError) as error:
-            raise RefusedError(f"--captions: {error}") from error
-        columns = (table[column].to_pylist() for column in ("id", "image_uri", "caption"))
-        for id, uri, caption in zip(*columns, strict=True):
-            yield Reference(id, uri, text=caption, group=normalize_text(caption))
+def texts_of(images: Images) -> dict[str, str]:
+    """Key → normalised text."""
+    return {key: normalize_text(items[0].reference.text) for key, items in images.items()}
 
 
 def add_speech_flags(flags: argparse.ArgumentParser) -> None:
     """The flags that say how to speak."""
     flags.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="espeak needs no network")
     flags.add_argument("--lang", default="en", help="IETF language tag, such as en or pt-br")
-    flags.add_argument("--voice", default="", help="espeak's voice, such as en-us+f3 [the language's]")
+    flags.add_argument("--voice", default="", help="of espeak or gcloud: en-us+f3, en-US-Neural2-C [the language's]")
     flags.add_argument("--words-per-minute", type=int, default=175, help="espeak's speed, 80 to 450")
     flags.add_argument("--tld", default="com", help="gtts speaks to translate.google.TLD, which picks the accent")
     flags.add_argument("--slow", action="store_true", help="gtts's slow speed")
+    flags.add_argument("--endpoint", default="", help="gcloud's host, such as eu-texttospeech.googleapis.com")
+    flags.add_argument(
+        "--loudness",
+        type=_loudness,
+        metavar="LUFS",
+        help="such as -16: makes espeak or gcloud that loud [as the engine speaks]",
+    )
+
+
+def _loudness(text: str) -> float:
+    lufs = float(text)
+    if not QUIETEST_LUFS <= lufs <= LOUDEST_LUFS:
+        raise argparse.ArgumentTypeError(f"{text} LUFS is not within {QUIETEST_LUFS:g} and {LOUDEST_LUFS:g}")
+    return lufs
 
 
 def speech_settings(ours: argparse.Namespace) -> SpeechSettings:
     """The settings that the flags give."""
-    return SpeechSettings(ours.engine, ours.lang, ours.voice, ours.words_per_minute, ours.tld, ours.slow)
+    return SpeechSettings(ours.engine, ours.lang, ours.voice, ours.words_per_minute, ours.tld, ours.slow, ours.endpoint)
 
 
-def open_or_refuse(settings: SpeechSettings) -> SpeechEngine:
+def open_or_refuse(ours: argparse.Namespace) -> SpeechEngine:
     """Opens the engine on the launcher, so that a wrong voice is refused before anything runs.
 
     Raises:
-        RefusedError: if it does not open.
+        RefusedError: if it does not open, or cannot do what the flags want of it.
     """
     try:
-        return open_engine(settings)
+        engine = open_engine(speech_settings(ours))
     except SpeechError as error:
         raise RefusedError(str(error)) from error
+    if ours.loudness is not None and not engine.raw:
+        raise RefusedError(
+            f"--loudness: {engine.name} gives files, not samples, and they stay as they are: leave it out, or take "
+            "another --engine"
+        )
+    return engine
+
+
+def budget(ours: argparse.Namespace, engine: SpeechEngine) -> float | None:
+    """Requests a minute that the job may make.
+
+    Raises:
+        RefusedError: if the engine makes none and the flags limit them.
+    """
+    wanted: float | None = ours.requests_per_minute
+    if engine.requests_per_minute is None and wanted is not None:
+        raise RefusedError(f"--requests-per-minute: {engine.name} asks no service: leave it out")
+    return engine.requests_per_minute if wanted is None else wanted
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return rate
+
+
+def fingerprint_of(ours: argparse.Namespace, engine: SpeechEngine) -> Fingerprint:
+    """What can change the sound of a text."""
+    settings = speech_settings(ours)
+    return Fingerprint(
+        {
+            **{f"speech_{name}": getattr(settings, name) for name in ("engine", *engine.heeds)},
+            "text_normalisation": TEXT_NORMALISATION,
+            "engine_version": engine.version,
+            "engine_voice": engine.voice,
+            "format": ours.format,
+            "loudness": "as spoken" if ours.loudness is None else ours.loudness,
+        }
+    )
+
+
+def refuse_other_layout(layout: str, output: Storage) -> None:
+    """Layouts are not mixed in one output, whatever `--on-change` says.
+
+    Raises:
+        RefusedError: if the output has another one.
+    """
+    earlier = read_manifest_of(output)
+    if earlier and earlier.job == SPEAK and (found := earlier.details.get("layout", LAYOUTS[0])) != layout:
+        raise RefusedError(f"{output.uri()} has --layout {found}, not {layout}: choose another --output")
 
 
 def parser() -> FlagParser:
@@ -257,10 +210,27 @@ def parser() -> FlagParser:
         description="Captions to one audio file for each distinct text, and an index of the images in Parquet.",
         epilog=options.BEAM_EPILOG,
     )
-    flags.add_argument("--captions", required=True, metavar="OUTPUT", help="output of beamscribe caption")
+    flags.add_argument(
+        "--captions",
+        required=True,
+        metavar="OUTPUT",
+        help="output of beamscribe caption, or Parquet (file, folder, glob) with columns image_uri and caption",
+    )
     flags.add_argument("--output", required=True, help="folder or URI for audio/, index/, failures/ and _beamscribe/")
     flags.add_argument("--format", choices=FORMATS, default="mp3", help="of the audio files")
+    flags.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default=LAYOUTS[0],
+        help="a file a text, or tar (WebDataset) or Parquet files of many",
+    )
     add_speech_flags(flags)
+    flags.add_argument(
+        "--requests-per-minute",
+        type=_rate,
+        metavar="N",
+        help="to the engine's service, by all workers together; a long text takes several [gtts 60, gcloud 900]",
+    )
     options.add_job_flags(flags, batch_size=None)
     return flags
 
@@ -276,31 +246,24 @@ def run(argv: Sequence[str]) -> int:
     """
     ours, beam_options = options.parse(parser(), argv)
     flags = options.job_flags(ours)
-    settings = speech_settings(ours)
-    engine = open_or_refuse(settings)
-    spoken = {f"speech_{name}": value for name, value in dataclasses.asdict(settings).items()}
-    del spoken["speech_timeout_seconds"]
-    fingerprint = Fingerprint(
-        {
-            **spoken,
-            "text_normalisation": TEXT_NORMALISATION,
-            "engine_version": engine.version,
-            "engine_voice": engine.voice,
-            "format": ours.format,
-        }
-    )
+    engine = open_or_refuse(ours)
+    manner = Manner(speech_settings(ours), Style(ours.format, ours.loudness), ours.layout, budget(ours, engine))
+    fingerprint = fingerprint_of(ours, engine)
     engine.close()
     corpus = list_captions(ours.captions, flags.storage_options, flags.limit)
+    shard_size = images_a_shard(corpus, flags.shard_size)
+    corpus, spreads = spread(corpus, shard_size)
     output = Storage(ours.output, flags.storage_options)
+    refuse_other_layout(ours.layout, output)
     refuse_other_captions(corpus, output)
     return launch(
         Request(
-            job=SpeakJob(settings, ours.format),
+            job=SpeakJob(manner, spreads),
             corpus=corpus,
             output=output,
             fingerprint=fingerprint,
-            details={"captions": ours.captions},
-            flags=flags,
+            details={"captions": ours.captions, "layout": ours.layout},
+            flags=dataclasses.replace(flags, shard_size=shard_size),
             options=beam_options,
         )
     )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from model.storage import Storage
-from pipelines.launch import manifest_of
-from pipelines.lease import Lease
-from pipelines.ledger import Ledger, count_failures
-from pipelines.pending import CORPUS, read_part
+from pipelines.commits.lease import Lease
+from pipelines.commits.ledger import Ledger, count_failures
+from pipelines.commits.manifest_file import manifest_of
+from pipelines.commits.pending import CORPUS, read_part
 from pipelines.summary import done_in, failure_lines, tally
 from pipelines.verify import FORMATS
 from schemas.command import DONE, STOPPED, FlagParser, RefusedError, add_storage_options

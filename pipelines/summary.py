@@ -5,8 +5,10 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from pipelines.commit import Receipt
-from pipelines.ledger import Ledger, count_failures
+from pipelines.commits.commit import Receipt
+from pipelines.commits.ledger import Ledger, count_failures
+from pipelines.corpora.corpus import Corpus
+from pipelines.images.stages import spent_lines, total
 from schemas.failure_row import FailureRow
 
 
@@ -55,6 +57,32 @@ def done_in(run_started: str, receipts: Sequence[Receipt]) -> int:
     """
     now = [receipt for receipt in receipts if receipt.run_started == run_started]
     return sum(len(file.ids) for receipt in now for file in (receipt.rows, receipt.failures) if file)
+
+
+def summary_lines(found: Tally, corpus: Corpus, this_run: Sequence[Receipt], seconds: float) -> list[str]:
+    """What an output holds and what the run that ended has added, as a table for people.
+
+    Args:
+        found: of the output.
+        corpus: that was asked for.
+        this_run: receipts of the run.
+        seconds: that the run took.
+    """
+    files = [file for receipt in this_run for file in (receipt.rows, receipt.failures) if file]
+    lines = [
+        f"{found.rows:>12,}  done",
+        f"{len(found.failures):>12,}  failed",
+        *(f"{'':>12}    {line}" for line in failure_lines(found.failures)),
+    ]
+    if corpus.repeated:
+        lines.append(f"{corpus.repeated:>12,}  repeated references counted once")
+    if corpus.skipped:
+        lines.append(f"{corpus.skipped:>12,}  files without an image suffix skipped")
+    lines += [f"{'':>12}  {line}" for line in spent_lines(total(one.spent for one in this_run if one.spent))]
+    if files:
+        lines.append(f"{sum(len(file.ids) for file in files) / max(seconds, 1e-3):>12,.1f}  a second in this run")
+        lines.append(f"{sum(file.size for file in files):>12,}  bytes of rows in this run")
+    return lines
 
 
 class FailureBound(NamedTuple):

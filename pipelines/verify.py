@@ -7,15 +7,15 @@ from typing import NamedTuple, TypeVar
 
 from model.storage import Storage
 from pipelines.caption import CAPTIONS
-from pipelines.commit import FileStamp
+from pipelines.commits.commit import FileStamp
+from pipelines.commits.ledger import Ledger
+from pipelines.commits.manifest_file import manifest_of
+from pipelines.commits.pending import CORPUS, read_part
+from pipelines.commits.repair import repair
+from pipelines.commits.rows import FAILURES, RowFormat, RowKey, read_failures
 from pipelines.featurize import FeatureRecords
-from pipelines.launch import manifest_of
-from pipelines.ledger import Ledger
-from pipelines.pending import CORPUS, read_part
-from pipelines.repair import repair
-from pipelines.rows import FAILURES, RowFormat, RowKey, read_failures
-from pipelines.speak import INDEX, named_audio
-from schemas import speech_row
+from pipelines.speech.speech_index import INDEX
+from pipelines.speech.verify_audio import check_audio_of
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError, add_storage_options
 from schemas.failure_row import FailureRow
 from schemas.table import NewerSchemaError
@@ -165,26 +165,15 @@ def _read_all(
 
 
 def _audio_findings(output: Storage, finished: bool, remove: set[str], orphans: set[str]) -> list[str]:
-    """Audio files that are missing, of another size than the index says, or, at the end, that no row names."""
+    """What is wrong with the audio, one line each."""
     try:
-        named = named_audio(output)
+        found = check_audio_of(output, finished)
     except (OSError, ValueError):
         # The index file has a finding of its own; without it nothing can be said of the audio.
         return []
-    sizes = {audio.name: audio.size for audio in named}
-    there = {entry.name: entry.size for entry in output.walk(speech_row.AUDIO_FOLDER)}
-    resized = {name for name in sizes.keys() & there.keys() if sizes[name] != there[name]}
-    missing = sizes.keys() - there.keys()
-    # Spoken again from the text, together with the rows that name it.
-    remove |= resized | {audio.named_by for audio in named if audio.name in missing | resized}
-    # An unfinished shard has spoken before it has rows; the next run finds its audio there.
-    nameless = there.keys() - sizes.keys() if finished else set()
-    orphans |= nameless
-    return [
-        *_ids("audio files that the index names are missing", missing),
-        *_ids("audio files of another size than the index says", resized),
-        *_ids("audio files that no row names", nameless),
-    ]
+    remove |= found.remove
+    orphans |= found.orphans
+    return [finding for what, names in found.wrong.items() for finding in _ids(what, names)]
 
 
 def _ids(what: str, found: Iterable[str]) -> list[str]:

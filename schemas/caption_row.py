@@ -47,7 +47,14 @@ SCHEMA = versioned(
         described("score", pa.float32(), "Mean natural-log probability over the generated tokens with the end token"),
         described(
             "alternatives",
-            pa.list_(pa.struct([described("caption", pa.string(), ""), described("score", pa.float32(), "")])),
+            pa.list_(
+                pa.struct(
+                    [
+                        described("caption", pa.string(), "A sentence"),
+                        described("score", pa.float32(), "As the column `score`"),
+                    ]
+                )
+            ),
             "Captions that beam search ended with, best first; the first one is `caption`",
         ),
         described("repairs", pa.list_(pa.string()), "What decoding had to repair, see docs/formats.md"),

@@ -22,11 +22,20 @@ class RefusedError(Exception):
     """A command cannot do its work: the message says what, where and how to mend. Exit code 2, no traceback."""
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one to show; "None" and "False" say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, {}, ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 class FlagParser(argparse.ArgumentParser):
     """Takes no abbreviations and refuses in one line instead of printing its usage."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Raises `RefusedError`."""

@@ -17,6 +17,8 @@ from model.storage import Storage
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+pytest_plugins = ["tests.object_stores"]
+
 # A busy machine is no fault of the code.
 hypothesis.settings.register_profile("beamscribe", deadline=None)
 hypothesis.settings.load_profile("beamscribe")
@@ -71,7 +73,7 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     letters = "abcdefghijklmnopqrstuvwxyz"
     vocabulary = ["[PAD]", "[UNK]", "[START]", "[END]", *letters, *(f"##{letter}" for letter in letters)]
     captioner = Captioner(
-        CaptionerConfig((8, 8, 2048), len(vocabulary), BASIC, max_length=12, width=32, heads=4, feed_forward=64)
+        CaptionerConfig((7, 7, 1280), len(vocabulary), BASIC, max_length=12, width=32, heads=4, feed_forward=64)
     )
     captioner.build()
     # Larger than at the start of training, so that captions differ between pictures.
@@ -82,7 +84,8 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         {WEIGHTS: weights.to_npz(captioner), VOCABULARY: "\n".join(vocabulary).encode()},
         {
             "captioner": captioner.get_config(),
-            "backbone": {"name": "inception_v3", "weights": "random", "digest": "random-0", "file": None},
+            # Small, since a process that captions builds and compiles it.
+            "backbone": {"name": "MobileNetV2", "weights": "random", "digest": "random-0", "file": None},
             "decode_policy": "1",
         },
     )

@@ -1,10 +1,13 @@
+import importlib
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import beamscribe
-from schemas.command import DONE, REFUSED
+from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED
 
 
 def test_help_lists_every_command_in_the_order_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,6 +24,59 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         beamscribe.main([command, "--help"])
     assert stop.value.code == DONE
     assert f"beamscribe {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", beamscribe.COMMANDS)
+def test_every_flag_is_explained_with_its_unit(command: str) -> None:
+    parser = importlib.import_module(beamscribe.COMMANDS[command][0]).parser()
+    actions = [action for action in parser._actions if action.dest != "help"]
+    assert [action.dest for action in actions if not action.help] == []
+    numbers = [action for action in actions if isinstance(action.default, int | float) and action.nargs != 0]
+    # Either the value's name or the flag's own says what is counted.
+    units = ("IMAGES", "PIXELS", "TOKENS", "CAPTIONS", "SECONDS", "PERCENT", "N")
+    named = ("per-minute", "seconds", "size", "epochs", "seed")
+    lacking = [
+        action.option_strings
+        for action in numbers
+        if action.metavar not in units and not any(unit in action.option_strings[0] for unit in named)
+    ]
+    assert lacking == []
+    text = parser.format_help()
+    assert "(default: None)" not in text
+    assert "(default: False)" not in text
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shells_complete_commands_and_flags(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert beamscribe.main(["completion", shell]) == DONE
+    script = capsys.readouterr().out
+    for word in ("report", "gallery", "beam-size", "on-change"):
+        assert word in script
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert beamscribe.main(["completion", "bash"]) == DONE
+    script = tmp_path / "completion"
+    script.write_text(capsys.readouterr().out)
+    ask = (
+        f"source {script}; COMP_WORDS=(beamscribe caption --on-ch); COMP_CWORD=2; COMP_TYPE=9;"
+        "_shtab_beamscribe beamscribe --on-ch caption; echo ${COMPREPLY[@]}"
+    )
+    found = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["--on-change"]
+
+
+def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert beamscribe.main(["completion", "cmd"]) == REFUSED
+    assert "beamscribe completion bash|zsh|tcsh" in capsys.readouterr().err
+
+
+def test_the_help_tells_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    beamscribe.main(["--help"])
+    text = capsys.readouterr().out
+    for code in (DONE, STOPPED, REFUSED, CHECK_FAILED, INTERRUPTED):
+        assert f"\n{code:>5}  " in text
 
 
 def test_no_command_shows_help_and_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import runpy
 from dataclasses import dataclass
 from typing import Any
 
+from model.backbone.choice import AUTO
 from model.captioner import TRANSFORMER
 from schemas.command import RefusedError
 
@@ -38,6 +39,8 @@ class TrainingConfig:
         self_critical_epochs: passes of self-critical training that follow.
         self_critical_learning_rate: falls linearly to zero over them.
         self_critical_samples: captions of an image that are drawn and compared.
+        self_critical_averaging: share of the past in the running mean of the weights; the mean is what is kept.
+        precision: of products of matrices, see `training.precision`.
         seed: of weights, dropout, samples and the order of the images.
         notice: what everyone who uses the bundle is told first, such as the terms of its training data.
     """
@@ -66,6 +69,8 @@ class TrainingConfig:
     self_critical_epochs: int = 0
     self_critical_learning_rate: float = 5e-5
     self_critical_samples: int = 5
+    self_critical_averaging: float = 0.998
+    precision: str = AUTO
     seed: int = 0
     notice: str = ""
 

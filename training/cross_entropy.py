@@ -122,7 +122,7 @@ def learn(
     if checkpoints.finished:
         return
     refused: list[RefusedError] = []
-    training = _dataset(
+    training = dataset_of(
         lessons,
         lambda: training_batches(
             lessons.training,
@@ -150,7 +150,17 @@ def learn(
         raise (refused[0] if refused else error) from None
 
 
-def _dataset(lessons: Lessons, batches: Callable[[], Iterator[Batch]], refused: list[RefusedError]) -> tf.data.Dataset:
+def dataset_of(
+    lessons: Lessons, batches: Callable[[], Iterator[Batch]], refused: list[RefusedError]
+) -> tf.data.Dataset:
+    """Batches as ((inputs, tokens), wanted tokens), made ahead of the step in a thread.
+
+    Args:
+        lessons: that they are made from.
+        batches: makes them.
+        refused: takes the error that ends them, which tf.data would wrap.
+    """
+
     def pairs() -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
         try:
             for batch in batches():
@@ -167,7 +177,7 @@ def _dataset(lessons: Lessons, batches: Callable[[], Iterator[Batch]], refused: 
 
 def _validation(lessons: Lessons, config: TrainingConfig, refused: list[RefusedError]) -> tf.data.Dataset:
     batches = -(-len(lessons.validation.ids) // min(config.batch_size, len(lessons.validation.ids)))
-    dataset = _dataset(
+    dataset = dataset_of(
         lessons,
         lambda: validation_batches(lessons.validation, lessons.validation_tokens, config.batch_size),
         refused,

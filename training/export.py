@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from model import weights
-from model.backbone.engine import weights_path
+from model.backbone.network import weights_path
 from model.backbone.spec import ResolvedWeights
 from model.bundle import METRICS, MODEL_CARD, VOCABULARY, WEIGHTS, backbone_file, write_bundle
 from model.captioner import Captioner

@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from model import weights
-from model.backbone.engine import Backbone, SplitError, dump_backbone, split_backbone
+from model.backbone.network import Backbone, SplitError, dump_backbone, split_backbone
 from model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError
 from model.captioner import Captioner
+from model.freezing import compiled
 from schemas.command import RefusedError
 from schemas.feature_example import DTYPE
 from training.batches import feature_lessons, steps_an_epoch
@@ -44,7 +45,9 @@ class TunedCaptioner(keras.Model):
     def __init__(self, upper: keras.Model, captioner: Captioner) -> None:
         super().__init__()
         self.upper, self.captioner = upper, captioner
-        self.config, self.start, self.step = captioner.config, captioner.start, captioner.step
+        self.config = captioner.config
+        self.start, self.step = captioner.start, captioner.step
+        self.reorder, self.select = captioner.reorder, captioner.select
 
     def encode(self, inner: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Encodes images, see `Captioner.encode`."""
@@ -190,7 +193,7 @@ def _inner(material: Material, config: TrainingConfig, work: str, asked: FineTun
 def _retold(inner: Material, config: TrainingConfig, work: str, tuned: ResolvedWeights, asked: FineTuning) -> Material:
     """The material with the features that the tuned backbone gives, loaded as captioning will load it."""
     _, upper = split_backbone(Backbone(asked.backbone.spec, tuned), asked.layer)
-    cells = tf.function(lambda inner: _cells(upper, inner))
+    cells = compiled(lambda inner: _cells(upper, inner))
 
     def of(features: FeatureSet) -> FeatureSet:
         path = os.path.join(work, "features", f"{_key(features, tuned.digest)}.{DTYPE}")

@@ -4,13 +4,14 @@ Self-critical sequence training (Rennie et al. 2017, arXiv:1612.00563) with the 
 baseline (Luo 2020, arXiv:2003.09971). The reward is CIDEr with document frequencies of the training captions.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ import tensorflow as tf
 
 from model import weights
 from model.captioner import Captioner
+from model.freezing import compiled
 from model.sampling import sample
 from model.tokenizer import PAD, START
 from training.batches import pack, steps_an_epoch
@@ -52,14 +54,24 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
     rate = keras.optimizers.schedules.PolynomialDecay(
         config.self_critical_learning_rate, steps * config.self_critical_epochs, 0.0
     )
-    captioner.compile(keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm))
+    captioner.compile(
+        keras.optimizers.Adam(
+            rate, global_clipnorm=config.clip_norm, use_ema=True, ema_momentum=config.self_critical_averaging
+        )
+    )
     captioner.optimizer.build(captioner.trainable_variables)
+
+    def dump() -> bytes:
+        with averaged(captioner):
+            return weights.to_npz(captioner)
+
     checkpoints = Checkpoints(
         os.path.join(work, "self_critical"),
         _identity(config, start),
         CIDER,
         PATIENCE,
         higher_is_better=True,
+        dump=dump,
     )
     checkpoints.set_model(captioner)
     checkpoints.set_params({"epochs": config.self_critical_epochs})
@@ -88,6 +100,18 @@ def _identity(config: TrainingConfig, start: bytes) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+@contextlib.contextmanager
+def averaged(captioner: Captioner) -> Iterator[None]:
+    """Inside, the captioner has the running mean of its weights: single steps of this phase are noisy."""
+    latest = [variable.numpy() for variable in captioner.trainable_variables]
+    captioner.optimizer.finalize_variable_values(captioner.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(captioner.trainable_variables, latest, strict=True):
+            variable.assign(value)
+
+
 def advantages(rewards: np.ndarray) -> np.ndarray:
     """Each reward minus the mean of the other samples' (images, samples)."""
     samples = rewards.shape[1]
@@ -104,10 +128,8 @@ class _Phase:
         self.validate = CiderValidation(material, captioner, config.batch_size)
         grids = tf.TensorSpec((None, *material.training.shape), tf.float16)
         rows = tf.TensorSpec((None, None), tf.int32)
-        self._draw = tf.function(self._sample, input_signature=[grids, tf.TensorSpec((2,), tf.int32)])
-        self._learn = tf.function(
-            self._step, input_signature=[grids, rows, rows, tf.TensorSpec((None, None), tf.float32)]
-        )
+        self._draw = compiled(self._sample, input_signature=[grids, tf.TensorSpec((2,), tf.int32)])
+        self._learn = compiled(self._step, input_signature=[grids, rows, rows, tf.TensorSpec((None, None), tf.float32)])
 
     def _sample(self, features: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return sample(self.captioner, features, self.config.self_critical_samples, self.max_length, seed)
@@ -140,7 +162,8 @@ class _Phase:
             self._learn(features, *_packed(drawn, advantages(rewards)))
             if sys.stdout.isatty():
                 print(f"\rself-critical {epoch + 1}: {step + 1}/{steps}, reward {total / (step + 1):.4f}", end="")
-        return {"reward": total / steps, CIDER: self.validate()}
+        with averaged(self.captioner):
+            return {"reward": total / steps, CIDER: self.validate()}
 
 
 def _packed(drawn: Sequence[Sequence[list[int]]], advantage: np.ndarray) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -26,6 +26,7 @@ from training.config import TrainingConfig, override, read_config
 from training.cross_entropy import evaluator
 from training.export import Trained, export
 from training.material import Material, prepare
+from training.precision import PRECISIONS, computing_in, resolved
 from training.strategy import SINGLE, STRATEGIES
 from training.validation import CIDER
 
@@ -53,6 +54,11 @@ def parser() -> FlagParser:
     flags.add_argument("--patience", type=positive, help="epochs without better validation captions before stopping")
     flags.add_argument(
         "--strategy", choices=STRATEGIES, default=SINGLE, help="mirrored: on all GPUs of this machine [single]"
+    )
+    flags.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of products of matrices on CPUs; auto is bfloat16 where the processor has it [auto]",
     )
     flags.add_argument("--seed", type=int, help="of weights, dropout and the order of the images")
     flags.add_argument(
@@ -88,17 +94,14 @@ def run(argv: Sequence[str]) -> int:
     if ours.fine_tune_from:
         tuning = fine_tune.prepare(material, ours.fine_tune_from, ours.images_root, ours.storage_options)
     try:
-        first = cross_entropy.fit(material, config, work, ours.strategy)
-        # Made anew: the one that was trained may be spread over several devices.
-        captioner = cross_entropy.build_captioner(material, config)
-        trained = _later_phases(material, config, work, captioner, first, tuning)
+        with computing_in(config.precision):
+            metrics = _train(material, config, output, work, ours.strategy, tuning)
     except DivergedError as error:
         print(f"beamscribe train: stopped: {error}", file=sys.stderr)
         return STOPPED
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues after the last whole epoch", file=sys.stderr)
         return INTERRUPTED
-    metrics = export(output, captioner, trained, material, config)
     print(
         f"beamscribe train: validation loss {metrics['validation_token_loss']:.3f} nats a token with the stored "
         f"weights (word frequencies alone: {metrics['frequency_loss']:.3f}), best of {metrics['epochs']} epochs: "
@@ -108,6 +111,22 @@ def run(argv: Sequence[str]) -> int:
         print(f"beamscribe train: CIDEr of its captions of the validation images {metrics['validation_cider']:.3f}")
     print(f"beamscribe train: bundle → {output}")
     return DONE
+
+
+def _train(
+    material: Material,
+    config: TrainingConfig,
+    output: str,
+    work: str,
+    strategy: str,
+    tuning: fine_tune.FineTuning | None,
+) -> dict[str, Any]:
+    """All phases and the bundle; gives its metrics."""
+    first = cross_entropy.fit(material, config, work, strategy)
+    # Made anew: the one that was trained may be spread over several devices.
+    captioner = cross_entropy.build_captioner(material, config)
+    trained = _later_phases(material, config, work, captioner, first, tuning)
+    return export(output, captioner, trained, material, config)
 
 
 def _later_phases(
@@ -158,8 +177,10 @@ def _config(ours: argparse.Namespace) -> TrainingConfig:
         learning_rate=ours.learning_rate,
         vocabulary_size=ours.vocabulary_size,
         patience=ours.patience,
+        precision=ours.precision,
         seed=ours.seed,
     )
+    config = override(config, precision=resolved(config.precision))
     if config.self_critical_epochs and config.self_critical_samples < 2:
         raise RefusedError("self_critical_samples must be two or more, which are compared: change the recipe")
     if ours.images_root and not ours.fine_tune_from:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from model.captioner import Captioner
 from model.decoding import beam_search
+from model.freezing import compiled
 from model.tokenizer import END, PAD
 from training.cider import CiderReward
 from training.dataset import FeatureSet
@@ -51,7 +52,7 @@ class CiderValidation:
             references(material.validation, material.validation_tokens),
             references(material.training, material.training_tokens),
         )
-        self._write = tf.function(
+        self._write = compiled(
             lambda features: beam_search(captioner, features, BEAMS, max_length).tokens[:, 0],
             input_signature=[tf.TensorSpec((None, *material.validation.shape), tf.float16)],
         )

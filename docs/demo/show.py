@@ -14,6 +14,7 @@ for row in sorted(
     print(f"{row['image_uri'].rsplit('/', 1)[-1]:>14}  {row['score']:6.2f}  {row['caption']}")
     print(f"{'':>14}  {spoken['duration_seconds']:5.1f}s  {output / 'speech' / spoken['audio_uri']}")
 print(f"""
+report    {(output / "report.html").resolve().as_uri()}
 captions  {output}/captions/captions/*.parquet
 index     {output}/speech/index/*.parquet
 audio     {output}/speech/audio/""")

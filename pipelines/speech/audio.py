@@ -9,6 +9,7 @@ import numpy.typing as npt
 import soundfile
 
 from pipelines.speech.engine import Encoded, SpeechError, Waveform
+from pipelines.speech.loudness import loudness_lufs
 
 FORMATS = ("mp3", "ogg", "flac", "wav")
 
@@ -42,12 +43,14 @@ class AudioFacts(NamedTuple):
         sample_rate: in Hz.
         channels: 1 for mono.
         bytes: size of the file.
+        loudness_lufs: see `pipelines.speech.loudness`; None for sound of less than 0.4 s.
     """
 
     duration_seconds: float
     sample_rate: int
     channels: int
     bytes: int
+    loudness_lufs: float | None
 
 
 def encode(waveform: Waveform, format: str) -> bytes:
@@ -59,7 +62,8 @@ def encode(waveform: Waveform, format: str) -> bytes:
             16 bits.
 
     Returns:
-        The file. The same samples give the same bytes, save Ogg, whose stream carries a random serial number.
+        The file. The same samples give the same bytes, save Ogg, whose stream has a random serial number (`tags` sets
+        it).
 
     Raises:
         ValueError: when the format is unknown or the samples are not int16 of shape `(frames,)`.
@@ -134,7 +138,7 @@ def check_audio(data: bytes, text: str) -> AudioFacts:
             f"the audio of {text[:80]!r} lasts {seconds:.2f} s, plausible are {shortest:.2f} to {longest:.0f} s; "
             "speak it again",
         )
-    return AudioFacts(seconds, sample_rate, sound.shape[1], len(data))
+    return AudioFacts(seconds, sample_rate, sound.shape[1], len(data), loudness_lufs(sound, sample_rate))
 
 
 def duration_bounds_seconds(text: str) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """What every speech engine promises, and the one exception they all raise."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +12,17 @@ import numpy.typing as npt
 class SpeechSettings:
     """Which engine speaks, and how.
 
-    All of it can change the sound, so all of it but the timeout belongs to the fingerprint.
+    An engine says in `SpeechEngine.heeds` which of these change its sound; they belong to the fingerprint.
 
     Attributes:
         engine: a name in `pipelines.speech.ENGINES`.
         lang: IETF language tag, such as "en" or "pt-br".
-        voice: espeak's voice name with an optional variant, such as "en-us+f3"; empty means the voice of `lang`.
+        voice: the engine's name of a voice, such as "en-us+f3" or "en-US-Neural2-C"; empty means the voice of `lang`.
         words_per_minute: espeak's speed, 80 to 450.
         tld: gTTS speaks to translate.google.<tld>; the domain picks the accent ("com", "co.uk", "com.au").
         slow: gTTS's slow speed.
-        timeout_seconds: how long gTTS waits to connect, and again for each reply.
+        endpoint: host of a service, with a port if it is not 443; empty means the service's own.
+        timeout_seconds: how long a service may take to connect, and again for each reply.
     """
 
     engine: str = "espeak"
@@ -29,6 +31,7 @@ class SpeechSettings:
     words_per_minute: int = 175
     tld: str = "com"
     slow: bool = False
+    endpoint: str = ""
     timeout_seconds: float = 30.0
 
 
@@ -56,6 +59,22 @@ class Encoded(NamedTuple):
     format: str
 
 
+T = TypeVar("T")
+
+
+class Asking(Protocol):
+    """How an engine makes a request to its service: through this, which may wait before it and try it again."""
+
+    def __call__(self, request: Callable[[], T]) -> T:
+        """Makes the request and gives its answer."""
+        ...
+
+
+def ask_once(request: Callable[[], T]) -> T:
+    """Makes a request at once and once."""
+    return request()
+
+
 class SpeechEngine(Protocol):
     """A voice that is ready to speak.
 
@@ -63,11 +82,17 @@ class SpeechEngine(Protocol):
         name: the engine's name in `pipelines.speech.ENGINES`.
         version: version of what makes the sound (the library, not its binding).
         voice: the voice in the engine's own words.
+        heeds: names of the `SpeechSettings` that change its sound.
+        requests_per_minute: what its service may be asked by default; None for an engine that asks no service.
+        raw: whether it gives samples (`Waveform`), which can be made louder before they are encoded.
     """
 
     name: str
     version: str
     voice: str
+    heeds: tuple[str, ...]
+    requests_per_minute: float | None
+    raw: bool
 
     def synthesize(self, text: str) -> Waveform | Encoded:
         """Speaks plain text.
@@ -90,13 +115,19 @@ class SpeechError(Exception):
             Speaking: NothingToSpeak, SynthesisFailed, ServiceRefused (HTTP 4xx), ServiceFailed (HTTP 5xx),
             ServiceUnreachable. Checking: BadAudio.
         message: what, where and how to mend it.
+        passing: whether the same request may go through later.
+        retry_after_seconds: when, if the service said so.
     """
 
-    def __init__(self, error_type: str, message: str):
-        # Both go to Exception.args, which is all that pickle carries from a Beam worker to its launcher.
-        super().__init__(error_type, message)
+    def __init__(
+        self, error_type: str, message: str, passing: bool = False, retry_after_seconds: float | None = None
+    ) -> None:
+        # All go to Exception.args, which is all that pickle carries from a Beam worker to its launcher.
+        super().__init__(error_type, message, passing, retry_after_seconds)
         self.error_type = error_type
         self.message = message
+        self.passing = passing
+        self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
         return self.message

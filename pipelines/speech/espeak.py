@@ -21,7 +21,7 @@ from typing import NamedTuple
 import espeakng_loader
 import numpy as np
 
-from pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
+from pipelines.speech.engine import Asking, SpeechError, SpeechSettings, Waveform, ask_once
 
 # Names and values of speak_lib.h and espeak_ng.h.
 AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -57,9 +57,12 @@ class EspeakEngine:
     """Speaks with libespeak-ng. Holds nothing between two calls; may be shared by threads, which then take turns."""
 
     name = "espeak"
+    heeds = ("lang", "voice", "words_per_minute")
+    requests_per_minute = None
+    raw = True
 
-    def __init__(self, settings: SpeechSettings):
-        """Checks voice and speed.
+    def __init__(self, settings: SpeechSettings, ask: Asking = ask_once):
+        """Checks voice and speed; there is no service to ask.
 
         Raises:
             SpeechError: `BadSetting`, `UnknownVoice`, `EngineMissing` or `EngineBusy`.

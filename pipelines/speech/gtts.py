@@ -1,23 +1,33 @@
 """The gTTS engine: Google Translate's voice through the gTTS package. Needs the network and no account.
 
-Source: gTTS 2.5 `gtts/tts.py`. It posts the text in parts of at most 100 characters and joins the MP3s that come back.
+Source: gTTS 2.5 `gtts/tts.py`. It posts a text in parts of at most 100 characters and joins the MP3s that come back.
+Here each part is asked for by itself: a request is what a budget counts, and what is tried again.
 """
 
+import functools
 import io
+import json
+import urllib.parse
 from importlib.metadata import version
+from typing import Any
 
 import requests
 from gtts import gTTS, gTTSError
 
-from pipelines.speech.engine import Encoded, SpeechError, SpeechSettings
+from pipelines.speech.engine import Asking, Encoded, SpeechError, SpeechSettings, ask_once
+from pipelines.speech.retry_after import retry_after_seconds
 
 
 class GttsEngine:
     """Speaks through translate.google.<tld>. Holds nothing between two calls; threads may share it."""
 
     name = "gtts"
+    heeds = ("lang", "tld", "slow")
+    requests_per_minute = 60.0
+    """In practice the endpoint takes a request every 0.5 to 1 s from one address."""
+    raw = False
 
-    def __init__(self, settings: SpeechSettings):
+    def __init__(self, settings: SpeechSettings, ask: Asking = ask_once):
         """Checks language and settings; asks the service nothing.
 
         Raises:
@@ -28,37 +38,40 @@ class GttsEngine:
         self.version = version("gTTS")
         self.voice = f"{settings.lang} ({settings.tld}{', slow' if settings.slow else ''})"
         self._settings = settings
+        self._ask = ask
         self._prepare("any text")
 
     def synthesize(self, text: str) -> Encoded:
-        """Asks the service for an MP3 of the text.
+        """Asks the service for an MP3 of each part of the text.
 
         Raises:
             SpeechError: `NothingToSpeak`, `ServiceRefused`, `ServiceFailed`, `ServiceUnreachable` or `SynthesisFailed`.
         """
-        parts = _Parts()
         try:
-            speech = self._prepare(text)
-            asked = len(speech.get_bodies())
-            speech.write_to_fp(parts)
+            parts = [_part_of(body) for body in self._prepare(text).get_bodies()]
         except AssertionError as error:  # "No text to speak", "No text to send to TTS API": gTTS's way to say it
             raise SpeechError(
                 "NothingToSpeak", f"gTTS finds nothing to pronounce in {text[:80]!r}; correct the caption"
             ) from error
-        except gTTSError as error:
-            raise _service_error(error, self._host) from error
         except requests.RequestException as error:  # before anything is sent: tld or proxy make no address
             raise SpeechError(
                 "ServiceUnreachable", f"cannot ask {self._host}: {error}; check the tld and the proxy settings"
             ) from error
+        return Encoded(b"".join([self._ask(functools.partial(self._speak, part)) for part in parts]), "mp3")
+
+    def _speak(self, part: str) -> bytes:
+        """One request: the MP3 of a part of a text."""
+        sound = io.BytesIO()
+        try:
+            self._prepare(part, pre_processor_funcs=[]).write_to_fp(sound)
+        except gTTSError as error:
+            raise _service_error(error, self._host) from error
         except ValueError as error:  # base64 or UTF-8 that does not decode
             raise _garbage(self._host, str(error)) from error
         # gTTS skips a reply without audio in silence; the caption would lose words.
-        if parts.sizes.count(0) or len(parts.sizes) < asked:
-            raise _garbage(
-                self._host, f"audio for {len(parts.sizes) - parts.sizes.count(0)} of {asked} parts of the text"
-            )
-        return Encoded(parts.getvalue(), "mp3")
+        if not sound.getvalue():
+            raise _garbage(self._host, f"no audio for {part!r}")
+        return sound.getvalue()
 
     def close(self) -> None:
         """Nothing to release: gTTS opens a connection a request."""
@@ -67,28 +80,22 @@ class GttsEngine:
     def _host(self) -> str:
         return f"translate.google.{self._settings.tld}"
 
-    def _prepare(self, text: str) -> gTTS:
+    def _prepare(self, text: str, **more: Any) -> gTTS:
         settings = self._settings
+        voice = {"tld": settings.tld, "lang": settings.lang, "slow": settings.slow}
         try:
-            return gTTS(
-                text, tld=settings.tld, lang=settings.lang, slow=settings.slow, timeout=settings.timeout_seconds
-            )
+            return gTTS(text, timeout=settings.timeout_seconds, **voice, **more)
         except ValueError as error:
             raise SpeechError(
                 "UnknownVoice", f"gTTS: {error}; `gtts-cli --all` lists the languages it speaks"
             ) from error
 
 
-class _Parts(io.BytesIO):
-    """A file that remembers the size of each write: gTTS writes once for each part of the text that came back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: list[int] = []
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self.sizes.append(len(data))
-        return super().write(data)
+def _part_of(body: str) -> str:
+    """The part of a text that a request of gTTS carries; see `gTTS._package_rpc`."""
+    call = json.loads(urllib.parse.parse_qs(body)["f.req"][0])
+    part: str = json.loads(call[0][0][1])[0]
+    return part
 
 
 def _service_error(error: gTTSError, host: str) -> SpeechError:
@@ -98,22 +105,34 @@ def _service_error(error: gTTSError, host: str) -> SpeechError:
         return SpeechError(
             "ServiceUnreachable",
             f"no answer from {host}: {cause or error}; check the network and the proxy, then retry",
+            passing=True,
         )
     status = error.rsp.status_code
+    wait = retry_after_seconds(error.rsp.headers.get("Retry-After"))
     if status == 429:
         return SpeechError(
-            "ServiceRefused", f"{host} answered 429, too many requests; wait an hour or use fewer workers, then retry"
+            "ServiceRefused",
+            f"{host} answered 429, too many requests; wait an hour or lower --requests-per-minute, then retry",
+            passing=True,
+            retry_after_seconds=wait,
         )
     if 400 <= status < 500:
         return SpeechError(
             "ServiceRefused", f"{host} answered {status} {error.rsp.reason}; check the tld, upgrade gTTS or use espeak"
         )
     if status >= 500:
-        return SpeechError("ServiceFailed", f"{host} answered {status} {error.rsp.reason}; retry later")
+        return SpeechError(
+            "ServiceFailed",
+            f"{host} answered {status} {error.rsp.reason}; retry later",
+            passing=True,
+            retry_after_seconds=wait,
+        )
     return _garbage(host, f"status {status} and no audio")
 
 
 def _garbage(host: str, found: str) -> SpeechError:
     return SpeechError(
-        "SynthesisFailed", f"{host} sent a reply gTTS cannot read ({found}); retry, upgrade gTTS or use espeak"
+        "SynthesisFailed",
+        f"{host} sent a reply gTTS cannot read ({found}); retry, upgrade gTTS or use espeak",
+        passing=True,
     )

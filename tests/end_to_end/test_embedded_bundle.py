@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from beamscribe import main
-from model.backbone.engine import Backbone
+from model.backbone.network import Backbone
 from model.bundle import open_bundle
 from model.captioner import Captioner
 from model.captioning import load_captioner

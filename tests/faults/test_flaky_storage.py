@@ -11,7 +11,7 @@ import pytest
 
 from model.storage import Storage
 from pipelines import running
-from pipelines.corpus import distinct
+from pipelines.corpora.corpus import distinct
 from pipelines.launch import Request, launch
 from pipelines.options import JobFlags, parse
 from pipelines.verify import verify

@@ -3,6 +3,7 @@
 BEAMSCRIBE_KILLS says how often in all; docs/reliability.md has what 25 gave.
 """
 
+import itertools
 import json
 import os
 import random
@@ -101,17 +102,31 @@ def run(command: list[str]) -> None:
 @pytest.mark.parametrize(("name", "share"), [("featurize", 0.4), ("caption", 0.4), ("speak", 0.2)])
 def test_killed_again_and_again(jobs: dict[str, Any], name: str, share: float, tmp_path: Path) -> None:
     command, read, expected, seconds = jobs[name]
-    command = [*command, "--output", str(tmp_path)]
     moments = random.Random(name)
-    for _ in range(max(1, round(KILLS * share))):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "beamscribe", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(moments.uniform(0.2, 1.0) * seconds)
+    left = max(1, round(KILLS * share))
+    for number in itertools.count():
+        output = tmp_path / str(number)
+        this = [*command, "--output", str(output)]
+        while left and not done_before_killed(this, moments.uniform(0.2, 1.0) * seconds):
+            left -= 1
+        run(this)
+        assert read(output) == expected
+        assert main(["verify", str(output)]) == DONE
+        assert not [path for path in output.rglob(".*") if path.is_file()]
+        assert not list((output / "_beamscribe" / "started").iterdir())
+        if not left:
+            return
+
+
+def done_before_killed(command: list[str], seconds: float) -> bool:
+    """Runs a command and kills it after a time; True if it was done by then, so that there was nothing to kill."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "beamscribe", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        return process.wait(seconds) == DONE
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
         process.kill()
         process.wait()
-    run(command)
-    assert read(tmp_path) == expected
-    assert main(["verify", str(tmp_path)]) == DONE
-    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
-    assert not list((tmp_path / "_beamscribe" / "started").iterdir())

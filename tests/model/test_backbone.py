@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from model.backbone import BACKBONES, ResolvedWeights, WeightsError, backbone_name, resolve_weights
-from model.backbone.engine import Backbone, build_backbone, preprocess, weights_path
+from model.backbone.network import Backbone, build_backbone, preprocess, weights_path
 from model.backbone.spec import INCEPTION_V3
 
 RANDOM = resolve_weights("random", INCEPTION_V3)

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
 
@@ -21,9 +20,11 @@ from model.bundle import (
     Bundle,
     BundleError,
     backbone_file,
+    copy_bundle,
     open_bundle,
     write_bundle,
 )
+from model.storage import Storage
 
 ARRAYS = {"decoder_0/dense_in/kernel": np.arange(6, dtype=np.float16).reshape(2, 3)}
 BACKBONE = {"name": "inception_v3", "weights": "random", "digest": "random-0", "file": None}
@@ -109,15 +110,41 @@ def test_odd_letters_in_a_folders_name(tmp_path: Path, name: str) -> None:
     write(tmp_path / name).check()
 
 
-def test_a_bundle_is_read_through_fsspec(tmp_path: Path) -> None:
-    local = write(tmp_path)
-    memory = fsspec.filesystem("memory")
-    for name in (*FILES, CONFIG):
-        memory.pipe(f"/bundle-test/{name}", Path(local.path, name).read_bytes())
-    bundle = open_bundle("memory://bundle-test/")
-    assert bundle.path == "memory://bundle-test"
+def test_a_remote_bundle_is_fetched_once(tmp_path: Path, memory: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    local = write(tmp_path / "bundle")
+    uri = copy_bundle(local, memory, "bundles")
+    bundle = open_bundle(f"{uri}/")
+    assert bundle.path.startswith(str(tmp_path))
     assert bundle.config == local.config
     bundle.check()
+    memory.delete(f"{uri.removeprefix(memory.uri())[1:]}/{WEIGHTS}")
+    assert open_bundle(uri) == bundle
+    Path(bundle.path, WEIGHTS).write_bytes(b"cleared away by half")
+    with pytest.raises(BundleError, match=f"{uri} cannot be fetched"):
+        open_bundle(uri)
+
+
+def test_a_bundle_is_copied_once_and_named_by_what_it_holds(tmp_path: Path, memory: Storage) -> None:
+    uri = copy_bundle(write(tmp_path / "one"), memory, "bundles")
+    names = [entry.name for entry in memory.walk("bundles")]
+    assert sorted(os.path.basename(name) for name in names) == sorted([CONFIG, WEIGHTS, VOCABULARY])
+    assert copy_bundle(write(tmp_path / "two"), memory, "bundles") == uri
+    assert copy_bundle(write(tmp_path / "three", {**FILES, VOCABULARY: b"abc"}), memory, "bundles") != uri
+
+
+def test_a_copy_that_was_changed_is_refused(tmp_path: Path, memory: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uri = copy_bundle(write(tmp_path / "bundle", {**FILES, VOCABULARY: b"changed"}), memory, "bundles")
+    memory.write(f"{uri.removeprefix(memory.uri())[1:]}/{VOCABULARY}", b"Changed")
+    with pytest.raises(BundleError, match=f"{VOCABULARY} is not as its description says"):
+        open_bundle(uri)
+
+
+def test_a_description_cannot_name_files_elsewhere(tmp_path: Path) -> None:
+    rewrite(write(tmp_path), files={WEIGHTS: "0", VOCABULARY: "0", "../x": "0"})
+    with pytest.raises(BundleError, match="names files outside its folder"):
+        open_bundle(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, VOCABULARY])

@@ -84,7 +84,7 @@ def test_step_by_step_is_all_at_once(captioner: Captioner) -> None:
     tokens = np.random.default_rng(2).integers(4, 30, (6, 8)).astype(np.int32)
     tokens[:, 0] = START
     full = captioner((np.repeat(FEATURES, 3, axis=0), tokens)).numpy()
-    cache = captioner.start(captioner.encode(FEATURES), beams=3, length=9)
+    cache = captioner.start(captioner.encode(FEATURES), beams=3)
     for position in range(8):
         logits, words = captioner.step(tf.constant(tokens[:, position]), tf.constant(position), cache)
         cache = cache._replace(words=words)

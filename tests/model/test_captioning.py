@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from model import weights
+from model.backbone.choice import FLOAT32, OPENVINO, Choice
+from model.backbone.engine import Engine
 from model.backbone.spec import INCEPTION_V3, BackboneSpec, ResolvedWeights
 from model.bundle import VOCABULARY, WEIGHTS, Bundle, BundleError, write_bundle
 from model.captioner import BASIC, Captioner, CaptionerConfig
@@ -97,25 +98,22 @@ def test_places_that_no_caption_fills_are_left_out(tmp_path: Path) -> None:
     assert [[caption.caption for caption in found] for found in writer.caption_features(FEATURES[:1])] == [["Dog."]]
 
 
-class FakeBackbone:
+def see(pixels: np.ndarray) -> np.ndarray:
     """Two constants of the picture, as a bright and a dark channel of every cell."""
-
-    def __init__(self, spec: BackboneSpec, backbone_weights: ResolvedWeights) -> None:
-        assert spec == INCEPTION_V3
-        assert backbone_weights == ResolvedWeights("random", "random-0")
-
-    def grid(self, pixels: tf.Tensor) -> tf.Tensor:
-        bright = tf.reduce_mean(tf.cast(pixels, tf.float32), (1, 2, 3))[:, None, None, None] / 255
-        return tf.tile(tf.concat([bright, 1 - bright], -1), (1, 8, 8, 1024))
+    bright = pixels.mean(axis=(1, 2, 3), keepdims=True) / 255
+    return np.tile(np.concatenate([bright, 1 - bright], -1), (1, 8, 8, 1024)).astype(np.float16)
 
 
-def test_pixels_go_through_the_backbone_and_are_rounded_as_stored_features(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("model.captioning.Backbone", FakeBackbone)
-    writer = CaptionWriter(bundle, DecodingOptions(beam_size=1, max_length=6))
+def test_pixels_go_through_the_engine_that_was_chosen(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake_engine(spec: BackboneSpec, weights: ResolvedWeights, choice: Choice, quantized: None) -> Engine:
+        assert (spec, weights) == (INCEPTION_V3, ResolvedWeights("random", "random-0"))
+        assert choice == Choice(OPENVINO, FLOAT32)
+        return see
+
+    monkeypatch.setattr("model.captioning.open_engine", fake_engine)
+    writer = CaptionWriter(bundle, DecodingOptions(beam_size=1, max_length=6), Choice(OPENVINO, FLOAT32))
     pixels = np.stack([np.full((299, 299, 3), level, np.uint8) for level in (10, 240)])
-    stored = FakeBackbone(INCEPTION_V3, bundle.backbone_weights).grid(tf.constant(pixels)).numpy().astype(np.float16)
+    stored = see(pixels)
     seen, read = writer.caption_pixels(pixels), writer.caption_features(stored)
     assert len(seen) == 2
     assert [captions[0].caption for captions in seen] == [captions[0].caption for captions in read]

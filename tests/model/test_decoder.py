@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from model.attention import KeysValues
 from model.decoder import DecoderBlock
 from model.masks import causal_mask
 
@@ -30,18 +31,32 @@ def test_cross_attention_weights_belong_to_the_words() -> None:
 
 
 @pytest.mark.parametrize("pre_norm", [False, True])
-def test_a_step_leaves_later_places_of_the_cache_empty(pre_norm: bool) -> None:
+def test_a_step_adds_one_position_of_every_beam_to_the_cache(pre_norm: bool) -> None:
     block = built(pre_norm=pre_norm)
-    words = np.repeat(WORDS, BEAMS, axis=0)
-    image, kept = block.start(tf.constant(IMAGE), BEAMS, length=5)
-    assert kept.keys.shape == (IMAGES * BEAMS, HEADS, 5, WIDTH // HEADS)
+    image, kept = block.start(tf.constant(IMAGE))
+    assert kept.keys.shape == (IMAGES, HEADS, 0, WIDTH // HEADS)
     assert image.keys.shape == (IMAGES, HEADS, CELLS, WIDTH // HEADS)
     for position in range(2):
-        _, kept = block.step(tf.constant(words[:, position : position + 1]), tf.constant(position), image, kept)
-    before = block.norms[0](words[:, :2]) if pre_norm else words[:, :2]
-    for found, full in zip(kept, block.self_attention.keys_values(before), strict=True):
-        np.testing.assert_allclose(found[:, :, :2], full, atol=1e-6)
-        np.testing.assert_array_equal(found[:, :, 2:], 0)
+        beside = np.repeat(WORDS[:, position : position + 1], BEAMS, axis=1)
+        own = np.tile(np.eye(BEAMS, dtype=bool), (IMAGES, 1, position + 1))
+        _, kept = block.step(tf.constant(beside), tf.constant(own), image, kept)
+    words = np.repeat(WORDS[:, :2], BEAMS, axis=1)
+    for found, full in zip(kept, block.self_attention.keys_values(block._before(0, words)), strict=True):
+        np.testing.assert_allclose(found, full, atol=1e-6)
+
+
+def test_a_beam_sees_its_own_words_alone() -> None:
+    block = built()
+    image, kept = block.start(tf.constant(IMAGE))
+    kept = KeysValues(*(tf.random.normal((IMAGES, HEADS, BEAMS, WIDTH // HEADS), seed=n) for n in range(2)))
+    beside = tf.constant(np.repeat(WORDS[:, :1], BEAMS, axis=1))
+    own = np.tile(np.eye(BEAMS, dtype=bool), (IMAGES, 1, 2))
+    mine, _ = block.step(beside, tf.constant(own), image, kept)
+    assert np.abs(mine[:, 0] - mine[:, 1]).max() > 1e-3
+    own[:, 0, :BEAMS] = own[:, 1, :BEAMS]
+    swapped, _ = block.step(beside, tf.constant(own), image, kept)
+    np.testing.assert_allclose(swapped[:, 0], mine[:, 1], atol=1e-5)
+    np.testing.assert_allclose(swapped[:, 1], mine[:, 1], atol=1e-5)
 
 
 def test_dropout_works_in_training_alone() -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from model.captioner import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER, Captioner, CaptionerConfig
 from model.decoder import Cache
-from model.decoding import Decoded, beam_search
+from model.decoding import Decoded, _best, beam_search
 from model.tokenizer import END, PAD, START, UNKNOWN
 
 IMAGES, CELLS, CHANNELS, VOCABULARY = 3, 4, 6, 30
@@ -225,13 +225,21 @@ class ChainCaptioner:
         assert not training
         return features
 
-    def start(self, image: tf.Tensor, beams: int, length: int) -> Cache:
-        return Cache((), ())
+    def start(self, image: tf.Tensor, beams: int) -> Cache:
+        # Which image of the tables each one is: finished ones leave the search.
+        return Cache(tf.range(len(self._tables)), ())
+
+    def reorder(self, words: tuple, rows: tf.Tensor) -> tuple:
+        return words
+
+    def select(self, words: tuple, images: tf.Tensor, rows: tf.Tensor) -> tuple:
+        return words
 
     def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, tuple]:
         self.steps.assign_add(1)
-        beside = tf.reshape(tokens, (len(self._tables), -1))
-        return tf.reshape(tf.gather(self._tables, beside, batch_dims=1), (-1, self.config.vocabulary_size)), ()
+        beside = tf.reshape(tokens, (tf.shape(cache.image)[0], -1))
+        tables = tf.gather(self._tables, cache.image)
+        return tf.reshape(tf.gather(tables, beside, batch_dims=1), (-1, self.config.vocabulary_size)), ()
 
 
 GARDEN_PATH: Chain = {
@@ -327,6 +335,18 @@ def test_the_batch_may_be_known_when_tracing(model: RandomModel, images: int) ->
     expected = model.search(model.features, 3, 4)
     for image in range(images):
         assert_same(captions(known, image), captions(expected, image))
+
+
+@pytest.mark.parametrize("length", [100, 449, 5000])
+def test_the_best_are_those_of_top_k_whatever_the_length(length: int) -> None:
+    values = np.random.default_rng(0).normal(size=(20, length)).astype(np.float32)
+    values[10:] = np.round(values[10:], 1)  # many that are equal
+    values[0, 3:] = -1e9
+    expected = tf.math.top_k(values, 6)
+    best, places = _best(tf.constant(values), 6)
+    np.testing.assert_array_equal(best, expected.values)
+    np.testing.assert_array_equal(places[:10], expected.indices[:10])
+    np.testing.assert_array_equal(np.take_along_axis(values, places.numpy(), axis=1), best)
 
 
 def test_places_that_no_caption_fills_are_marked() -> None:

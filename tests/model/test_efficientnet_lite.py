@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model.backbone.efficientnet_lite import LEVELS, STAGES, Stage, build_efficientnet_lite, dump_weights, load_weights
-from model.backbone.engine import Backbone, build_backbone
+from model.backbone.network import Backbone, build_backbone
 from model.backbone.spec import BACKBONES, EFFICIENTNET_LITE2, EFFICIENTNET_LITE2_LEVELS, WeightsError, resolve_weights
 
 SMALL = (Stage(1, 3, 1, 1, 8), Stage(2, 5, 2, 6, 16))

@@ -46,6 +46,27 @@ def test_normalize_collapses_all_white_space(space: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "texts", "words"),
+    [
+        ("Ab, a'b-c.", ["Ab,", "a'b-c."], [0, 0, 1, 1, 1, 1, 1]),
+        ("A abc", ["A", "abc"], [0, 1, 1]),
+        ("a .", ["a"], [0]),
+        ("Ça  a", ["Ça", "a"], [0, 1]),
+        ("", [""], []),
+    ],
+)
+def test_pieces_know_their_word(tokenizer: Tokenizer, text: str, texts: list[str], words: list[int]) -> None:
+    found = tokenizer.pieces(text)
+    assert (found.texts, found.words) == (texts, words)
+    framed = tokenizer.tokenize([text], 16)[0]
+    assert found.ids == [token for token in framed[1:] if token not in (END, PAD)]
+
+
+def test_pieces_can_be_cut(tokenizer: Tokenizer) -> None:
+    assert tokenizer.pieces("ab a'b c").cut(3) == (tokenizer.pieces("ab a'b c").ids[:3], [0, 1, 1], ["ab", "a'b"])
+
+
+@pytest.mark.parametrize(
     ("words", "english"),
     [
         ("", ""),

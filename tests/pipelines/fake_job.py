@@ -3,15 +3,16 @@
 import datetime
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from model.storage import Storage
-from pipelines.commit import Process, Receipt, Run
-from pipelines.corpus import Reference
-from pipelines.reading import failure
-from pipelines.rows import FAILURES, ParquetRows, read_failures
-from pipelines.shards import Shard, Todo
+from pipelines.commits.commit import Process, Receipt, Run
+from pipelines.commits.rows import FAILURES, ParquetRows, read_failures
+from pipelines.commits.shards import Shard, Todo
+from pipelines.corpora.corpus import Reference
+from pipelines.images.reading import failure
 from schemas import caption_row
 from schemas.caption_row import Alternative, CaptionRow
 from schemas.failure_row import FailureRow
@@ -30,6 +31,7 @@ class FakeJob:
         style: what a fingerprint stands for.
         crash_after: shards after which processing raises, as a bug or a full disk would.
         suspicious: its warnings.
+        naps_seconds: what each image takes.
         log: file that notes "open" and the ids of each shard, across whatever processes Beam uses.
     """
 
@@ -39,7 +41,12 @@ class FakeJob:
     suspicious: tuple[str, ...] = ()
     log: str = os.devnull
     name: str = "caption"
+    shards_at_once: int = 1
     format: ParquetRows = field(default_factory=lambda: ROWS)
+    naps_seconds: float = 0.0
+
+    def carried(self, output: Storage) -> "FakeJob":
+        return self
 
     def open(self, run: Run) -> Process:
         self._note("open")
@@ -52,6 +59,7 @@ class FakeJob:
             shards += 1
             self._note(" ".join(item.reference.id for item in shard.todo))
             for item in shard.todo:
+                time.sleep(self.naps_seconds)
                 if item.reference.id in self.failing:
                     yield failure(item, "read", "FakeError", f"cannot read {item.reference.id}", run.started)
                 else:

@@ -1,24 +1,24 @@
+import hashlib
 import io
 import os
 
+import mutagen.mp3
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 
 from model.storage import Storage
-from pipelines.rows import FAILURES, read_failures
-from pipelines.shards import Todo, make_shard
-from pipelines.speak import (
-    INDEX,
-    SpeakJob,
-    audio_key,
-    audio_name,
-    list_captions,
-    normalize_text,
-    run,
-    speak_text,
-)
+from pipelines.commits.rows import FAILURES, read_failures
+from pipelines.commits.shards import Todo, make_shard
+from pipelines.corpora.containers import Tar
+from pipelines.speak import SpeakJob, run
 from pipelines.speech import SpeechError, SpeechSettings, open_engine
+from pipelines.speech.clip import Style
+from pipelines.speech.layout import CONTAINERS, LAYOUTS
+from pipelines.speech.speaker import Manner
+from pipelines.speech.speech_index import INDEX
+from pipelines.speech.spoken import audio_key, normalize_text
 from pipelines.verify import verify
 from schemas.command import DONE, RefusedError
 from tests.pipelines.fake_job import ROWS as CAPTIONS
@@ -86,7 +86,7 @@ def test_the_index_says_what_is_in_the_file(captions, local):
         expected = engine.synthesize(TEXTS[id]).samples
         assert sound[:, 0].tolist() == expected.tolist()  # the file of this text, not of its neighbour
     schema = pq.read_schema(local.path(local.files("index")[0].name))
-    assert schema.metadata[b"beamscribe.schema_version"] == b"1"
+    assert schema.metadata[b"beamscribe.schema_version"] == b"2"
 
 
 @pytest.mark.parametrize(("audio_format", "kind"), [("mp3", "MP3"), ("ogg", "OGG"), ("flac", "FLAC"), ("wav", "WAV")])
@@ -262,7 +262,7 @@ def test_wrong_flags_are_refused_before_anything_is_written(captions, local, fla
 def test_captions_that_are_none_are_refused(tmp_path, local):
     (tmp_path / "empty").mkdir()
     for path in ("empty", "missing"):
-        with pytest.raises(RefusedError, match=r"holds no captions/\*\.parquet"):
+        with pytest.raises(RefusedError, match="names no captions"):
             go(str(tmp_path / path), local)
     with pytest.raises(RefusedError, match="nosuch"):
         go("nosuch://bucket/captions", local)
@@ -286,44 +286,6 @@ def test_newer_captions_are_refused(captions, local):
         go(captions, local)
 
 
-def test_lists_captions_in_groups_of_one_text(captions):
-    write_captions(captions, {"1": "Another.", "5": "Zwo\u0308lf  Katzen."}, file="2")
-    corpus = list_captions(captions, {}, None)
-    assert [(item.id, item.text, item.group) for item in corpus.references] == [
-        ("1", "A cat sits.", "A cat sits."),
-        ("2", "Two dogs run.", "Two dogs run."),
-        ("3", "A cat sits.", "A cat sits."),
-        ("4", "A bird.", "A bird."),
-        ("5", "Zwo\u0308lf  Katzen.", "Zw\u00f6lf Katzen."),
-    ]
-    assert corpus.repeated == 1
-    assert len(list_captions(captions, {}, 2).references) == 2
-
-
-@pytest.mark.parametrize(
-    ("caption", "spoken"),
-    [
-        ("A cat.", "A cat."),
-        ("  A\t cat.\r\n", "A cat."),
-        ("a\u00a0cat\u2003sits", "a cat sits"),
-        ("Cafe\u0301", "Caf\u00e9"),
-        ("A CAT!", "A CAT!"),
-        ("", ""),
-        (" \n", ""),
-    ],
-)
-def test_normalizes_text(caption, spoken):
-    assert normalize_text(caption) == spoken
-    assert normalize_text(spoken) == spoken
-
-
-def test_audio_names():
-    key = audio_key("A cat.", "f")
-    assert key == "856680ec228c2b26df0a4c8ab47becd2"  # printf 'f\0A cat.' | b2sum -l 128
-    assert audio_name(key, "mp3") == f"audio/{key[:2]}/{key[2:4]}/{key}.mp3"
-    assert len({key, audio_key("a cat.", "f"), audio_key("A cat.", "g")}) == 3
-
-
 class Parrot:
     """An engine that counts what it is asked and fails where it is told to."""
 
@@ -344,30 +306,167 @@ class Parrot:
         pass
 
 
-def test_speaks_a_text_once(output):
-    parrot = Parrot()
-    first = speak_text("A cat.", parrot, "flac", run_of(output))
-    assert speak_text("A cat.", parrot, "flac", run_of(output)) == first
-    assert parrot.asked == ["A cat."]
-    assert first.facts.bytes == len(output.read(first.name))
-
-
-def test_a_text_that_fails_leaves_no_file(output):
-    with pytest.raises(SpeechError, match="silent"):
-        speak_text("A cat.", Parrot(["A cat."]), "wav", run_of(output))
-    assert output.walk("audio") == []
-
-
 def test_one_shard_asks_for_each_text_once_and_pairs_answers_with_their_images(output, monkeypatch):
     parrot = Parrot(["A dog."])
-    monkeypatch.setattr("pipelines.speak.open_engine", lambda settings: parrot)
+    monkeypatch.setattr("pipelines.speech.speaker.open_engine", lambda settings: parrot)
     texts = {"1": "A cat.", "2": "A dog.", "3": "A  cat.", "4": "A dog.", "5": "A bird."}
     refs = [reference(id)._replace(text=text, group=normalize_text(text)) for id, text in texts.items()]
     shard = make_shard("s", [Todo(ref, 2) for ref in refs])
-    outcomes = list(SpeakJob(SpeechSettings(), "wav").open(run_of(output))(shard))
+    outcomes = list(SpeakJob(Manner(SpeechSettings(), Style("wav"))).open(run_of(output))(shard))
     assert sorted(parrot.asked) == ["A bird.", "A cat.", "A dog."]
     spoken = {row.id: row.audio_key for row in outcomes if hasattr(row, "audio_key")}
     expected = {id: audio_key(normalize_text(texts[id]), run_of(output).fingerprint) for id in "135"}
     assert spoken == expected
     failed = {row.id: (row.error_type, row.attempts, row.run_started) for row in outcomes if hasattr(row, "stage")}
     assert failed == dict.fromkeys("24", ("SynthesisFailed", 3, START))
+
+
+LAYOUT = pytest.mark.parametrize("layout", LAYOUTS)
+
+
+def sound_of(output):
+    """The audio of each image as the index names it, and how often each is named."""
+    found = {}
+    for id, row in index_of(output).items():
+        data = output.read(row["audio_uri"])
+        suffix = row["audio_uri"].rsplit(".", 1)[-1]
+        if suffix in CONTAINERS:
+            [data] = [
+                one.audio.bytes for one in CONTAINERS[suffix].decode(data, "") if one.audio.path == row["audio_member"]
+            ]
+        found[id] = data
+    return found
+
+
+@LAYOUT
+def test_layouts(captions, output, layout):
+    assert go(captions, output, f"--layout={layout}", "--shard-size=2", "--format=flac") == DONE
+    sounds = sound_of(output)
+    for id, row in index_of(output).items():
+        assert row["sha256"] == hashlib.sha256(sounds[id]).hexdigest()
+        assert (row["audio_member"] is None) == (layout == "files")
+        assert soundfile.info(io.BytesIO(sounds[id])).duration == pytest.approx(row["duration_seconds"])
+    assert sounds["1"] == sounds["3"] != sounds["2"]
+    assert verify(output) == (4, 0, 0, ())
+
+
+@LAYOUT
+def test_other_captions_reuse_audio_in_every_layout(captions, local, tmp_path, layout):
+    flags = [f"--layout={layout}", "--format=wav"]
+    go(captions, local, *flags, "--shard-size=1")
+    before = stamps(local)
+    assert go(write_captions(tmp_path / "others", {"x": "A bird.", "y": "A cat sits."}), local, *flags) == DONE
+    assert stamps(local) == before
+    assert go(write_captions(tmp_path / "more", {"z": "A bird.", "w": "A fish."}), local, *flags) == DONE
+    after = stamps(local)
+    assert before.items() < after.items()
+    assert len(after) == len(before) + 1
+    assert len(index_of(local)) == 8
+    assert verify(local).findings == ()
+
+
+@LAYOUT
+def test_equal_input_is_equal_audio(captions, local, memory, layout):
+    for output in (local, memory):
+        go(captions, output, f"--layout={layout}", "--format=ogg")
+    assert [entry.name for entry in local.walk("audio")] == [entry.name for entry in memory.walk("audio")]
+    for entry in local.walk("audio"):
+        assert local.read(entry.name) == memory.read(entry.name)
+
+
+def test_another_layout_is_refused(captions, local):
+    go(captions, local, "--layout=tar")
+    for change in ("refuse", "keep", "replace"):
+        with pytest.raises(RefusedError, match="has --layout tar, not files"):
+            go(captions, local, f"--on-change={change}")
+
+
+@LAYOUT
+def test_replaced_audio_goes_in_every_layout(captions, local, layout):
+    go(captions, local, f"--layout={layout}", "--format=wav")
+    before = stamps(local)
+    go(captions, local, f"--layout={layout}", "--format=mp3", "--on-change=replace")
+    assert not before.keys() & stamps(local).keys()
+    assert verify(local) == (4, 0, 0, ())
+
+
+@pytest.mark.parametrize("flags", [[], ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]])
+def test_a_text_of_very_many_images_is_spoken_once_and_by_many_shards(tmp_path, local, monkeypatch, flags):
+    texts = {f"d{number}": "A dog." for number in range(300)} | {f"c{number}": f"Cat {number}." for number in range(10)}
+    texts |= {f"n{number}": "..." for number in range(300)}
+    monkeypatch.setattr("pipelines.speech.captioned.MOST_IMAGES_A_TEXT", 8)
+    captions = write_captions(tmp_path / "c", texts)
+    assert go(captions, local, "--shard-size=4", "--layout=tar", "--format=wav", *flags) == DONE
+    index = index_of(local)
+    assert len({row["audio_uri"] for id, row in index.items() if id.startswith("d")}) == 1
+    assert len({row["audio_key"] for row in index.values()}) == 11
+    assert len(local.files("index")) > 8
+    assert {(row.id[0], row.error_type) for row in failures_of(local)} == {("n", "NothingToSpeak")}
+    assert verify(local) == (310, 300, 0, ())
+    assert spoken_in(local) == 11
+
+
+ROWS = int(os.environ.get("BEAMSCRIBE_SPEECH_ROWS", "2000"))
+DISTINCT = ROWS // 40
+
+
+@LAYOUT
+def test_so_many_texts_so_many_syntheses_and_audio_objects(tmp_path, local, monkeypatch, layout):
+    parrot = Parrot()
+    monkeypatch.setattr("pipelines.speech.speaker.open_engine", lambda settings: parrot)
+    captions = tmp_path / "captions.parquet"
+    texts = [f"{number % DISTINCT}." for number in range(ROWS)]
+    pq.write_table(pa.table({"image_uri": [f"u{number}" for number in range(ROWS)], "caption": texts}), captions)
+    assert go(str(captions), local, f"--layout={layout}", "--format=wav", "--shard-size=64") == DONE
+    assert len(parrot.asked) == len(set(parrot.asked)) == DISTINCT
+    objects = (
+        local.walk("audio")
+        if layout == "files"
+        else [
+            row
+            for entry in local.walk("audio")
+            for row in CONTAINERS[layout].decode(local.read(entry.name), entry.name)
+        ]
+    )
+    assert len(objects) == DISTINCT
+    assert len(index_of(local)) == ROWS
+    assert go(str(captions), local, f"--layout={layout}", "--format=wav", "--shard-size=64") == DONE
+    assert len(parrot.asked) == DISTINCT
+
+
+def spoken_in(output):
+    """Audio objects in tar shards, whoever names them."""
+    return sum(len(list(Tar().decode(output.read(entry.name), ""))) for entry in output.walk("audio"))
+
+
+def test_loudness(captions, local, tmp_path):
+    quiet = Storage(str(tmp_path / "quiet"))
+    go(captions, local, "--loudness=-16", "--format=wav")
+    go(captions, quiet, "--loudness=-30", "--format=wav")
+    for output, lufs in ((local, -16), (quiet, -30)):
+        assert index_of(output)["1"]["loudness_lufs"] == pytest.approx(lufs, abs=0.1)
+    with pytest.raises(RefusedError, match=r"loudness: -16\.0 → as spoken"):
+        go(captions, local, "--format=wav")
+
+
+def test_tags(captions, local):
+    go(captions, local)
+    row = index_of(local)["2"]
+    tags = mutagen.mp3.EasyMP3(local.path(row["audio_uri"])).tags
+    assert dict(tags) == {"title": ["Two dogs run."], "artist": [f"{row['engine']}, {row['voice']}"]}
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--loudness=3"], "3 LUFS is not within"),
+        (["--loudness=-16", "--engine=gtts"], "gtts gives files, not samples"),
+        (["--requests-per-minute=10"], "espeak asks no service"),
+        (["--requests-per-minute=0", "--engine=gtts"], "not above zero"),
+        (["--layout=zip"], "--layout"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(captions, local, flags, says):
+    with pytest.raises(RefusedError, match=says):
+        go(captions, local, *flags)
+    assert not os.path.exists(local.root)

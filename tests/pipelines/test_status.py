@@ -3,10 +3,10 @@ import json
 
 import pytest
 
-from pipelines.commit import commit_shard
-from pipelines.lease import FILE as LEASE
-from pipelines.lease import Lease
-from pipelines.pending import CORPUS
+from pipelines.commits.commit import commit_shard
+from pipelines.commits.lease import FILE as LEASE
+from pipelines.commits.lease import Lease
+from pipelines.commits.pending import CORPUS
 from pipelines.status import lines, run, status
 from schemas.command import DONE, STOPPED, RefusedError
 from tests.pipelines.fake_job import FakeJob, run_of, shard

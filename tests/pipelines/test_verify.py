@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.storage import Storage
-from pipelines import speak
-from pipelines.commit import RECEIPTS, commit_shard
-from pipelines.corpus import distinct
-from pipelines.launch import MANIFEST, Request, launch
-from pipelines.lease import Lease
+from pipelines.commits.commit import RECEIPTS, commit_shard
+from pipelines.commits.lease import Lease
+from pipelines.commits.manifest_file import MANIFEST
+from pipelines.commits.pending import CORPUS, write_corpus
+from pipelines.corpora.corpus import distinct
+from pipelines.launch import Request, launch
 from pipelines.options import JobFlags, parse
-from pipelines.pending import CORPUS, write_corpus
 from pipelines.verify import inspect, run, verify
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError
 from schemas.fingerprint import Fingerprint
@@ -313,75 +313,6 @@ def test_a_damaged_manifest_is_refused(output):
         run([output.root])
 
 
-@pytest.fixture(scope="module")
-def spoken(tmp_path_factory):
-    """Three images, two texts, by espeak as WAV."""
-    folder = tmp_path_factory.mktemp("spoken")
-    captions = Storage(str(folder / "captions-output"))
-    by_hand = run_of(captions)
-    texts = {"1": "A cat.", "2": "Two dogs run.", "3": "A cat."}
-    rows = [caption(reference(id), "oil", by_hand)._replace(caption=text) for id, text in texts.items()]
-    captions.write("captions/1.parquet", CAPTIONS.encode(rows))
-    argv = ["--captions", captions.root, "--output", str(folder / "spoken"), "--format=wav"]
-    assert speak.run(argv) == DONE
-    return folder / "spoken"
-
-
-@pytest.fixture
-def audible(spoken, tmp_path):
-    return Storage(str(shutil.copytree(spoken, tmp_path / "spoken")))
-
-
-def test_whole_speech(audible, capsys):
-    assert len(audible.walk("audio")) == 2
-    assert verify(audible) == (3, 0, 0, ())
-    assert run([audible.root]) == DONE
-
-
-def test_missing_audio(audible):
-    name = audible.walk("audio")[0].name
-    audible.delete(name)
-    assert found(audible) == (f"1 audio files that the index names are missing: {name}",)
-    assert run([audible.root]) == CHECK_FAILED
-
-
-def test_changed_audio(audible):
-    name = audible.walk("audio")[1].name
-    put(audible, name, audible.read(name)[:-100])
-    assert found(audible) == (f"1 audio files of another size than the index says: {name}",)
-
-
-def test_audio_that_no_row_names(audible):
-    audible.write("audio/zz/zz/zzz.wav", b"x")
-    assert found(audible) == ("1 audio files that no row names: audio/zz/zz/zzz.wav",)
-
-
-def test_a_temporary_among_the_audio(audible):
-    put(audible, audible.walk("audio")[0].name.rpartition("/")[0] + "/.x.wav.12345678.tmp", b"half")
-    [finding] = found(audible)
-    assert finding.startswith("1 temporaries")
-
-
-@pytest.mark.parametrize("damage", ["flipped", "truncated"])
-def test_a_damaged_index(audible, damage):
-    name = first(audible, "index")
-    put(audible, name, audible.read(name)[:-9]) if damage == "truncated" else flip(audible, name)
-    assert any(finding.startswith(name) for finding in found(audible))
-    assert run([audible.root]) == CHECK_FAILED
-
-
-def test_an_index_damaged_beyond_reading(audible):
-    name = first(audible, "index")
-    put(audible, name, b"x" * len(audible.read(name)))
-    assert any(finding.startswith(f"{name} cannot be read") for finding in found(audible))
-
-
-def test_a_lost_receipt_makes_no_orphans_of_its_audio(audible):
-    for entry in audible.files(RECEIPTS):
-        audible.delete(entry.name)
-    assert all("has no receipt" in finding for finding in found(audible))
-
-
 def mend(output, capsys):
     """Repairs; gives the exit code and what was removed."""
     capsys.readouterr()
@@ -437,13 +368,3 @@ def test_a_repair_needs_the_lease(output):
     flip(output, first(output, "captions"))
     with Lease(output), pytest.raises(RefusedError, match="is being written"):
         run([output.root, "--repair"])
-
-
-def test_missing_audio_is_spoken_again(audible, capsys):
-    name = audible.walk("audio")[0].name
-    audible.delete(name)
-    audible.write("audio/zz/zz/zzz.wav", b"x")
-    code, removed = mend(audible, capsys)
-    assert code == STOPPED
-    assert "audio/zz/zz/zzz.wav" in removed
-    assert any(removed_name.startswith("index/") for removed_name in removed)

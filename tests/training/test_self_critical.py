@@ -4,14 +4,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from model.captioner import Captioner, CaptionerConfig
 from model.tokenizer import END, PAD
 from schemas.command import DONE, INTERRUPTED
 from schemas.feature_example import FeatureExample
 from training import self_critical, train
-from training.self_critical import advantages
+from training.self_critical import advantages, averaged
 from training.validation import said
 
 Write = Callable[..., str]
@@ -24,6 +27,7 @@ CONFIG = TrainingConfig(
     epochs=4, batch_size=4, captions_per_image=2, learning_rate=3e-3, vocabulary_size=200, max_length=12,
     width=32, heads=4, feed_forward=64, dropout=0.0, held_out=0.25,
     self_critical_epochs=8, self_critical_learning_rate=3e-3, self_critical_samples=4,
+    self_critical_averaging=0.8,
 )
 """
 
@@ -39,6 +43,21 @@ def test_said(row: list[int], expected: list[int]) -> None:
 def test_an_advantage_is_the_reward_over_the_mean_of_the_others() -> None:
     rewards = np.array([[3.0, 1.0, 2.0], [5.0, 5.0, 5.0]])
     np.testing.assert_allclose(advantages(rewards), [[1.5, -1.5, 0.0], [0.0, 0.0, 0.0]])
+
+
+def test_averaged_gives_the_running_mean_and_takes_it_back() -> None:
+    captioner = Captioner(CaptionerConfig(grid=(1, 1, 4), vocabulary_size=6, width=4, heads=1, feed_forward=4))
+    captioner.build()
+    captioner.compile(keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75))
+    captioner.optimizer.build(captioner.trainable_variables)
+    variable = captioner.trainable_variables[0]
+    first = variable.numpy()
+    for _ in range(2):
+        captioner.optimizer.apply([tf.ones_like(each) for each in captioner.trainable_variables])
+    with averaged(captioner):
+        # After one step of -1 the mean begins; the second step weighs a quarter in it.
+        np.testing.assert_allclose(variable.numpy(), first - 1.25, rtol=1e-5)
+    np.testing.assert_allclose(variable.numpy(), first - 2.0, rtol=1e-5)
 
 
 @pytest.fixture

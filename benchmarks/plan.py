@@ -1,0 +1,124 @@
+"""How long a job takes to plan, and how much memory: listing, storing, anti-join and cutting, and nothing processed.
+
+    python benchmarks/plan.py 10000 100000 1000000
+
+prints one JSON line a size. Each runs in a process of its own, which reads a manifest of so many URIs; half of them are
+committed already, so that the anti-join has something to do.
+"""
+
+import contextlib
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam import PCollection
+
+from model.storage import Storage
+from pipelines import launch
+from pipelines.caption import CAPTIONS, CaptionJob
+from pipelines.commits.commit import Receipt, Run, stamp
+from pipelines.commits.manifest_file import MANIFEST
+from pipelines.commits.pending import Job
+from pipelines.commits.shards import Shard
+from pipelines.corpora.manifests import Columns, read_manifests
+from pipelines.images.reading import Reading
+from pipelines.options import JobFlags, parse
+from schemas.command import FlagParser
+from schemas.fingerprint import Fingerprint
+from schemas.manifest import Manifest
+
+SHARD = 256
+FINGERPRINT = Fingerprint({"made": "for a benchmark"})
+
+
+@dataclass
+class CountShards(beam.PTransform):
+    """Stands for `CommitShards`: shards in, how much each has to do out."""
+
+    job: Job
+    run: Run
+
+    def expand(self, shards: PCollection[Shard]) -> PCollection[None]:
+        """Builds the transform."""
+        return shards | "Count" >> beam.Map(note, self.run.output.path(NOTES))
+
+
+NOTES = "noted.txt"
+
+
+def note(shard: Shard, path: str) -> None:
+    """One line a shard: Beam may run this in a copy of this module."""
+    with open(path, "a") as file:
+        file.write(f"{len(shard.todo)}\n")
+
+
+def uri(number: int) -> str:
+    return f"s3://photographs/{number // 1000:06d}/{number:09d}.jpg"
+
+
+def commit_half(output: Storage, references: int) -> None:
+    """Receipts as a run leaves them that did every other reference."""
+    ids = [uri(number) for number in range(0, references, 2)]
+    for start in range(0, len(ids), SHARD):
+        name = f"{CAPTIONS.folder}/{start // SHARD:05d}.parquet"
+        rows = stamp(name, b"x", ids[start : start + SHARD])
+        receipt = Receipt(f"{start // SHARD:05d}", FINGERPRINT.digest, "", 1.0, rows, None)
+        for path, data in ((name, b"x"), (receipt.name, receipt.to_json())):
+            os.makedirs(os.path.dirname(output.path(path)), exist_ok=True)
+            with open(output.path(path), "wb") as file:  # without the fsync of a commit
+                file.write(data)
+    manifest = Manifest("caption", FINGERPRINT, [FINGERPRINT.digest], {}, references, 0, 0, 1, "")
+    output.write(MANIFEST, manifest.to_json().encode())
+
+
+def plan(manifest: str, output: Storage) -> None:
+    """What `beamscribe caption --manifest` does, but for the captions."""
+    launch.CommitShards = CountShards  # type: ignore[misc,assignment]
+    launch.launch(
+        launch.Request(
+            job=CaptionJob("", 1, 1, 1, Reading({})),
+            corpus=read_manifests([manifest], Columns(), {}),
+            output=output,
+            fingerprint=FINGERPRINT,
+            details={},
+            flags=JobFlags(SHARD, None, False, "keep", {}),
+            options=parse(FlagParser(prog="plan"), [])[1],
+        )
+    )
+
+
+def measure(references: int, folder: str) -> dict[str, float]:
+    manifest, output = os.path.join(folder, "manifest.txt"), Storage(os.path.join(folder, "output"))
+    began = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        plan(manifest, output)
+    seconds = time.monotonic() - began
+    todo = [int(line) for line in output.read(NOTES).split()]
+    assert sum(todo) == references // 2, f"{sum(todo)} references were handed out"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"references": references, "shards": len(todo), "seconds": round(seconds, 1), "gibibytes": round(peak, 2)}
+
+
+def main(sizes: list[int]) -> None:
+    for references in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "manifest.txt"), "w") as file:
+                file.writelines(f"{uri(number)}\n" for number in range(references))
+            subprocess.run([sys.executable, __file__, "prepare", str(references), folder], check=True)
+            subprocess.run([sys.executable, __file__, "measure", str(references), folder], check=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "prepare":
+        commit_half(Storage(os.path.join(sys.argv[3], "output")), int(sys.argv[2]))
+    elif sys.argv[1] == "measure":
+        print(json.dumps(measure(int(sys.argv[2]), sys.argv[3])), flush=True)
+    else:
+        main([int(size) for size in sys.argv[1:]])

@@ -1,0 +1,106 @@
+"""What the skeleton costs an image: tiny photographs, and a model that does nothing."""
+
+import dataclasses
+import datetime
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.jobs import Measured
+from model.backbone.spec import BackboneSpec
+from model.storage import Storage
+from pipelines import options
+from pipelines.caption import CAPTIONS, parser
+from pipelines.commits.commit import Process, Run
+from pipelines.commits.rows import ParquetRows
+from pipelines.commits.shards import Shard, Todo
+from pipelines.corpora.listing import list_images
+from pipelines.images.batches import Batches
+from pipelines.images.caption_rows import caption_rows, facts_of
+from pipelines.images.inference import Inference
+from pipelines.images.loading import load_images, load_shard
+from pipelines.images.once import Once, Remembered
+from pipelines.images.reading import Reading
+from pipelines.images.stages import Spent
+from pipelines.launch import Request, launch
+from schemas.caption_row import Alternative
+from schemas.failure_row import FailureRow
+from schemas.fingerprint import Fingerprint
+
+SPEC = BackboneSpec("null", (32, 32), (1, 1, 1))
+
+
+@dataclass(frozen=True)
+class NullJob:
+    """As `pipelines.caption.CaptionJob`, but every image gets the same words."""
+
+    name: str = "caption"
+    shards_at_once: int = 2
+    format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
+
+    def open(self, run: Run) -> Process:
+        inference = Inference(lambda pixels: [(Alternative("Nothing.", 0.0),)] * len(pixels), 32)
+        once = Once(Batches(lambda items: inference([item.image.pixels for item in items]), 32), Remembered[Any]())
+
+        def process(shard: Shard) -> Iterator[Any]:
+            for outcome in once(load_shard(shard, SPEC, Reading({}), run, 32)):
+                if isinstance(outcome, FailureRow | Spent):
+                    yield outcome
+                else:
+                    item, captions = outcome
+                    yield from caption_rows([(item.todo, facts_of(item))], [captions], run)
+
+        return process
+
+    def warnings(self, output: Storage, receipts: Any) -> list[str]:
+        return []
+
+    def tidy(self, output: Storage) -> None:
+        pass
+
+
+def measure(folder: str, count: int) -> Measured:
+    """Milliseconds an image beyond reading and decoding, as `core_msec`."""
+    images = Path(folder, "images")
+    if not images.exists():
+        images.mkdir(parents=True)
+        random = np.random.default_rng(0)
+        for number in range(count):
+            file = io.BytesIO()
+            Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "JPEG")
+            (images / f"{number:05}.jpg").write_bytes(file.getvalue())
+    corpus = list_images([str(images)], {}, None)
+    todo = [Todo(reference) for reference in corpus.references]
+    begun = time.monotonic()
+    for _ in load_images(todo, SPEC, Reading({}), datetime.datetime.now(datetime.UTC), ahead=64):
+        pass
+    alone = time.monotonic() - begun
+    output = os.path.join(folder, "output")
+    shutil.rmtree(output, ignore_errors=True)
+    argv = ["--images", str(images), "--output", output, "--model", "null"]
+    ours, beam_options = options.parse(parser(), argv)
+    begun = time.monotonic()
+    code = launch(
+        Request(
+            job=NullJob(),
+            corpus=corpus,
+            output=Storage(output, {}),
+            fingerprint=Fingerprint({"model": "null"}),
+            details={},
+            flags=options.job_flags(ours),
+            options=beam_options,
+        )
+    )
+    seconds = time.monotonic() - begun
+    if code:
+        raise RuntimeError(f"the job ended with {code}")
+    beyond = 1000 * (seconds - alone) / count
+    return Measured("tiny images, null model: msec beyond reading and decoding", count / seconds, beyond, 0, seconds, 0)

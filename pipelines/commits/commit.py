@@ -1,0 +1,195 @@
+"""Commits a shard: rows, then failures, then a receipt, each file whole or not at all."""
+
+import datetime
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from model.storage import Storage
+from model.unbroken import unbroken
+from pipelines.commits.rows import FAILURES, RowFormat
+from pipelines.commits.shards import Shard, asked_digest
+from pipelines.images.stages import Spent, Stopwatch, total
+from schemas import manifest
+from schemas.failure_row import FailureRow
+
+RECEIPTS = f"{manifest.FOLDER}/shards"
+
+Process = Callable[[Shard], Iterable[Any]]
+"""What a job does with a shard: yields one row or one `FailureRow` for each reference, in any order, and between them
+`Spent` where it measures."""
+
+
+class FileStamp(NamedTuple):
+    """A committed file as it was written.
+
+    Attributes:
+        name: below the output.
+        size: bytes.
+        sha256: of the bytes, lower-case hexadecimal.
+        ids: of its rows.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    ids: tuple[str, ...]
+
+
+class Receipt(NamedTuple):
+    """What one commit wrote; the data files are the truth, a lost receipt is made again from them.
+
+    Attributes:
+        stem: name that the commit's files share, shard id + digest of what was asked.
+        fingerprint: digest under which it was computed.
+        run_started: ISO 8601, UTC, of the run that wrote it; empty in a receipt that was made again from the files.
+        seconds: time that processing took.
+        rows: the data file; None if every reference failed.
+        failures: the failure file; None if no reference failed.
+        spent: what the stages took; None in older receipts, and in those made again.
+        committed_at: ISO 8601, UTC, by the worker's clock; for telling how fast a job is, nothing depends on it.
+    """
+
+    stem: str
+    fingerprint: str
+    run_started: str
+    seconds: float
+    rows: FileStamp | None
+    failures: FileStamp | None
+    committed_at: str = ""
+    spent: Spent | None = None
+
+    @property
+    def name(self) -> str:
+        """The receipt's own file below the output."""
+        return f"{RECEIPTS}/{self.stem}.json"
+
+    def to_json(self) -> bytes:
+        """The receipt as JSON."""
+        fields = self._asdict()
+        for part in ("rows", "failures", "spent"):
+            found: FileStamp | Spent | None = fields[part]
+            fields[part] = found._asdict() if found else None
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Receipt":
+        """Reads a receipt back.
+
+        Raises:
+            ValueError: if it is not one.
+        """
+        try:
+            fields = json.loads(data)
+            for part in ("rows", "failures"):
+                if fields[part] is not None:
+                    fields[part] = FileStamp(**{**fields[part], "ids": tuple(fields[part]["ids"])})
+            if fields.get("spent"):
+                fields["spent"] = Spent(**fields["spent"])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a receipt: {error}") from error
+
+
+STALL_TIMEOUT_SECONDS = 300
+
+
+class Run(NamedTuple):
+    """What a commit needs to know of its run.
+
+    Attributes:
+        output: folder of the job's output.
+        format: how rows are stored.
+        fingerprint: digest of what can change a row.
+        started: the run's start, from the launcher's clock.
+        stall_timeout_seconds: how long a shard may make no progress.
+    """
+
+    output: Storage
+    format: RowFormat
+    fingerprint: str
+    started: datetime.datetime
+    stall_timeout_seconds: float = STALL_TIMEOUT_SECONDS
+
+
+def stamp(name: str, data: bytes, ids: Iterable[str]) -> FileStamp:
+    """Describes the bytes of a committed file."""
+    return FileStamp(name, len(data), hashlib.sha256(data).hexdigest(), tuple(ids))
+
+
+def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], None] = lambda: None) -> Receipt:
+    """Processes a shard and commits what came out.
+
+    Args:
+        shard: what to do.
+        process: yields one row or `FailureRow` for each reference.
+        run: where and how to commit.
+        beat: called whenever a reference is done.
+
+    Returns:
+        The receipt, which is committed last.
+
+    Raises:
+        OSError: if the output cannot be written; nothing is half written.
+        RuntimeError: if `process` lost or invented a reference.
+    """
+    begun = time.monotonic()
+    asked = [item.reference.id for item in shard.todo]
+    stem = f"{shard.name}-{asked_digest(run.fingerprint, asked)}"
+    row_ids: list[str] = []
+    failed: list[FailureRow] = []
+    spent: list[Spent] = []
+    rows_alone = Stopwatch()
+
+    def rows() -> Iterator[Any]:
+        outcomes = iter(process(shard))
+        while True:
+            with rows_alone.running():
+                outcome = next(outcomes, None)
+            if outcome is None:
+                return
+            beat()
+            if isinstance(outcome, Spent):
+                spent.append(outcome)
+            elif isinstance(outcome, FailureRow):
+                failed.append(outcome)
+            else:
+                row_ids.append(outcome.id)
+                yield outcome
+
+    data = run.format.encode(rows())
+    if sorted(row_ids + [row.id for row in failed]) != sorted(asked):
+        raise RuntimeError(f"shard {shard.name}: {len(row_ids)} rows and {len(failed)} failures of {len(asked)} ids")
+    seconds = time.monotonic() - begun
+    writing = time.monotonic()
+    encode_msec = seconds * 1000 - rows_alone.msec
+    with unbroken():
+        # A duplicate bundle may end otherwise than its twin. The twin's receipt goes first, so that a kill between two
+        # files leaves nothing that speaks for files which are no longer there.
+        receipt = Receipt(stem, run.fingerprint, run.started.isoformat(), seconds, None, None)
+        run.output.delete(receipt.name)
+        receipt = receipt._replace(
+            rows=_put(run.output, f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids),
+            failures=_put(
+                run.output,
+                f"{FAILURES.folder}/{stem}{FAILURES.suffix}",
+                FAILURES.encode(failed),
+                [row.id for row in failed],
+            ),
+            committed_at=datetime.datetime.now(datetime.UTC).isoformat(),
+        )
+        write_msec = encode_msec + (time.monotonic() - writing) * 1000
+        receipt = receipt._replace(spent=total([*spent, Spent(write_msec=write_msec)]))
+        run.output.write(receipt.name, receipt.to_json())
+    return receipt
+
+
+def _put(output: Storage, name: str, data: bytes, ids: Sequence[str]) -> FileStamp | None:
+    """Writes a file of rows, replacing its twin; a file without rows is none."""
+    if not ids:
+        output.delete(name)
+        return None
+    output.write(name, data)
+    return stamp(name, data, ids)

@@ -1,0 +1,164 @@
+"""The ledger: which ids an output holds. Data files are the truth, receipts spare reading them again."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from model.storage import Storage
+from pipelines.commits.commit import RECEIPTS, Receipt, stamp
+from pipelines.commits.rows import FAILURES, RowFormat, read_failures
+from pipelines.commits.shards import Committed
+from schemas.failure_row import FailureRow
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The committed shards of one output.
+
+    Attributes:
+        output: the job's output folder.
+        format: how its rows are stored.
+    """
+
+    output: Storage
+    format: RowFormat
+
+    def receipts(self) -> list[Receipt]:
+        """Every receipt whose files are as it says; a damaged receipt counts as lost."""
+        found = []
+        sizes = self._sizes()
+        for entry in self.output.files(RECEIPTS, ".json"):
+            try:
+                receipt = Receipt.from_json(self.output.read(entry.name))
+            except ValueError:
+                continue
+            if receipt.name == entry.name and all(
+                sizes.get(file.name) == file.size for file in (receipt.rows, receipt.failures) if file
+            ):
+                found.append(receipt)
+        return found
+
+    def _sizes(self) -> dict[str, int]:
+        folders = ((self.format.folder, self.format.suffix), (FAILURES.folder, FAILURES.suffix))
+        return {entry.name: entry.size for folder, suffix in folders for entry in self.output.files(folder, suffix)}
+
+    def settle(self, fingerprint: str) -> list[Receipt]:
+        """Makes receipts agree with the data files: a kill may fall between a file and its receipt.
+
+        Only the holder of the lease may call this.
+
+        Args:
+            fingerprint: of the latest run, which alone can have left a failure file without a receipt.
+
+        Returns:
+            All receipts.
+
+        Raises:
+            ValueError: if a data file cannot be read.
+        """
+        receipts = {receipt.stem: receipt for receipt in self.receipts()}
+        known = {file.name for receipt in receipts.values() for file in (receipt.rows, receipt.failures) if file}
+        for name in self._sizes().keys() - known:
+            # Whatever an old receipt of the same commit said, the files are read anew.
+            receipts.pop(self._stem(name), None)
+        lost = {self._stem(name) for name in self._sizes() if self._stem(name) not in receipts}
+        for entry in self.output.files(RECEIPTS, ".json"):
+            if self._stem(entry.name) not in receipts.keys() | lost:
+                self.output.delete(entry.name)
+        for stem in sorted(lost):
+            receipts[stem] = self._restore(stem, fingerprint)
+        return [receipts[stem] for stem in sorted(receipts)]
+
+    @staticmethod
+    def _stem(name: str) -> str:
+        return name.rsplit("/", 1)[-1].split(".", 1)[0]
+
+    def _restore(self, stem: str, fingerprint: str) -> Receipt:
+        rows = failures = None
+        name = f"{self.format.folder}/{stem}{self.format.suffix}"
+        if self.output.exists(name):
+            data = self.output.read(name)
+            keys = self.format.read_keys(data, self.output.uri(name))
+            if not keys:
+                raise ValueError(f"{self.output.uri(name)} holds no rows, which Beamscribe never writes")
+            fingerprint = keys[0].fingerprint
+            rows = stamp(name, data, (key.id for key in keys))
+        name = f"{FAILURES.folder}/{stem}{FAILURES.suffix}"
+        if self.output.exists(name):
+            data = self.output.read(name)
+            failures = stamp(name, data, (row.id for row in read_failures(data, self.output.uri(name))))
+        receipt = Receipt(stem, fingerprint, "", 0.0, rows, failures)
+        self.output.write(receipt.name, receipt.to_json())
+        return receipt
+
+    def sweep(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Removes failure rows that a row or a newer failure of their id supersedes.
+
+        Only the holder of the lease may call this.
+
+        Returns:
+            The receipts as they are afterwards.
+        """
+        failure_files = {receipt.stem: self.failures(receipt) for receipt in receipts if receipt.failures}
+        if not failure_files:
+            return list(receipts)
+        rows = {id for receipt in receipts if receipt.rows for id in receipt.rows.ids}
+        newest = newest_failures(itertools.chain.from_iterable(failure_files.values()))
+        swept = []
+        for receipt in receipts:
+            failures = failure_files.get(receipt.stem, [])
+            kept = [row for row in failures if row.id not in rows and newest[row.id] == row]
+            swept.append(receipt if len(kept) == len(failures) else self._rewrite(receipt, kept))
+        return [receipt for receipt in swept if receipt.rows or receipt.failures]
+
+    def failures(self, receipt: Receipt) -> list[FailureRow]:
+        """The failure rows of a commit."""
+        if not receipt.failures:
+            return []
+        return read_failures(self.output.read(receipt.failures.name), self.output.uri(receipt.failures.name))
+
+    def _rewrite(self, receipt: Receipt, kept: Sequence[FailureRow]) -> Receipt:
+        if not receipt.failures:
+            raise ValueError(f"{receipt.stem} has no failures to rewrite")
+        name = receipt.failures.name
+        if kept:
+            data = FAILURES.encode(kept)
+            self.output.write(name, data)
+            receipt = receipt._replace(failures=stamp(name, data, (row.id for row in kept)))
+        else:
+            self.output.delete(name)
+            receipt = receipt._replace(failures=None)
+        if receipt.rows or receipt.failures:
+            self.output.write(receipt.name, receipt.to_json())
+        else:
+            self.output.delete(receipt.name)
+        return receipt
+
+    def remove(self, receipts: Iterable[Receipt]) -> None:
+        """Deletes commits, data first, so that a kill in between leaves only a receipt to clear away."""
+        for receipt in receipts:
+            for file in (receipt.rows, receipt.failures):
+                if file:
+                    self.output.delete(file.name)
+            self.output.delete(receipt.name)
+
+    def committed(self, receipt: Receipt) -> list[Committed]:
+        """The ids of a commit."""
+        rows = [Committed(id) for id in receipt.rows.ids] if receipt.rows else []
+        return rows + [Committed(row.id, row.attempts) for row in self.failures(receipt)]
+
+
+def newest_failures(rows: Iterable[FailureRow]) -> dict[str, FailureRow]:
+    """The failure of each id that counts: the one with the most attempts, the newest among equals."""
+    newest: dict[str, FailureRow] = {}
+    for row in rows:
+        best = newest.get(row.id)
+        if best is None or (row.attempts, row.run_started) > (best.attempts, best.run_started):
+            newest[row.id] = row
+    return newest
+
+
+def count_failures(rows: Iterable[FailureRow]) -> Counter[tuple[str, str]]:
+    """How many failures there are of each (stage, error type)."""
+    return Counter((row.stage, row.error_type) for row in rows)

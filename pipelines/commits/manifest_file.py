@@ -1,0 +1,82 @@
+"""The manifest of an output: what it was made with, and whether a command may go on with it."""
+
+from model.storage import Storage
+from pipelines.commits.pending import Job
+from schemas.command import RefusedError
+from schemas.fingerprint import Fingerprint
+from schemas.manifest import FILE, FOLDER, Manifest, ManifestError
+from schemas.table import NewerSchemaError
+
+MANIFEST = f"{FOLDER}/{FILE}"
+
+
+def read_manifest_of(output: Storage) -> Manifest | None:
+    """The manifest of an output; None if there is none yet.
+
+    Raises:
+        RefusedError: if it is damaged or newer than this Beamscribe.
+    """
+    try:
+        return Manifest.from_json(output.read(MANIFEST), output.uri(MANIFEST))
+    except FileNotFoundError:
+        return None
+    except (ManifestError, NewerSchemaError, OSError) as error:
+        raise RefusedError(str(error)) from error
+
+
+def manifest_of(output: Storage) -> Manifest:
+    """The manifest of an output that must have one.
+
+    Raises:
+        RefusedError: if it has none, or it is damaged or newer than this Beamscribe.
+    """
+    found = read_manifest_of(output)
+    if found is None:
+        raise RefusedError(f"{output.uri()} is not an output of Beamscribe: it has no {MANIFEST}")
+    return found
+
+
+def is_resumed(output: Storage, fingerprint: Fingerprint) -> bool:
+    """Whether an earlier run was launched with the same settings, so that they need not be tried out again."""
+    manifest = read_manifest_of(output)
+    return manifest is not None and manifest.fingerprint == fingerprint
+
+
+def kept_fingerprints(
+    output: Storage, earlier: Manifest | None, job: Job, fingerprint: Fingerprint, on_change: str
+) -> list[str]:
+    """Digests under which rows count as done.
+
+    Args:
+        output: of the job.
+        earlier: its manifest, if it has one.
+        job: that is asked for.
+        fingerprint: under which new rows would be made.
+        on_change: what to do where `earlier` has another: refuse, keep or replace.
+
+    Raises:
+        RefusedError: if the output was made by another job, or with other settings and no `--on-change` says what then.
+    """
+    new = fingerprint.digest
+    if earlier is None:
+        foreign = output.files(job.format.folder)
+        if foreign:
+            raise RefusedError(
+                f"{output.uri()} holds {foreign[0].name} but no {MANIFEST}, so Beamscribe did not write it: "
+                "choose another --output"
+            )
+        return [new]
+    if earlier.job != job.name:
+        raise RefusedError(f"{output.uri()} holds the output of {earlier.job}: choose another --output")
+    if earlier.fingerprint == fingerprint:
+        return earlier.kept_fingerprints
+    if on_change == "keep":
+        return [*(digest for digest in earlier.kept_fingerprints if digest != new), new]
+    if on_change == "replace":
+        return [new]
+    changes = "\n  ".join(earlier.fingerprint.differences(fingerprint))
+    raise RefusedError(
+        f"{output.uri()} was made with other settings:\n  {changes}\n"
+        "Choose another --output, or --on-change keep (old rows stay, new images are done with the new settings) "
+        "or --on-change replace (old rows are done again)"
+    )

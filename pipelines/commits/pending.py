@@ -1,0 +1,240 @@
+"""The Beam half of the skeleton: shards of what is to do in, receipts of new commits out."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import apache_beam as beam
+from apache_beam import PCollection
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.shared import Shared
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from model.storage import Storage
+from pipelines.commits.commit import Process, Receipt, Run
+from pipelines.commits.rows import RowFormat
+from pipelines.commits.shards import Shard, Todo
+from pipelines.commits.watchdog import commit_watched
+from pipelines.corpora.corpus import Member, Reference
+from pipelines.images.stages import NOTHING, Spent
+from schemas import manifest
+from schemas.coco import CocoCaption
+
+CORPUS = f"{manifest.FOLDER}/corpus"
+PENDING = f"{manifest.FOLDER}/pending"
+PART_SIZE = 10_000
+"""References a stored part holds: the graph that goes to a runner names parts, not rows."""
+
+
+class Job(Protocol):
+    """The heart of a job: what featurize, caption and speak do differently."""
+
+    @property
+    def name(self) -> str:
+        """The command's name."""
+        ...
+
+    @property
+    def format(self) -> RowFormat:
+        """How rows are stored."""
+        ...
+
+    @property
+    def shards_at_once(self) -> int:
+        """That a worker has in hand: of two, one keeps the model busy while the other ends or begins."""
+        ...
+
+    def carried(self, output: Storage) -> "Job":
+        """The same job for workers on other machines: what it needs is copied below the output."""
+        ...
+
+    def open(self, run: Run) -> Process:
+        """Loads what the work needs, once a process, and returns the function that does a shard."""
+        ...
+
+    def warnings(self, output: Storage, receipts: Sequence[Receipt]) -> list[str]:
+        """What is suspicious about the rows of a finished output."""
+        ...
+
+    def tidy(self, output: Storage) -> None:
+        """Removes what no row names any more, after rows were replaced."""
+        ...
+
+
+@runtime_checkable
+class PreparedJob(Job, Protocol):
+    """A job with something to do that several of its shards need."""
+
+    def prepare(self, shards: PCollection[Shard], run: Run) -> PCollection[Any] | None:
+        """Does it; no shard is committed before all of this is there. None if nothing is to be done."""
+        ...
+
+
+def write_corpus(output: Storage, references: Sequence[Reference]) -> None:
+    """Stores the references below `_beamscribe/`, so that `status` and `verify` know what was asked."""
+    parts = (references[start : start + PART_SIZE] for start in range(0, len(references), PART_SIZE))
+    _write_parts(output, CORPUS, parts)
+
+
+def read_part(output: Storage, name: str) -> list[Reference]:
+    """The references of a stored part.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    try:
+        return [_reference(fields) for fields in _read_part(output, name)]
+    except (TypeError, IndexError) as error:
+        raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
+
+
+def write_pending(output: Storage, shards: Iterable[Shard]) -> list[str]:
+    """Stores what is still to do below `_beamscribe/`, where workers read it.
+
+    Returns:
+        The parts' names.
+    """
+    return _write_parts(output, PENDING, _parts(shards))
+
+
+def _parts(shards: Iterable[Shard]) -> Iterator[list[tuple[str, tuple[Todo, ...]]]]:
+    part: list[tuple[str, tuple[Todo, ...]]] = []
+    size = 0
+    for shard in shards:
+        part.append((shard.name, shard.todo))
+        size += len(shard.todo)
+        if size >= PART_SIZE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _write_parts(output: Storage, folder: str, parts: Iterable[Any]) -> list[str]:
+    names = []
+    for number, part in enumerate(parts):
+        names.append(f"{folder}/{number:05d}.json")
+        output.write(names[-1], json.dumps(part, ensure_ascii=False).encode())
+    for entry in output.files(folder, ".json"):
+        if entry.name not in names:
+            output.delete(entry.name)
+    return names
+
+
+def _read_part(output: Storage, name: str) -> list[Any]:
+    try:
+        return json.loads(output.read(name))
+    except ValueError as error:
+        raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
+
+
+def _reference(fields: list[Any]) -> Reference:
+    found = Reference(*fields)
+    return found._replace(
+        captions=tuple(CocoCaption(*caption) for caption in found.captions),
+        member=Member(*found.member) if found.member else None,
+    )
+
+
+@dataclass
+class ReadPending(beam.PTransform):
+    """Parts of what is to do (names) → shards (`Shard`), spread over all workers.
+
+    Attributes:
+        output: of the job.
+    """
+
+    output: Storage
+
+    def _shards(self, part: str) -> Iterator[Shard]:
+        for name, todo in _read_part(self.output, part):
+            yield Shard(name, tuple(Todo(_reference(fields), attempts) for fields, attempts in todo))
+
+    def expand(self, parts: PCollection[str]) -> PCollection[Shard]:
+        """Builds the transform."""
+        # Without the shuffle the worker that reads a part would do all of its shards.
+        return parts | "Read" >> beam.FlatMap(self._shards) | "Spread" >> beam.Reshuffle()
+
+
+@dataclass
+class CommitShards(beam.PTransform):
+    """Shards (`Shard`) → receipts of what was committed (`Receipt`).
+
+    Attributes:
+        job: what to do with a shard.
+        run: where and how to commit.
+    """
+
+    job: Job
+    run: Run
+
+    def expand(self, shards: PCollection[Shard]) -> PCollection[Receipt]:
+        """Builds the transform."""
+        before = self.job.prepare(shards, self.run) if isinstance(self.job, PreparedJob) else None
+        # A side input is there as a whole before the first shard is given to a worker.
+        waits_for = [] if before is None else [beam.pvalue.AsIter(before)]
+        return shards | "Commit" >> beam.ParDo(_CommitShard(self.job, self.run, Shared()), *waits_for)
+
+
+class _CommitShard(beam.DoFn):
+    """Loads the model once a process, and only when there is a shard to do."""
+
+    def __init__(self, job: Job, run: Run, shared: Shared) -> None:
+        self._job = job
+        self._run = run
+        self._shared = shared
+        self._rows = Metrics.counter(type(job).__name__, "rows")
+        self._failures = Metrics.counter(type(job).__name__, "failures")
+        self._bytes = Metrics.counter(type(job).__name__, "bytes")
+        self._msec = Metrics.distribution(type(job).__name__, "shard_msec")
+        stages = [name for name in Spent._fields if name.endswith("_msec")]
+        self._stages = {name: Metrics.distribution(type(job).__name__, name) for name in stages}
+        self._counts = {name: Metrics.counter(type(job).__name__, name) for name in Spent._fields if name not in stages}
+
+    def start_bundle(self) -> None:
+        self._threads = ThreadPoolExecutor(self._job.shards_at_once, thread_name_prefix="shard")
+        self._in_hand: set[Future[Receipt]] = set()
+
+    def process(self, shard: Shard, waited_for: Any = None) -> Iterator[Receipt]:
+        opened = self._shared.acquire(lambda: _Opened(self._job.open(self._run)))
+        self._in_hand.add(self._threads.submit(commit_watched, shard, opened.process, self._run))
+        if len(self._in_hand) == self._job.shards_at_once:
+            yield from self._done()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._in_hand:
+            for receipt in self._done():
+                yield WindowedValue(receipt, MIN_TIMESTAMP, (GlobalWindow(),))
+        self._threads.shutdown()
+
+    def _done(self) -> Iterator[Receipt]:
+        """Waits until a shard is done, and counts what it was."""
+        done, self._in_hand = wait(self._in_hand, return_when=FIRST_COMPLETED)
+        if any(future.exception() for future in done):
+            # The runner may give the other shards to somebody else as soon as it knows, so they end first.
+            self._threads.shutdown()
+        for future in done:
+            self._count(future.result())
+            yield future.result()
+
+    def _count(self, receipt: Receipt) -> None:
+        self._rows.inc(len(receipt.rows.ids) if receipt.rows else 0)
+        self._failures.inc(len(receipt.failures.ids) if receipt.failures else 0)
+        self._bytes.inc(receipt.rows.size if receipt.rows else 0)
+        self._msec.update(int(receipt.seconds * 1000))
+        for name, value in (receipt.spent or NOTHING)._asdict().items():
+            if name in self._stages:
+                self._stages[name].update(round(value))
+            else:
+                self._counts[name].inc(value)
+
+
+class _Opened:
+    """Beam's `Shared` keeps weak references, which plain functions of a module do not need but closures do."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process

@@ -1,0 +1,107 @@
+"""How rows become the bytes of a data file, and how their ids are read back."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas import failure_row
+from schemas.failure_row import FailureRow
+from schemas.table import check_version, schema_version, to_table
+
+
+class RowKey(NamedTuple):
+    """What the ledger needs to know of a row."""
+
+    id: str
+    fingerprint: str
+
+
+class RowFormat(Protocol):
+    """A data folder of an output."""
+
+    @property
+    def folder(self) -> str:
+        """Below the output."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """Of its files."""
+        ...
+
+    def encode(self, rows: Iterable[Any]) -> bytes:
+        """The rows as the bytes of one file, taken one by one."""
+        ...
+
+    def read_keys(self, data: bytes, name: str) -> list[RowKey]:
+        """Ids and fingerprints in a file.
+
+        Raises:
+            ValueError: if the file is damaged or newer than this reader.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """Rows as Parquet files (zstd) of one schema.
+
+    Attributes:
+        folder: below the output.
+        schema: with its version in the metadata.
+        version: newest schema version that this reader knows.
+    """
+
+    folder: str
+    schema: pa.Schema
+    version: int
+    suffix: str = ".parquet"
+
+    def encode(self, rows: Iterable[Any]) -> bytes:
+        """The rows as the bytes of one Parquet file."""
+        buffer = io.BytesIO()
+        pq.write_table(to_table(rows, self.schema), buffer, compression="zstd")
+        return buffer.getvalue()
+
+    def read(self, data: bytes, name: str, columns: list[str] | None = None, newer: Sequence[str] = ()) -> pa.Table:
+        """The file as a table.
+
+        Args:
+            data: the file.
+            name: of it, for people.
+            columns: to be read; by default all.
+            newer: further columns, which files of older versions lack: they come as nulls.
+
+        Raises:
+            ValueError: if the file is damaged, foreign or newer than this reader.
+        """
+        try:
+            file = pq.ParquetFile(io.BytesIO(data))
+            check_version(name, schema_version(file.schema_arrow), self.version)
+            missing = set(columns or self.schema.names) - set(file.schema_arrow.names)
+            if missing:
+                raise ValueError(f"{name} has no column {', '.join(sorted(missing))}: it is another kind of file")
+            lacking = set(newer) - set(file.schema_arrow.names)
+            table = file.read(columns=columns and [*columns, *(set(newer) - lacking)])
+            for column in lacking:
+                table = table.append_column(column, pa.nulls(len(table), self.schema.field(column).type))
+            return table
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{name} is not readable Parquet: {error}") from error
+
+    def read_keys(self, data: bytes, name: str) -> list[RowKey]:
+        """Ids and fingerprints in a file."""
+        table = self.read(data, name, ["id", "fingerprint"])
+        return [RowKey(*key) for key in zip(*(table[column].to_pylist() for column in RowKey._fields), strict=True)]
+
+
+FAILURES = ParquetRows(failure_row.FOLDER, failure_row.SCHEMA, failure_row.VERSION)
+
+
+def read_failures(data: bytes, name: str) -> list[FailureRow]:
+    """The failure rows of a file."""
+    return [FailureRow(**row) for row in FAILURES.read(data, name).to_pylist()]

@@ -1,0 +1,60 @@
+"""Outputs of featurize as a corpus: TFRecords are containers, read once in order."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from model.storage import Storage, read_uri
+from pipelines.commits.ledger import Ledger
+from pipelines.commits.manifest_file import read_manifest_of
+from pipelines.corpora.corpus import Corpus, Reference, distinct
+from pipelines.featurize import FeatureRecords
+from schemas.command import RefusedError
+from schemas.feature_example import FeatureExample
+
+
+def list_features(
+    outputs: list[str], backbone: str, weights_digest: str, options: dict[str, Any], limit: int | None
+) -> Corpus:
+    """References of stored features, told from the receipts without reading a feature.
+
+    Args:
+        outputs: folders that featurize wrote.
+        backbone: that the captioner needs.
+        weights_digest: of the backbone's weights that the captioner needs.
+        options: for storage.
+        limit: references at most.
+
+    Raises:
+        RefusedError: if an output is none, is empty or has features of another backbone.
+    """
+    references: list[Reference] = []
+    for path in outputs:
+        output = Storage(path, options)
+        manifest = read_manifest_of(output)
+        if manifest is None or manifest.job != "featurize":
+            raise RefusedError(f"--features {path} is not an output of beamscribe featurize: run that first")
+        if (manifest.details["backbone"], manifest.details["weights_digest"]) != (backbone, weights_digest):
+            raise RefusedError(
+                f"--features {path} holds features of {manifest.details['backbone']} with weights "
+                f"{manifest.details['weights_digest'][:12]}…, the bundle needs {backbone} with {weights_digest[:12]}…"
+            )
+        receipts = Ledger(output, FeatureRecords()).receipts()
+        for stamp in (receipt.rows for receipt in receipts if receipt.fingerprint in manifest.kept_fingerprints):
+            if stamp:
+                uri = output.uri(stamp.name)
+                references += [Reference(id, f"{uri}::{id}", container=uri) for id in stamp.ids]
+    if not references:
+        raise RefusedError(f"--features {' '.join(outputs)} holds no features: run beamscribe featurize to its end")
+    return distinct(references, limit)
+
+
+def read_until_damage(
+    uri: str, options: dict[str, Any], damage: list[OSError | ValueError]
+) -> Iterator[FeatureExample]:
+    """The examples of one file, in order; what ends them before the file's end is put into `damage`."""
+    from model.examples import decode_file  # TensorFlow, only where there is work to do.
+
+    try:
+        yield from decode_file(read_uri(uri, options), uri)
+    except (OSError, ValueError) as error:
+        damage.append(error)

@@ -1,0 +1,37 @@
+"""`--deduplicate`: images with equal bytes are put into one shard, so that one worker computes them once."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+from model.storage import read_uri
+from pipelines.corpora.corpus import Corpus, Reference
+from pipelines.images.reading import Reading
+
+THREADS = 8
+
+
+def grouped_by_content(corpus: Corpus, reading: Reading) -> Corpus:
+    """The corpus with the digest of its bytes as each image's group, which decides on the shard.
+
+    Reads every image, a second time before the job does. What cannot be read keeps its place; the job will say why.
+
+    Args:
+        corpus: images; records of containers keep their place too.
+        reading: how to read them.
+    """
+
+    def grouped(reference: Reference) -> Reference:
+        if reference.container:
+            return reference
+        try:
+            data = read_uri(reference.uri, reading.storage_options, reading.allow_private)
+        except (OSError, ValueError):
+            return reference
+        return reference._replace(group=hashlib.sha256(data).hexdigest())
+
+    print(f"beamscribe: --deduplicate reads {len(corpus.references)} images now, and once more to caption them")
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
+        references = tuple(pool.map(grouped, corpus.references))
+    distinct = len({reference.group or reference.id for reference in references})
+    print(f"beamscribe: {len(references) - distinct} of them equal another one")
+    return corpus._replace(references=references)

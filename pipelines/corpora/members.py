@@ -1,0 +1,182 @@
+"""Reads what a reference names: a file, or one member of a file that holds many, which is never unpacked."""
+
+import functools
+import json
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable
+from typing import IO, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model.storage import only_os_errors, open_uri, read_range, read_uri
+from model.transient import TIMEOUT_SECONDS, retried, within
+from pipelines.corpora.archives import inflate, is_damage
+from pipelines.corpora.corpus import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
+
+OPEN_CONTAINERS = 4
+"""That a process keeps open: the images of a shard come from one."""
+
+MAX_MEMBER_BYTES = 2**30
+"""A zip may promise far more than it takes; no photograph has a gigabyte."""
+
+CHUNK = 2**16
+
+_LOCK = threading.RLock()
+"""Held while a container is opened, or read at a position that threads share."""
+
+
+class UnreadableMemberError(OSError):
+    """A member of a container cannot be read; the message says why."""
+
+
+class Where(NamedTuple):
+    """A container.
+
+    Attributes:
+        uri: of the file.
+        options: passed to fsspec, as JSON.
+        allow_private: as in `model.storage.read_uri`.
+    """
+
+    uri: str
+    options: str
+    allow_private: bool
+
+    def open(self) -> IO[bytes]:
+        """The file, to seek in."""
+        return open_uri(self.uri, json.loads(self.options), self.allow_private)
+
+
+def read_reference(reference: Reference, options: dict[str, Any], allow_private: bool = False) -> bytes:
+    """The bytes of an image.
+
+    Args:
+        reference: what to read.
+        options: passed to fsspec.
+        allow_private: as in `model.storage.read_uri`.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    member = reference.member
+    if member is None:
+        return read_uri(reference.uri, options, allow_private)
+    if member.kind == UNREADABLE:
+        raise UnreadableMemberError(member.detail)
+    if member.kind == TAR:
+        data = read_range(reference.container, member.start, member.size, options, allow_private)
+        return _whole(data, member)
+    return _read(Where(reference.container, json.dumps(options, sort_keys=True), allow_private), member)
+
+
+@retried
+def _read(where: Where, member: Member) -> bytes:
+    with only_os_errors():
+        try:
+            return within(TIMEOUT_SECONDS, lambda: _READERS[member.kind](where, member))
+        except Exception as error:
+            # RuntimeError is zipfile's for what is encrypted.
+            if is_damage(error) or isinstance(error, pa.ArrowException | RuntimeError):
+                raise UnreadableMemberError(f"{type(error).__name__}: {error}") from error
+            raise
+
+
+def _whole(data: bytes, member: Member) -> bytes:
+    if len(data) != member.size:
+        raise UnreadableMemberError(f"the archive ends after {len(data)} of the {member.size} bytes of this member")
+    return data
+
+
+def _read_zip(where: Where, member: Member) -> bytes:
+    with _LOCK:
+        archive = _zip(where)
+    info = archive.infolist()[member.start]
+    if info.file_size > MAX_MEMBER_BYTES:
+        raise UnreadableMemberError(f"it claims {info.file_size} bytes, more than {MAX_MEMBER_BYTES}")
+    return archive.read(info)
+
+
+@functools.lru_cache(OPEN_CONTAINERS)
+def _zip(where: Where) -> zipfile.ZipFile:
+    return zipfile.ZipFile(where.open())
+
+
+def _read_inflated_tar(where: Where, member: Member) -> bytes:
+    with _LOCK:
+        file = _inflated(where)
+        file.seek(member.start)
+        return _whole(file.read(member.size), member)
+
+
+@functools.lru_cache(OPEN_CONTAINERS)
+def _inflated(where: Where) -> IO[bytes]:
+    """A compressed tar, which can only be read from its beginning, inflated once into a file without a name.
+
+    Where it is damaged, the file holds what comes before.
+    """
+    inflated = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the cache holds it
+    with where.open() as file:
+        try:
+            source = inflate(where.uri, file)
+            # read would wait for all of its bytes, and lose those before the damage.
+            while chunk := source.read1(CHUNK):  # type: ignore[attr-defined]
+                inflated.write(chunk)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+    return inflated
+
+
+def _read_parquet(where: Where, member: Member) -> bytes:
+    with _LOCK:
+        return _image_bytes(_row_group(where, member.start, member.detail)[member.size])
+
+
+@functools.lru_cache(2)
+def _row_group(where: Where, group: int, column: str) -> pa.ChunkedArray:
+    return _parquet(where).read_row_group(group, columns=[column]).column(0)
+
+
+@functools.lru_cache(OPEN_CONTAINERS)
+def _parquet(where: Where) -> pq.ParquetFile:
+    return pq.ParquetFile(where.open())
+
+
+def _read_arrow(where: Where, member: Member) -> bytes:
+    with _LOCK:
+        return _image_bytes(_arrow(where).column(member.detail)[member.start])
+
+
+@functools.lru_cache(1)
+def _arrow(where: Where) -> pa.Table:
+    return read_arrow(where.open())
+
+
+def read_arrow(file: IO[bytes]) -> pa.Table:
+    """An Arrow file, or a stream as Hugging Face `datasets` keeps them."""
+    try:
+        return pa.ipc.open_file(file).read_all()
+    except pa.ArrowInvalid:
+        file.seek(0)
+        return pa.ipc.open_stream(file).read_all()
+
+
+def _image_bytes(value: pa.Scalar) -> bytes:
+    """A binary value, or the `bytes` of a struct of bytes and path."""
+    found = value.as_py()
+    if isinstance(found, dict):
+        found = found["bytes"]
+    if found is None:
+        raise UnreadableMemberError("this row holds no image")
+    return found
+
+
+_READERS: dict[str, Callable[[Where, Member], bytes]] = {
+    ZIP: _read_zip,
+    INFLATED_TAR: _read_inflated_tar,
+    PARQUET: _read_parquet,
+    ARROW: _read_arrow,
+}

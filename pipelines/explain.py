@@ -1,0 +1,117 @@
+"""`beamscribe explain`: where a captioner looks, as a picture."""
+
+import argparse
+import importlib.util
+import os
+from collections.abc import Sequence
+
+from model.backbone.spec import WeightsError
+from model.bundle import Bundle, BundleError, open_bundle
+from model.images import ImageError, decode_image
+from model.pretrained import NoBundleError, default_bundle
+from model.storage import Storage, read_uri
+from pipelines.attention_picture import Explained, draw
+from schemas.command import DONE, FlagParser, RefusedError, add_storage_options
+from schemas.feature_example import DTYPE
+
+
+def cell(text: str) -> tuple[int, int]:
+    """`ROW,COLUMN`, for argparse."""
+    try:
+        row, column = map(int, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not ROW,COLUMN such as 4,4") from None
+    return row, column
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(
+        prog="beamscribe explain",
+        description="Where a captioner looks: encoder self-attention of one cell, decoder self-attention, and "
+        "cross-attention word by word.",
+    )
+    flags.add_argument("image", metavar="IMAGE", help="file or URI of a photograph")
+    flags.add_argument("--output", required=True, metavar="PICTURE.png", help="file or URI of the picture")
+    flags.add_argument(
+        "--model",
+        metavar="BUNDLE",
+        help="folder that beamscribe train wrote [$BEAMSCRIBE_MODEL, else the one in a checkout's pretrained/]",
+    )
+    flags.add_argument("--caption", metavar="TEXT", help="explain this caption [the bundle's own, by beam search]")
+    flags.add_argument(
+        "--cell", type=cell, metavar="ROW,COLUMN", help="of the encoder's grid, from 0,0 [the one in the middle]"
+    )
+    add_storage_options(flags)
+    return flags
+
+
+def run(argv: Sequence[str]) -> int:
+    """Captions one photograph and draws where the captioner looked.
+
+    Returns:
+        0.
+
+    Raises:
+        RefusedError: if the command cannot do its work.
+    """
+    ours = parser().parse_strictly(argv)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise RefusedError("matplotlib is not installed: pip install matplotlib")
+    if not ours.output.endswith(".png"):
+        raise RefusedError(f"--output {ours.output} is not called NAME.png")
+    try:
+        bundle = open_bundle(ours.model or default_bundle(), ours.storage_options)
+        data = read_uri(ours.image, ours.storage_options)
+        explained = explain(bundle, data, ours.caption, ours.cell)
+    except (BundleError, NoBundleError, WeightsError) as error:
+        raise RefusedError(f"--model: {error}") from error
+    except OSError as error:
+        raise RefusedError(f"{ours.image} cannot be read: {error}") from error
+    except ImageError as error:
+        raise RefusedError(f"{ours.image}: {error}") from error
+    folder, name = os.path.split(ours.output)
+    try:
+        Storage(folder or ".", ours.storage_options).write(name, draw(explained))
+    except OSError as error:
+        raise RefusedError(f"--output {ours.output} cannot be written: {error}") from error
+    print(f"beamscribe explain: {explained.caption} → {ours.output}")
+    return DONE
+
+
+def explain(bundle: Bundle, data: bytes, caption: str | None, place: tuple[int, int] | None) -> Explained:
+    """Looks at one photograph.
+
+    Args:
+        bundle: what looks.
+        data: the image file.
+        caption: to be explained; None for the bundle's own.
+        place: (row, column) of the encoder's grid; None for the middle.
+
+    Raises:
+        ImageError: if the photograph does not decode.
+        RefusedError: if there is no such cell.
+        BundleError, WeightsError: if the bundle cannot be loaded.
+    """
+    rows, columns, _ = bundle.backbone.grid
+    row, column = place or (rows // 2, columns // 2)
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise RefusedError(
+            f"--cell {row},{column} is outside the grid: it has the cells 0,0 to {rows - 1},{columns - 1}"
+        )
+    image = decode_image(data, bundle.backbone.input_size, bundle.backbone.resample)
+    # TensorFlow, only now that there is something to look at.
+    from model.attention_maps import AttentionMaps, NoAttentionError
+    from model.backbone.network import Backbone
+    from model.captioning import CaptionWriter, DecodingOptions
+
+    features = Backbone(bundle.backbone, bundle.backbone_weights)(image.pixels[None]).astype(DTYPE)
+    if caption is None:
+        caption = CaptionWriter(bundle, DecodingOptions()).caption_features(features)[0][0].caption
+    maps = AttentionMaps(bundle)
+    try:
+        words = maps.of_words(features, [caption])[0]
+    except NoAttentionError:
+        words = ()
+    within = maps.within(features[0], caption)
+    return Explained(image.pixels, image.width / image.height, caption, words, within, (row, column), maps.grid)

@@ -1,0 +1,54 @@
+"""The images of a shard: read and decoded ahead of the model, in threads, or apart where one may be poison."""
+
+import collections
+import datetime
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from model.backbone.spec import BackboneSpec
+from pipelines.commits.commit import Run
+from pipelines.commits.shards import Shard, Todo
+from pipelines.images.isolation import load_images_apart
+from pipelines.images.reading import LoadedImage, Reading, load_image
+from schemas.failure_row import FailureRow
+
+THREADS = 4
+"""Pillow and the network let go of the interpreter lock; two cores decode faster than the CNN takes images."""
+
+SHARE_OF_STALL = 0.2
+"""Of the time that a shard may make no progress, what one image of a suspect shard may take: 60 s by default. The
+slowest image of 100 megapixels takes some ten seconds, and a remote read may be tried again."""
+
+
+def load_shard(
+    shard: Shard, spec: BackboneSpec, reading: Reading, run: Run, batch_size: int
+) -> Iterator[LoadedImage | FailureRow]:
+    """A shard's images, with the failures met on the way; two batches are read ahead."""
+    if shard.suspect:
+        limit = run.stall_timeout_seconds * SHARE_OF_STALL
+        return load_images_apart(shard.todo, spec, reading, run.started, limit)
+    return load_images(shard.todo, spec, reading, run.started, ahead=2 * batch_size)
+
+
+def load_images(
+    todo: Sequence[Todo],
+    spec: BackboneSpec,
+    reading: Reading,
+    run_started: datetime.datetime,
+    ahead: int,
+) -> Iterator[LoadedImage | FailureRow]:
+    """Images in order, up to `ahead` of them decoded before they are asked for."""
+    waiting: collections.deque[Future[LoadedImage | FailureRow]] = collections.deque()
+    remaining = iter(todo)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as pool:
+        try:
+            while True:
+                for item in itertools.islice(remaining, ahead - len(waiting)):
+                    waiting.append(pool.submit(load_image, item, spec, reading, run_started))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

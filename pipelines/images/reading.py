@@ -1,0 +1,72 @@
+"""Reads and decodes one image; what is wrong with it becomes a failure row."""
+
+import datetime
+import hashlib
+import time
+from typing import Any, NamedTuple
+
+from model.backbone.spec import BackboneSpec
+from model.images import MAX_PIXELS, DecodedImage, ImageError, decode_image
+from pipelines.commits.shards import Todo
+from pipelines.corpora.members import read_reference
+from schemas.failure_row import FailureRow
+
+READ, DECODE = "read", "decode"
+
+
+class Reading(NamedTuple):
+    """How a job reads its images.
+
+    Attributes:
+        storage_options: passed to fsspec.
+        max_pixels: images that declare more are refused.
+        accept_truncated: whether what was decoded of a file that ends early is kept.
+        allow_private: whether http(s) may ask addresses inside this machine's network.
+    """
+
+    storage_options: dict[str, Any]
+    max_pixels: int = MAX_PIXELS
+    accept_truncated: bool = False
+    allow_private: bool = False
+
+
+class LoadedImage(NamedTuple):
+    """A decoded image with the digest of its file.
+
+    Attributes:
+        todo: what was asked.
+        sha256: of the file's bytes, lower-case hexadecimal.
+        image: pixels of the backbone's input size.
+        read_msec: time that reading took.
+        decode_msec: time that decoding took.
+    """
+
+    todo: Todo
+    sha256: str
+    image: DecodedImage
+    read_msec: float = 0.0
+    decode_msec: float = 0.0
+
+
+def failure(todo: Todo, stage: str, error_type: str, message: str, run_started: datetime.datetime) -> FailureRow:
+    """A failure row; one attempt more than before."""
+    reference = todo.reference
+    return FailureRow(reference.uri, reference.id, stage, error_type, message, todo.attempts + 1, run_started)
+
+
+def load_image(
+    todo: Todo, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime
+) -> LoadedImage | FailureRow:
+    """Reads and decodes one image for a backbone."""
+    begun = time.perf_counter()
+    try:
+        data = read_reference(todo.reference, reading.storage_options, reading.allow_private)
+    except (OSError, ValueError) as error:
+        return failure(todo, READ, type(error).__name__, str(error), run_started)
+    was_read = time.perf_counter()
+    try:
+        image = decode_image(data, spec.input_size, spec.resample, reading.max_pixels, reading.accept_truncated)
+    except ImageError as error:
+        return failure(todo, DECODE, error.error_type, str(error), run_started)
+    digest = hashlib.sha256(data).hexdigest()
+    return LoadedImage(todo, digest, image, (was_read - begun) * 1000, (time.perf_counter() - was_read) * 1000)

@@ -1,0 +1,201 @@
+"""For use from Python and notebooks: `from beamscribe import Captioner, featurize, speak`.
+
+Whole corpora are for the jobs, which can be run from Python too: `beamscribe.main(["caption", "--images", …])`.
+"""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from model.backbone.spec import BACKBONES, IMAGENET, BackboneSpec, backbone_name, resolve_weights
+from model.bundle import open_bundle
+from model.images import decode_image
+from model.pretrained import default_bundle
+from model.storage import read_uri
+from pipelines.speak import normalize_text
+from pipelines.speech import SpeechSettings, open_engine
+from pipelines.speech.audio import check_audio, transcode
+from schemas.caption_row import Alternative
+
+if TYPE_CHECKING:
+    from model.captioning import CaptionWriter
+
+Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+"""A path or URI, the bytes of an image file, an image of Pillow, or an array (height, width[, 1, 3 or 4 channels])."""
+
+BATCH_SIZE = 32
+
+
+class Caption(NamedTuple):
+    """What a captioner says of one image.
+
+    Attributes:
+        text: an English sentence.
+        score: mean natural-log probability of its tokens; 0 is certain.
+        alternatives: what else beam search ended with, best first.
+    """
+
+    text: str
+    score: float
+    alternatives: tuple[Alternative, ...]
+
+
+class Captioner:
+    """Captions images; the model is loaded once.
+
+    >>> from beamscribe import Captioner
+    >>> captioner = Captioner.load()
+    >>> from skimage import data
+    >>> captions = captioner.caption([data.astronaut(), data.chelsea()])
+    >>> len(captions)
+    2
+    >>> captions[0].text  # doctest: +ELLIPSIS
+    'A ....'
+    >>> -1 < captions[0].score < 0
+    True
+    """
+
+    def __init__(self, writer: "CaptionWriter", spec: BackboneSpec) -> None:
+        self._writer = writer
+        self._spec = spec
+
+    @classmethod
+    def load(cls, bundle: str | None = None, beam_size: int = 3, max_length: int = 24) -> "Captioner":
+        """Opens a bundle.
+
+        Args:
+            bundle: path or URI of a folder that `beamscribe train` wrote; by default `$BEAMSCRIBE_MODEL`, else the one
+                that comes with a checkout.
+            beam_size: captions kept at each step; 1 is greedy.
+            max_length: tokens of a caption at most.
+
+        Raises:
+            BundleError: if it is no bundle or a damaged one.
+            NoBundleError: if none is given and there is none.
+        """
+        from model.captioning import CaptionWriter, DecodingOptions  # TensorFlow, only where there is work to do.
+
+        opened = open_bundle(bundle or default_bundle())
+        return cls(CaptionWriter(opened, DecodingOptions(beam_size, max_length)), opened.backbone)
+
+    def caption(self, images: Sequence[Picture]) -> list[Caption]:
+        """Captions of images, in their order.
+
+        Args:
+            images: of any kind of `Picture`, mixed as you like.
+
+        Raises:
+            ImageError: if one gives no whole image.
+            OSError: if one cannot be read.
+        """
+        found: list[Caption] = []
+        for batch, count in _batches(images, self._spec):
+            for alternatives in self._writer.caption_pixels(batch)[:count]:
+                best = alternatives[0]
+                found.append(Caption(best.caption, best.score, alternatives[1:]))
+        return found
+
+
+def featurize(images: Sequence[Picture], backbone: str = "efficientnet_lite2", weights: str = IMAGENET) -> np.ndarray:
+    """Features of images, as the job of this name stores them.
+
+    >>> from beamscribe import featurize
+    >>> import numpy as np
+    >>> features = featurize([np.zeros((100, 200, 3), np.uint8)])
+    >>> features.shape, features.dtype
+    ((1, 9, 9, 1280), dtype('float16'))
+
+    Args:
+        images: of any kind of `Picture`.
+        backbone: a name that `beamscribe featurize --backbone` takes.
+        weights: "imagenet", a file, or "random".
+
+    Returns:
+        float16 (images, rows, columns, channels).
+
+    Raises:
+        ImageError: if one gives no whole image.
+        OSError: if one cannot be read.
+        WeightsError: if the weights cannot be had or do not fit.
+    """
+    from model.backbone.network import Backbone  # TensorFlow, only where there is work to do.
+
+    spec = BACKBONES[backbone_name(backbone)]
+    see = Backbone(spec, resolve_weights(weights, spec))
+    grids = [see(batch)[:count].astype(np.float16) for batch, count in _batches(images, spec)]
+    return np.concatenate([np.empty((0, *spec.grid), np.float16), *grids])
+
+
+def speak(text: str, engine: str = "espeak", language: str = "en", voice: str = "", format: str = "mp3") -> bytes:
+    """One text as the bytes of an audio file; in a notebook, `IPython.display.Audio(speak("Hello"))` plays it.
+
+    >>> from beamscribe import speak
+    >>> audio = speak("A dog runs along the beach.", format="wav")
+    >>> audio[:4], audio[8:12]
+    (b'RIFF', b'WAVE')
+
+    Args:
+        text: what to say.
+        engine: "espeak" needs no network, "gtts" asks Google Translate's voice.
+        language: IETF language tag.
+        voice: of espeak; by default the language's.
+        format: "mp3", "ogg", "flac" or "wav".
+
+    Raises:
+        SpeechError: if there is no good audio for the text.
+    """
+    opened = open_engine(SpeechSettings(engine, language, voice))
+    try:
+        data = transcode(opened.synthesize(normalize_text(text)), format)
+    finally:
+        opened.close()
+    check_audio(data, text)
+    return data
+
+
+def _batches(images: Sequence[Picture], spec: BackboneSpec) -> Iterator[tuple[np.ndarray, int]]:
+    """Pixels (size, height, width, 3) and how many of them are images.
+
+    Sizes are powers of two, since a function is compiled for each; the rest repeats the last image.
+    """
+    for start in range(0, len(images), BATCH_SIZE):
+        some = images[start : start + BATCH_SIZE]
+        pixels = [decode_image(_file(image), spec.input_size, spec.resample).pixels for image in some]
+        padding = (1 << (len(pixels) - 1).bit_length()) - len(pixels)
+        yield np.stack(pixels + pixels[-1:] * padding), len(pixels)
+
+
+def _file(image: Picture) -> bytes:
+    """The bytes of an image file, so that every image takes the same way to its pixels."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | os.PathLike):
+        return read_uri(os.fspath(image), {})
+    if isinstance(image, np.ndarray):
+        image = _from_array(image)
+    buffer = io.BytesIO()
+    shown = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB")
+    shown.save(buffer, "PNG", compress_level=1, exif=image.getexif())
+    return buffer.getvalue()
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    """An image of an array: bytes as they are, floats from 0 to 1, one channel as grey.
+
+    Raises:
+        TypeError: for other numbers.
+        ValueError: for other shapes.
+    """
+    if pixels.dtype.kind == "f":
+        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise TypeError(f"an image's numbers are uint8, or floats from 0 to 1, not {pixels.dtype}")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
+        raise ValueError(f"an image has the shape (height, width), with 1, 3 or 4 channels or none, not {pixels.shape}")
+    return Image.fromarray(pixels)

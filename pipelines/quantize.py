@@ -1,0 +1,154 @@
+"""`beamscribe quantize`: a bundle's backbone in int8, calibrated on photographs."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from model.backbone.choice import FLOAT32, INT8, has_openvino
+from model.backbone.quantized import WEIGHTS, XML
+from model.backbone.spec import WeightsError
+from model.bundle import Bundle, BundleError, open_bundle, write_bundle
+from model.images import ImageError, decode_image
+from model.pretrained import NoBundleError, default_bundle
+from pipelines.corpora.listing import list_images
+from pipelines.corpora.members import read_reference
+from schemas.command import DONE, FlagParser, RefusedError, add_storage_options, positive
+
+CALIBRATION = 300
+"""Photographs; NNCF's own default. More hardly move the ranges."""
+
+CHECKED = 32
+"""Of these, how many the int8 backbone is compared on."""
+
+GOOD_ENOUGH = 0.05
+"""Mean error of the features, relative to their mean size, up to which the fastest scheme is kept."""
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(
+        prog="beamscribe quantize", description="A bundle's backbone in int8, which caption --precision int8 runs."
+    )
+    flags.add_argument("--model", metavar="BUNDLE", help="the bundle [as for beamscribe caption]")
+    flags.add_argument(
+        "--calibration",
+        nargs="+",
+        required=True,
+        metavar="GLOB_OR_DIR",
+        help="photographs like those to be captioned, but none that captions will be judged on",
+    )
+    flags.add_argument(
+        "--calibration-images", type=positive, default=CALIBRATION, metavar="IMAGES", help="how many of them to use"
+    )
+    flags.add_argument("--output", required=True, metavar="BUNDLE", help="local folder for the bundle with both")
+    add_storage_options(flags)
+    return flags
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parses, calibrates, writes the bundle.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RefusedError: if the command cannot do its work.
+    """
+    ours = parser().parse_strictly(argv)
+    if not has_openvino():
+        raise RefusedError("quantize needs the extra openvino: pip install 'beamscribe[openvino]'")
+    output = os.path.abspath(os.path.expanduser(ours.output))
+    if os.path.isdir(output) and os.listdir(output):
+        raise RefusedError(f"--output {ours.output} is not empty: choose another folder")
+    try:
+        bundle = open_bundle(ours.model or default_bundle())
+        bundle.check()
+    except (BundleError, NoBundleError) as error:
+        raise RefusedError(f"--model: {error}") from error
+    pixels = _pixels(bundle, ours.calibration, ours.calibration_images, ours.storage_options)
+    print(f"beamscribe quantize: {bundle.backbone.name} on {len(pixels)} photographs")
+    try:
+        xml, weights, difference = _quantize(bundle, pixels)
+    except WeightsError as unfit:
+        raise RefusedError(f"--model: {unfit}") from unfit
+    description = {name: value for name, value in bundle.config.items() if name not in ("files", "schema_version")}
+    description["int8"] = {"calibration_images": len(pixels), "feature_error": round(difference, 4)}
+    write_bundle(output, {**bundle.contents(), XML: xml, WEIGHTS: weights}, description)
+    print(f"beamscribe quantize: features differ by {100 * difference:.1f} % in the mean; bundle → {output}")
+    return DONE
+
+
+def _pixels(bundle: Bundle, patterns: list[str], count: int, storage_options: dict[str, Any]) -> np.ndarray:
+    """Photographs from all over the listing, decoded as for captioning; those that cannot be are passed over."""
+    references = list_images(patterns, storage_options, None).references
+    spec = bundle.backbone
+    found: list[np.ndarray] = []
+    order = np.random.default_rng(0).permutation(len(references))
+    for place in order:
+        if len(found) == count:
+            break
+        try:
+            data = read_reference(references[place], storage_options)
+            found.append(decode_image(data, spec.input_size, spec.resample).pixels)
+        except (OSError, ImageError):
+            continue
+    if not found:
+        raise RefusedError(f"--calibration {' '.join(patterns)} holds no photograph that can be decoded")
+    return np.stack(found)
+
+
+def _quantize(bundle: Bundle, pixels: np.ndarray) -> tuple[bytes, bytes, float]:
+    """The int8 backbone, by the fastest scheme whose features are good enough, else by the best one."""
+    # NNCF reports each use to its maker unless it believes that it is being tested.
+    os.environ.setdefault("NNCF_CI", "1")
+    import nncf
+
+    from model.backbone.openvino_engine import CompiledModel, convert, serialize
+
+    model = convert(bundle.backbone, bundle.backbone_weights)
+    checked = pixels[:CHECKED]
+    expected = CompiledModel(model.clone(), FLOAT32)(checked).astype(np.float32)
+    calibration = nncf.Dataset([pixels[place : place + 1] for place in range(len(pixels))])
+    pairs = [(checked[place : place + 1], expected[place : place + 1]) for place in range(len(checked))]
+
+    def likeness(compiled: Any, items: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, list[float]]:
+        each = [1 - _error(next(iter(compiled(image).values())), grid) for image, grid in items]
+        return float(np.mean(each)), each
+
+    def aware() -> Any:
+        return nncf.quantize_with_accuracy_control(
+            model.clone(),
+            calibration,
+            nncf.Dataset(pairs, lambda pair: pair[0]),
+            likeness,
+            max_drop=GOOD_ENOUGH,
+            subset_size=len(pixels),
+            preset=nncf.QuantizationPreset.MIXED,
+        )
+
+    # Kernels have a scale a channel in all of these. "Mixed" keeps negative activations apart, as after swish.
+    schemes = {
+        "all layers": lambda: nncf.quantize(model.clone(), calibration, subset_size=len(pixels)),
+        "mixed": lambda: nncf.quantize(
+            model.clone(), calibration, subset_size=len(pixels), preset=nncf.QuantizationPreset.MIXED
+        ),
+        "the worst layers left as they were": aware,
+    }
+    tried: list[tuple[float, bytes, bytes]] = []
+    for name, scheme in schemes.items():
+        quantized = scheme()
+        xml, weights = serialize(quantized)
+        error = _error(CompiledModel(quantized, INT8)(checked), expected)
+        print(f"beamscribe quantize: {name}: features differ by {100 * error:.1f} % in the mean")
+        tried.append((error, xml, weights))
+        if error <= GOOD_ENOUGH:
+            break
+    error, xml, weights = min(tried)
+    return xml, weights, error
+
+
+def _error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Mean difference, relative to the mean size."""
+    return float(np.abs(found.astype(np.float32) - expected).mean() / np.abs(expected).mean())

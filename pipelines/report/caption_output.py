@@ -1,0 +1,48 @@
+"""An output of caption as later commands read it: its committed rows, file by file."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from model.storage import Storage
+from pipelines.caption import CAPTIONS
+from pipelines.commits.ledger import Ledger
+from pipelines.commits.manifest_file import manifest_of
+from schemas.command import RefusedError
+from schemas.manifest import Manifest
+
+
+class Captioned(NamedTuple):
+    """An output of beamscribe caption.
+
+    Attributes:
+        output: its folder.
+        manifest: what it is.
+    """
+
+    output: Storage
+    manifest: Manifest
+
+    def files(self) -> Iterator[list[dict[str, Any]]]:
+        """The rows of each committed file.
+
+        Raises:
+            ValueError: if a file is damaged.
+            OSError: if one cannot be read.
+        """
+        for receipt in Ledger(self.output, CAPTIONS).receipts():
+            if receipt.rows and receipt.fingerprint in self.manifest.kept_fingerprints:
+                name = receipt.rows.name
+                yield CAPTIONS.read(self.output.read(name), self.output.uri(name)).to_pylist()
+
+
+def open_captions(path: str, options: dict[str, Any]) -> Captioned:
+    """Opens an output of beamscribe caption.
+
+    Raises:
+        RefusedError: if it is none.
+    """
+    output = Storage(path, options)
+    manifest = manifest_of(output)
+    if manifest.job != "caption":
+        raise RefusedError(f"{path} holds the output of {manifest.job}: give an output of beamscribe caption")
+    return Captioned(output, manifest)

@@ -1,0 +1,142 @@
+"""The photographs of a report: found again, checked, and made small enough to be part of the page."""
+
+import base64
+import hashlib
+import io
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from model.images import MAX_PIXELS, ImageError, decode_image
+from model.storage import absolute
+from model.web import WEB
+from pipelines.corpora.corpus import Reference
+from pipelines.corpora.members import read_reference
+from schemas.caption_row import CaptionRow
+
+LONG_SIDE = 480
+"""Pixels: a card of the gallery at twice the resolution of an ordinary screen."""
+
+QUALITIES = (80, 70, 60, 50, 40)
+"""Of the JPEG, the best that fits; below the last the picture is made smaller instead."""
+
+
+class Picture(NamedTuple):
+    """A small copy of a photograph.
+
+    Attributes:
+        width, height: of the copy, in pixels.
+        uri: the JPEG as a data URI.
+    """
+
+    width: int
+    height: int
+    uri: str
+
+
+class MissingPictureError(Exception):
+    """The photograph cannot be shown; the message says why, for the place where it would be."""
+
+
+class PictureReading(NamedTuple):
+    """Where and how to find photographs.
+
+    Attributes:
+        root: folder or URI that holds them now, if they were moved.
+        storage_options: passed to fsspec.
+        allow_http: whether they may be read from the web.
+    """
+
+    root: str | None
+    storage_options: dict[str, Any]
+    allow_http: bool
+
+
+def read_photograph(row: CaptionRow, reading: PictureReading, reference: Reference | None = None) -> bytes:
+    """The bytes that were captioned.
+
+    Args:
+        row: the caption.
+        reading: where and how to find photographs.
+        reference: what the job read, if that was a member of a file of many.
+
+    Raises:
+        MissingPictureError: if they cannot be found, or another photograph is there now.
+    """
+    reason = ""
+    named = reference or Reference(row.id, row.image_uri)
+    for uri in _places(named.container or named.uri, reading.root, reading.storage_options):
+        if uri.startswith(WEB) and not reading.allow_http:
+            raise MissingPictureError("The photograph is on the web: --allow-http permits reading it from there.")
+        here = named._replace(container=uri) if named.container else named._replace(uri=uri)
+        try:
+            data = read_reference(here, reading.storage_options)
+        except (OSError, ValueError) as error:
+            reason = reason or f"The photograph cannot be read ({type(error).__name__}); --images-root says where."
+            continue
+        if hashlib.sha256(data).hexdigest() == row.sha256:
+            return data
+        reason = "Another photograph is at this place now."
+    raise MissingPictureError(reason)
+
+
+def _places(uri: str, root: str | None, options: dict[str, Any]) -> Iterator[str]:
+    """Where a photograph may be: where it was or, below a new root, under ever shorter ends of its path."""
+    if root is None:
+        yield uri
+        return
+    base = absolute(root, options).rstrip("/")
+    parts = urllib.parse.urlsplit(uri).path.split("/") if uri.startswith(WEB) else uri.split("://")[-1].split("/")
+    parts = [part for part in parts if part]
+    for start in range(len(parts)):
+        yield "/".join([base, *parts[start:]])
+
+
+def decode_for(row: CaptionRow, data: bytes, size: tuple[int, int], resample: str) -> Image.Image:
+    """A photograph as the job saw it, at another size.
+
+    Args:
+        row: what the job found.
+        data: the file.
+        size: (height, width) in pixels.
+        resample: "bilinear" or "bicubic".
+
+    Raises:
+        MissingPictureError: if it does not decode any more.
+    """
+    try:
+        decoded = decode_image(
+            data,
+            size,
+            resample,
+            max_pixels=max(MAX_PIXELS, row.width * row.height),
+            accept_truncated="truncated" in row.repairs,
+        )
+    except ImageError as error:
+        raise MissingPictureError(f"The photograph does not decode here: {error}.") from error
+    return Image.fromarray(decoded.pixels)
+
+
+def thumbnail(row: CaptionRow, data: bytes, bytes_at_most: int) -> Picture:
+    """A small copy of a photograph, upright.
+
+    Raises:
+        MissingPictureError: if it does not decode any more.
+    """
+    scale = min(1.0, LONG_SIDE / max(row.width, row.height))
+    width, height = max(1, round(row.width * scale)), max(1, round(row.height * scale))
+    image = decode_for(row, data, (height, width), "bicubic")
+    while True:
+        for quality in QUALITIES:
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=quality, optimize=True)
+            if buffer.tell() <= bytes_at_most or max(image.size) <= 32:
+                return Picture(*image.size, data_uri("image/jpeg", buffer.getvalue()))
+        image = image.resize((max(1, image.width * 4 // 5), max(1, image.height * 4 // 5)), Image.Resampling.BICUBIC)
+
+
+def data_uri(mime_type: str, data: bytes) -> str:
+    """Bytes as part of a page."""
+    return f"data:{mime_type};base64,{base64.b64encode(data).decode()}"

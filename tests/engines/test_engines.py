@@ -1,0 +1,223 @@
+"""The same corpus on every engine that is installed: equal rows, and a lost worker costs none and hangs nothing.
+
+Flink and Spark need their job servers, which `make flink-test` and `make spark-test` fetch.
+`BEAMSCRIBE_ENGINE_PHOTOGRAPHS=600` captions so many photographs of Flickr8k on every engine: minutes for each.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+
+from beamscribe import main
+from model.storage import Storage
+from pipelines.corpora.corpus import distinct
+from pipelines.launch import Request, launch
+from pipelines.options import JobFlags, parse
+from pipelines.verify import verify
+from schemas.command import DONE, STOPPED, FlagParser
+from schemas.fingerprint import Fingerprint
+from tests.engines.servers import (
+    CHECKOUT,
+    Server,
+    java_job_server,
+    python_job_service,
+    worker_pool,
+)
+from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, references
+
+pytestmark = pytest.mark.slow
+
+IDS = tuple(f"{number:03d}" for number in range(60))
+FAILING = frozenset(IDS[::13])
+ENGINES = {
+    "flink": ("org.apache.beam.runners.flink.FlinkJobServerDriver", ["--flink-master=[local]"]),
+    "spark": ("org.apache.beam.runners.spark.SparkJobServerDriver", ["--spark-master-url=local[2]"]),
+}
+Row = tuple[tuple[object, ...], list[float]]
+RESTARTS = """
+restart-strategy.type: fixed-delay
+restart-strategy.fixed-delay.attempts: 5
+restart-strategy.fixed-delay.delay: 1 s
+"""
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engines") / "log.txt"
+
+
+@pytest.fixture(scope="module")
+def pool(log: Path) -> Iterator[Server]:
+    with worker_pool(log) as server:
+        yield server
+
+
+def external(job_service: Server, pool: Server) -> list[str]:
+    return [
+        "--runner=PortableRunner",
+        f"--job_endpoint=localhost:{job_service.port}",
+        "--environment_type=EXTERNAL",
+        f"--environment_config=localhost:{pool.port}",
+    ]
+
+
+def java_engine(name: str, log: Path, *more: str) -> contextlib.AbstractContextManager[Server]:
+    """The job server of an engine; one that is not installed skips its tests."""
+    jars = CHECKOUT / "deploy" / name / "jars"
+    if not jars.is_dir():
+        assert os.environ.get("BEAMSCRIBE_ENGINE") != name, f"{jars} is not there"
+        pytest.skip(f"no job server in {jars}: make {name}-test")
+    main, flags = ENGINES[name]
+    return java_job_server(str(jars), main, [*flags, *more], log)
+
+
+@pytest.fixture(scope="module", params=["in_memory", "multi_processing", "job service", *ENGINES])
+def engine(request: pytest.FixtureRequest, log: Path) -> Iterator[list[str]]:
+    """Beam's flags for an engine."""
+    name = request.param
+    if name == "in_memory":
+        yield []
+    elif name == "multi_processing":
+        yield ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    else:
+        with python_job_service(log) if name == "job service" else java_engine(name, log) as server:
+            yield external(server, request.getfixturevalue("pool"))
+
+
+def go(output: Storage, job: FakeJob, engine: list[str]) -> int:
+    return launch(
+        Request(
+            job=job,
+            corpus=distinct(references(*IDS)),
+            output=output,
+            fingerprint=Fingerprint({"style": "oil"}),
+            details={},
+            flags=JobFlags(4, None, False, "refuse", {}),
+            options=parse(FlagParser(prog="beamscribe fake"), engine)[1],
+        )
+    )
+
+
+def assert_whole(output: Storage) -> None:
+    assert captions_of(output) == [(id, f"{id} in oil") for id in IDS if id not in FAILING]
+    assert attempts_of(output) == [(id, 1) for id in sorted(FAILING)]
+    assert verify(output).findings == ()
+
+
+def test_rows_are_equal_on_every_engine(local: Storage, engine: list[str]) -> None:
+    assert go(local, FakeJob(FAILING), engine) == DONE
+    assert_whole(local)
+    assert go(local, FakeJob(FAILING), engine) == DONE
+    assert_whole(local)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_photographs_on_a_cluster_engine(name: str, log: Path, pool: Server, shared: Path, tmp_path: Path) -> None:
+    """featurize, caption and speak of coco-mini, as typed; captions are those of the local runner."""
+    coco = shared / "coco-mini"
+    corpus = ["--annotations", str(coco / "annotations" / "captions_val2017.json"), "--images", str(coco / "val2017")]
+    count = ["--limit", "24", "--shard-size", "8"]
+    with java_engine(name, log) as server:
+        there = external(server, pool)
+        features = ["--backbone", "efficientnet_lite2", "--output", str(tmp_path / "features")]
+        assert main(["featurize", *corpus, *features, *count, *there]) == DONE
+        images = ["caption", "--images", str(coco / "val2017"), *count]
+        assert main([*images, "--output", str(tmp_path / "captions"), *there]) == DONE
+        speech = ["--captions", str(tmp_path / "captions"), "--output", str(tmp_path / "speech"), "--shard-size", "8"]
+        assert main(["speak", *speech, *there]) == DONE
+    assert main([*images, "--output", str(tmp_path / "here")]) == DONE
+    assert texts(tmp_path / "captions") == texts(tmp_path / "here")
+    for output in ("features", "captions", "speech"):
+        assert main(["verify", str(tmp_path / output)]) == DONE
+
+
+@pytest.fixture(scope="module")
+def photographs(shared: Path) -> list[str]:
+    """The flags of a corpus, as many photographs as are asked for."""
+    if not (count := os.environ.get("BEAMSCRIBE_ENGINE_PHOTOGRAPHS")):
+        pytest.skip("minutes for each engine: BEAMSCRIBE_ENGINE_PHOTOGRAPHS=600")
+    return ["--images", str(shared / "flickr8k" / "images"), "--limit", count, "--shard-size", "64"]
+
+
+@pytest.fixture(scope="module")
+def captioned_here(photographs: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    output = tmp_path_factory.mktemp("here")
+    assert main(["caption", *photographs, "--output", str(output)]) == DONE
+    return rows(output)
+
+
+def test_rows_of_photographs_are_equal_on_every_engine(
+    photographs: list[str], captioned_here: list[Row], engine: list[str], tmp_path: Path
+) -> None:
+    assert main(["caption", *photographs, "--output", str(tmp_path), *engine]) == DONE
+    found = rows(tmp_path)
+    assert [facts for facts, _ in found] == [facts for facts, _ in captioned_here]
+    for (_, scores), (_, scores_here) in zip(found, captioned_here, strict=True):
+        assert scores == pytest.approx(scores_here, abs=1e-4)
+    assert main(["verify", str(tmp_path)]) == DONE
+
+
+def rows(output: Path) -> list[Row]:
+    """What equal rows have in common (ids, texts, facts), and their scores."""
+    table = ds.dataset(output / "captions").to_table().sort_by("id")
+    return [
+        (
+            (row["id"], row["sha256"], row["width"], row["height"], *(one["caption"] for one in row["alternatives"])),
+            [one["score"] for one in row["alternatives"]],
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def texts(output: Path) -> list[tuple[str, str, str]]:
+    table = ds.dataset(output / "captions").to_table(columns=["id", "sha256", "caption"])
+    return sorted(tuple(row.values()) for row in table.to_pylist())
+
+
+def kill_a_worker(output: Storage, pool: Server, killed: list[int]) -> None:
+    """Waits until some shards are committed, and kills whoever works."""
+    while len(output.files("captions")) < 3:
+        time.sleep(0.05)
+    for worker in pool.workers():
+        worker.kill()
+        killed.append(worker.pid)
+
+
+def go_and_kill(output: Storage, engine: list[str], pool: Server) -> int:
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_a_worker, args=(output, pool, killed))
+    killer.start()
+    code = go(output, FakeJob(FAILING, naps_seconds=0.1), engine)
+    killer.join()
+    assert killed
+    return code
+
+
+@pytest.mark.parametrize("name", ["job service", *ENGINES])
+def test_a_run_that_lost_its_worker_ends_and_the_next_one_does_the_rest(
+    local: Storage, log: Path, pool: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.commits.watchdog.LOST_SECONDS", 6.0)
+    # This process goes on, and its workers were others.
+    monkeypatch.setattr("pipelines.launch.hold", lambda timeout_seconds: None)
+    with python_job_service(log) if name == "job service" else java_engine(name, log) as server:
+        began = time.monotonic()
+        assert go_and_kill(local, external(server, pool), pool) == STOPPED
+        assert time.monotonic() - began < 60
+        assert len(captions_of(local)) < len(IDS) - len(FAILING)
+    # An engine that hangs holds on to its own; another one continues.
+    assert go(local, FakeJob(FAILING), []) == DONE
+    assert_whole(local)
+
+
+def test_flink_starts_a_lost_worker_again(local: Storage, log: Path, pool: Server, tmp_path: Path) -> None:
+    (tmp_path / "flink-conf.yaml").write_text(RESTARTS)
+    with java_engine("flink", log, f"--flink-conf-dir={tmp_path}") as server:
+        assert go_and_kill(local, external(server, pool), pool) == DONE
+    assert_whole(local)

@@ -1,0 +1,163 @@
+import collections
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.commits.shards import (
+    Committed,
+    Shard,
+    Todo,
+    asked_digest,
+    bucket,
+    make_shard,
+    shard_count,
+    shard_name,
+    subtract,
+)
+from pipelines.corpora.corpus import Reference
+from tests.pipelines.fake_job import reference, references
+
+IDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+FEW_IDS = st.sampled_from("abcdef")
+UNHURRIED = settings(deadline=None)  # the machine may be busy
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "shards"),
+    [
+        (0, 256, 1),
+        (1, 256, 1),
+        (256, 256, 1),
+        (257, 256, 2),
+        (512, 256, 2),
+        (513, 256, 4),
+        (118_287, 256, 512),
+        (5, 1, 8),
+    ],
+)
+def test_shard_count(count, size, shards):
+    assert shard_count(count, size) == shards
+
+
+@UNHURRIED
+@given(st.integers(0, 10**12), st.integers(1, 10**6))
+def test_shard_count_is_the_least_power_of_two_that_keeps_the_average_in_size(count, size):
+    shards = shard_count(count, size)
+    assert shards.bit_count() == 1
+    assert count <= shards * size
+    assert shards == 1 or count > shards // 2 * size
+
+
+# First 64 bits of BLAKE2b-64, by coreutils: printf 42 | b2sum -l 64
+DIGESTS = {
+    "42": 0x57B43CF02666687A,
+    "file:///photos/a.jpg": 0x1585456FF81CBF7D,
+    "café": 0x5777A2BD3192D7E3,
+}
+
+
+@pytest.mark.parametrize(("key", "digest"), DIGESTS.items())
+def test_buckets_are_the_same_in_every_year(key, digest):
+    for count in (1, 2, 1024, 3):
+        assert bucket(key, count) == digest % count
+
+
+def test_buckets_share_the_ids_evenly():
+    counts = collections.Counter(bucket(f"file:///photos/{n}.jpg", 16) for n in range(16_000))
+    assert set(counts) == set(range(16))
+    assert all(850 < count < 1150 for count in counts.values())  # 1000 expected, five standard deviations
+
+
+def test_shard_names():
+    assert shard_name(reference("42"), 1024, 8) == f"{DIGESTS['42'] % 1024:05d}-of-01024"
+    grouped = Reference("1", "u", text="Café!", group="café")
+    assert shard_name(grouped, 1024, 8) == f"{DIGESTS['café'] % 1024:05d}-of-01024"
+    inside = Reference("1", "u", container="file:///photos/a.jpg", group="café")
+    assert shard_name(inside, 1024, 8) == f"{DIGESTS['file:///photos/a.jpg']:016x}"
+    assert shard_name(inside, 2, 8) == shard_name(inside._replace(id="2", uri="v"), 1024, 2)
+
+
+def failed(id, attempts=1):
+    return Committed(id, attempts)
+
+
+@pytest.mark.parametrize(
+    ("committed", "todo", "todo_with_retry"),
+    [
+        ([], [("a", 0), ("b", 0)], [("a", 0), ("b", 0)]),
+        ([Committed("a")], [("b", 0)], [("b", 0)]),
+        ([failed("a")], [("b", 0)], [("a", 1), ("b", 0)]),
+        ([failed("a", 2), failed("a", 3), failed("a", 1)], [("b", 0)], [("a", 3), ("b", 0)]),
+        ([failed("a"), Committed("a")], [("b", 0)], [("b", 0)]),
+        ([Committed("a"), failed("a", 9), failed("b", 2)], [], [("b", 2)]),
+        ([Committed("z"), failed("y")], [("a", 0), ("b", 0)], [("a", 0), ("b", 0)]),
+    ],
+)
+def test_subtract(committed, todo, todo_with_retry):
+    def left(retry):
+        return [(item.reference.id, item.attempts) for item in subtract(references("a", "b"), committed, retry)]
+
+    assert left(False) == todo
+    assert left(True) == todo_with_retry
+
+
+@UNHURRIED
+@given(
+    st.lists(FEW_IDS, unique=True),
+    st.lists(st.builds(Committed, FEW_IDS, st.integers(0, 3))),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_subtract_does_not_depend_on_order_and_keeps_or_drops_each(ids, committed, retry, random):
+    asked = references(*ids)
+    left = subtract(asked, committed, retry)
+    shuffled = committed.copy()
+    random.shuffle(shuffled)
+    assert subtract(asked, shuffled, retry) == left
+    rows = {item.id for item in committed if item.attempts == 0}
+    failures = {item.id for item in committed} - rows
+    done = rows if retry else rows | failures
+    assert [item.reference for item in left] == [item for item in asked if item.id not in done]
+    assert all((item.attempts > 0) == (item.reference.id in failures) for item in left)
+
+
+@UNHURRIED
+@given(st.permutations([("x", "2"), ("", "3"), ("x", "1"), ("a", "4"), ("", "20")]))
+def test_a_shard_is_sorted_by_group_and_id(keys):
+    items = [Todo(Reference(id, "u", group=group)) for group, id in keys]
+    shard = make_shard("name", items)
+    assert shard.name == "name"
+    assert isinstance(shard, Shard)
+    assert [item.reference.id for item in shard.todo] == ["20", "3", "4", "1", "2"]
+
+
+@UNHURRIED
+@given(st.lists(IDS, max_size=8), st.randoms(use_true_random=False))
+def test_asked_digest_does_not_depend_on_order(ids, random):
+    shuffled = ids.copy()
+    random.shuffle(shuffled)
+    assert asked_digest("f", shuffled) == asked_digest("f", ids)
+    assert asked_digest("f", iter(ids)) == asked_digest("f", ids)
+
+
+# No file name and no COCO id holds a NUL, which separates them.
+NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=6)
+
+
+@UNHURRIED
+@given(st.tuples(NAMES, st.lists(NAMES, max_size=4)), st.tuples(NAMES, st.lists(NAMES, max_size=4)))
+def test_asked_digest_tells_whatever_else_apart(one, other):
+    same = one[0] == other[0] and sorted(one[1]) == sorted(other[1])
+    assert (asked_digest(*one) == asked_digest(*other)) == same
+
+
+@pytest.mark.parametrize(("one", "other"), [(["ab"], ["a", "b"]), (["a"], ["a", "a"]), ([""], []), (["a"], ["b"])])
+def test_asked_digest_tells_near_misses_apart(one, other):
+    assert asked_digest("f", one) != asked_digest("f", other)
+    assert asked_digest("f", one) != asked_digest("g", one)
+
+
+def test_asked_digest_is_the_same_in_every_year():
+    # printf 'f\0a\0b' | b2sum -l 64
+    assert asked_digest("f", ["b", "a"]) == "024ea657f7ea6ee2"

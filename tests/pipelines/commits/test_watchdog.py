@@ -1,0 +1,109 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipelines.commits.watchdog import STARTED, Lookout, Watchdog, forget_started
+from schemas.command import STOPPED
+
+
+def test_a_marker_is_there_while_the_shard_is_in_hand(output):
+    with Watchdog(output, "s", 60) as watchdog:
+        assert not watchdog.suspect
+        assert [entry.name for entry in output.files(STARTED)] == [f"{STARTED}/s"]
+    assert output.files(STARTED) == []
+
+
+def test_a_shard_that_ended_in_an_error_is_suspected(output):
+    with pytest.raises(ValueError, match="bad"), Watchdog(output, "s", 60):
+        raise ValueError("bad")
+    with Watchdog(output, "s", 60) as again:
+        assert again.suspect
+    with Watchdog(output, "s", 60) as third:
+        assert not third.suspect
+
+
+def test_a_launcher_that_stops_in_peace_forgets(output):
+    with pytest.raises(KeyboardInterrupt), Watchdog(output, "s", 60):
+        raise KeyboardInterrupt
+    forget_started(output)
+    with Watchdog(output, "s", 60) as again:
+        assert not again.suspect
+
+
+SCRIPT = """
+import sys, time
+from model.storage import Storage
+from pipelines.commits.watchdog import Watchdog
+with Watchdog(Storage(sys.argv[1]), "00003-of-00004", 1.0) as watchdog:
+    for _ in range(4):
+        time.sleep(0.5)
+        watchdog.beat()
+    print("beaten", flush=True)
+    time.sleep(3600)
+"""
+
+
+def test_a_process_without_progress_ends_and_names_the_shard(tmp_path):
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == STOPPED
+    assert "beaten" in ended.stdout  # progress kept it alive for longer than its patience
+    assert "shard 00003-of-00004 made no progress for 1 s" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert time.monotonic() - began < 60
+    assert (tmp_path / STARTED / "00003-of-00004").exists()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("pipelines.commits.watchdog.LOST_SECONDS", 0.2)
+    monkeypatch.setattr("pipelines.commits.watchdog.START_SECONDS", 0.6)
+    monkeypatch.setattr("pipelines.commits.watchdog.BEAT_SECONDS", 0.05)
+
+
+def test_a_marker_beats_while_its_shard_takes_long(output, impatient):
+    lookout = Lookout(output, shards=1)
+    with Watchdog(output, "s", 60):
+        for _ in range(6):
+            time.sleep(0.1)
+            assert not lookout.lost()
+    assert output.files(STARTED) == []
+
+
+def test_workers_that_give_no_sign_any_more_are_lost(output, impatient):
+    output.write(f"{STARTED}/left-by-an-earlier-run", b"")
+    lookout = Lookout(output, shards=2)
+    assert not lookout.lost()
+    output.write("_beamscribe/shards/a.json", b"{}")
+    assert not lookout.lost()
+    time.sleep(0.3)
+    assert lookout.lost()
+
+
+def test_machines_may_take_longer_to_start(output, impatient):
+    lookout = Lookout(output, shards=1)
+    time.sleep(0.3)
+    assert not lookout.lost()
+    time.sleep(0.4)
+    assert lookout.lost()
+
+
+def test_an_engine_may_take_its_time_when_all_is_committed(output, impatient):
+    output.write("_beamscribe/shards/a.json", b"{}")
+    lookout = Lookout(output, shards=1)
+    output.write("_beamscribe/shards/b.json", b"{}")
+    assert not lookout.lost()
+    time.sleep(0.7)
+    assert not lookout.lost()
+
+
+def test_a_beat_that_comes_late_leaves_no_marker(output, impatient):
+    for _ in range(20):
+        with Watchdog(output, "s", 60):
+            time.sleep(0.06)
+    time.sleep(0.1)
+    assert output.files(STARTED) == []

@@ -1,0 +1,264 @@
+import csv
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.corpora.listing import list_images
+from pipelines.corpora.manifests import Columns, read_manifests
+from pipelines.corpora.members import UnreadableMemberError, read_reference
+from schemas.command import RefusedError
+from tests.pipelines.made_corpora import image_table, write_archive, write_arrow, write_image_parquet
+
+
+def ids(corpus):
+    return [reference.id for reference in corpus.references]
+
+
+def read(manifest, uri_column=None, id_column=None, limit=None):
+    return read_manifests([manifest], Columns(uri_column, id_column), {}, limit)
+
+
+def write_manifest(folder, content):
+    path = folder / "list.txt"
+    path.write_bytes(content)
+    return str(path)
+
+
+def test_manifest_paths_are_absolute_or_start_at_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    lines = [
+        "a.jpg",
+        "deep/b.jpg",
+        "/elsewhere/c.jpg",
+        "file:///there/d.jpg",
+        "https://example.org/e.jpg?x=1",
+        "~/f.jpg",
+    ]
+    manifest = write_manifest(tmp_path, "\n".join(lines).encode())
+    expected = [
+        f"file://{tmp_path}/a.jpg",
+        f"file://{tmp_path}/deep/b.jpg",
+        "file:///elsewhere/c.jpg",
+        "file:///there/d.jpg",
+        "https://example.org/e.jpg?x=1",
+        "file:///home/someone/f.jpg",
+    ]
+    corpus = read(manifest)
+    assert ids(corpus) == expected
+    assert [reference.uri for reference in corpus.references] == expected
+    assert read(manifest, limit=2).references == corpus.references[:2]
+
+
+def test_manifest_given_relatively(tmp_path, monkeypatch):
+    write_manifest(tmp_path, b"a.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    assert ids(read("list.txt")) == [f"file://{tmp_path}/a.jpg"]
+
+
+def test_remote_manifest(memory):
+    memory.write("lists/today.txt", b"a.jpg\nmemory://other/b.jpg\n")
+    assert ids(read(memory.uri("lists/today.txt"))) == [
+        memory.uri("lists/a.jpg"),
+        "memory:///other/b.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a.jpg\nb b.jpg",
+        b"a.jpg\nb b.jpg\n",
+        b"\n\na.jpg\n   \n\tb b.jpg\n\n",
+        b"a.jpg\r\nb b.jpg\r\n",
+        b" a.jpg \n b b.jpg ",
+    ],
+)
+def test_manifest_lines(tmp_path, content):
+    corpus = read(write_manifest(tmp_path, content))
+    assert ids(corpus) == [f"file://{tmp_path}/a.jpg", f"file://{tmp_path}/b b.jpg"]
+
+
+def test_manifest_repeats_count_once(tmp_path):
+    corpus = read(write_manifest(tmp_path, f"a.jpg\n{tmp_path}/a.jpg\na.jpg\nb.jpg".encode()))
+    assert ids(corpus) == [f"file://{tmp_path}/a.jpg", f"file://{tmp_path}/b.jpg"]
+    assert corpus.repeated == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b" \n\r\n", "is empty"),
+        (b"caf\xe9.jpg\n", "not UTF-8"),
+        (b"\xff\xd8\xff\xe0JFIF", "not UTF-8"),
+    ],
+)
+def test_manifest_that_is_none_is_refused(tmp_path, content, says):
+    manifest = write_manifest(tmp_path, content)
+    with pytest.raises(RefusedError, match=rf"list\.txt .*{says}"):
+        read(manifest)
+
+
+@pytest.mark.parametrize("manifest", ["missing.txt", "", "nosuch://bucket/list.txt"])
+def test_manifest_that_cannot_be_read_is_refused(tmp_path, monkeypatch, manifest):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RefusedError, match="cannot be read"):
+        read(manifest or str(tmp_path))
+
+
+def test_manifest_with_a_byte_order_mark(tmp_path):
+    assert ids(read(write_manifest(tmp_path, b"\xef\xbb\xbfa.jpg\n"))) == [f"file://{tmp_path}/a.jpg"]
+
+
+def test_manifest_lines_end_at_line_feeds_alone(tmp_path):
+    name = "a\u2028b\x85c.jpg"
+    assert ids(read(write_manifest(tmp_path, name.encode() + b"\n"))) == [f"file://{tmp_path}/{name}"]
+
+
+@pytest.mark.parametrize("line", ["./a.jpg", "deep/../a.jpg", "deep//../a.jpg"])
+def test_manifest_paths_are_canonical(tmp_path, line):
+    assert ids(read(write_manifest(tmp_path, f"a.jpg\n{line}\n".encode()))) == [f"file://{tmp_path}/a.jpg"]
+
+
+def test_manifest_line_of_an_unknown_protocol_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match="nosuch://bucket/b.jpg"):
+        read(write_manifest(tmp_path, b"a.jpg\nnosuch://bucket/b.jpg\n"))
+
+
+FILES = {f"{name}.jpg": name.encode() * 100 for name in "abcdefg"}
+
+
+def contents(corpus):
+    return [read_reference(reference, {}) for reference in corpus.references]
+
+
+@pytest.mark.parametrize("row_group_size", [1, 3, 100])
+def test_parquet_rows_that_hold_images(tmp_path, row_group_size):
+    path = write_image_parquet(tmp_path / "train.parquet", FILES, row_group_size)
+    corpus = read(path)
+    assert ids(corpus) == [f"file://{path}::{row}" for row in range(7)]
+    assert contents(corpus) == list(FILES.values())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_arrow_rows_that_hold_images(tmp_path, stream):
+    corpus = read(write_arrow(tmp_path / "train.arrow", image_table(FILES, ids=True), stream))
+    assert ids(corpus) == [f"id-{name}" for name in FILES]
+    assert contents(corpus) == list(FILES.values())
+
+
+def test_a_binary_column_and_an_id_column(tmp_path):
+    table = pa.table({"jpeg": pa.array(FILES.values(), pa.large_binary()), "key": pa.array(range(7))})
+    pq.write_table(table, tmp_path / "t.parquet")
+    corpus = read(str(tmp_path / "t.parquet"), id_column="key")
+    assert ids(corpus) == ["0", "1", "2", "3", "4", "5", "6"]
+    assert contents(corpus) == list(FILES.values())
+
+
+def test_a_row_without_an_image_is_a_failure(tmp_path):
+    pq.write_table(pa.table({"image": pa.array([b"x", None])}), tmp_path / "t.parquet")
+    first, second = read(str(tmp_path / "t.parquet")).references
+    assert read_reference(first, {}) == b"x"
+    with pytest.raises(UnreadableMemberError, match="this row holds no image"):
+        read_reference(second, {})
+
+
+def test_a_damaged_row_group_costs_only_its_rows(tmp_path):
+    path = tmp_path / "train.parquet"
+    write_image_parquet(path, {f"{number}.jpg": os.urandom(3000) for number in range(9)})
+    corpus = read(str(path))
+    chunk = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    data = bytearray(path.read_bytes())
+    data[chunk.data_page_offset : chunk.data_page_offset + 30] = b"\xff" * 30
+    path.write_bytes(data)
+    lost = []
+    for place, reference in enumerate(corpus.references):
+        try:
+            read_reference(reference, {})
+        except UnreadableMemberError:
+            lost.append(place)
+    assert lost == [3, 4, 5]
+
+
+def test_images_on_s3_in_parquet_and_zip(tmp_path, s3):
+    parquet = s3.put("train.parquet", (tmp_path / write_image_parquet(tmp_path / "t.parquet", FILES)).read_bytes())
+    archive = s3.put("photos.zip", (tmp_path / write_archive(tmp_path / "stored.zip", FILES)).read_bytes())
+    rows = read_manifests([parquet], Columns(), s3.options).references
+    members = list_images([archive], s3.options).references
+    for found in (rows, members):
+        assert [read_reference(reference, s3.options) for reference in found] == list(FILES.values())
+
+
+TABLE = {"photo_id": ["7", "007", ""], "url": ["a.jpg", "https://example.org/b.jpg", "c.jpg"], "label": ["x", "y", "z"]}
+ROWS = [dict(zip(TABLE, values, strict=True)) for values in zip(*TABLE.values(), strict=True)]
+
+
+def as_csv(path):
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, TABLE)
+        writer.writeheader()
+        writer.writerows(ROWS)
+
+
+def as_jsonl(path):
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+
+
+def as_parquet(path):
+    pq.write_table(pa.table(TABLE), path, row_group_size=2)
+
+
+@pytest.mark.parametrize(("name", "write"), [("l.csv", as_csv), ("l.jsonl", as_jsonl), ("l.parquet", as_parquet)])
+def test_tables_that_name_images(tmp_path, name, write):
+    write(tmp_path / name)
+    uris = [f"file://{tmp_path}/a.jpg", "https://example.org/b.jpg", f"file://{tmp_path}/c.jpg"]
+    plain = read(str(tmp_path / name))
+    assert ids(plain) == [reference.uri for reference in plain.references] == uris
+    with_ids = read(str(tmp_path / name), "url", "photo_id")
+    assert ids(with_ids) == ["7", "007", uris[2]]
+    assert [reference.uri for reference in with_ids.references] == uris
+    with pytest.raises(RefusedError, match=rf"{name}.*no column uri, only photo_id, url, label"):
+        read(str(tmp_path / name), "uri")
+
+
+def test_a_column_that_is_called_id_is_the_id(tmp_path):
+    (tmp_path / "l.csv").write_text("id,uri\n1,a.jpg\n2,b.jpg\n1,c.jpg\n")
+    corpus = read(str(tmp_path / "l.csv"))
+    assert ids(corpus) == ["1", "2"]
+    assert corpus.repeated == 1
+
+
+def test_a_row_without_a_uri_is_a_failure(tmp_path):
+    (tmp_path / "l.csv").write_text("id,uri\n1,a.jpg\n2,\n,\n")
+    corpus = read(str(tmp_path / "l.csv"))
+    assert ids(corpus) == ["1", "2", f"file://{tmp_path}/l.csv::2"]
+    with pytest.raises(UnreadableMemberError, match="row 1 has no URI"):
+        read_reference(corpus.references[1], {})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("l.csv", b"", "is empty"),
+        ("l.csv", b"a,b\n1,2\n", "which of its columns holds URIs.*one of a, b"),
+        ("l.jsonl", b'{"uri": "a.jpg"\n', "cannot be read"),
+        ("l.jsonl", b'["a.jpg"]\n', "no JSON object"),
+        ("l.parquet", b"PAR1 not", "cannot be read"),
+        ("l.arrow", b"not", "cannot be read"),
+    ],
+)
+def test_tables_that_are_none_are_refused(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RefusedError, match=rf"{name}.*{says}"):
+        read(str(tmp_path / name))
+
+
+def test_several_manifests_and_globs(tmp_path):
+    for name in "ab":
+        write_image_parquet(tmp_path / f"{name}.parquet", {f"{name}.jpg": name.encode()})
+    (tmp_path / "list.txt").write_text("c.jpg\n")
+    corpus = read_manifests([f"{tmp_path}/*.parquet", f"{tmp_path}/list.txt"], Columns(), {})
+    assert ids(corpus) == [f"file://{tmp_path}/{name}" for name in ("a.parquet::0", "b.parquet::0", "c.jpg")]

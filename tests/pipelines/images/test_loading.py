@@ -1,0 +1,115 @@
+import io
+import itertools
+import threading
+import time
+
+import pytest
+from PIL import Image
+
+from model.backbone.spec import BackboneSpec
+from pipelines.commits.shards import Shard, Todo
+from pipelines.corpora.corpus import Reference
+from pipelines.images.loading import THREADS, load_images, load_shard
+from pipelines.images.reading import LoadedImage, Reading
+from schemas.failure_row import FailureRow
+from tests.pipelines.fake_job import START, run_of
+
+SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1))
+
+
+def png(colour, size=(12, 8)):
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def todo(uri, attempts=0, id=""):
+    return Todo(Reference(id or uri, uri), attempts)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """20 images of one colour each, (0, 0, 0) to (19, 0, 0)."""
+    paths = [tmp_path / f"{n:02}.png" for n in range(20)]
+    for n, path in enumerate(paths):
+        path.write_bytes(png((n, 0, 0)))
+    return [str(path) for path in paths]
+
+
+def load(items, ahead=8):
+    return list(load_images(items, SPEC, Reading({}), START, ahead))
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 7, 20, 64])
+def test_keeps_the_order(photos, ahead):
+    loaded = load([todo(path) for path in photos], ahead)
+    assert [item.image.pixels[0, 0, 0] for item in loaded] == list(range(20))
+    assert [item.todo.reference.uri for item in loaded] == photos
+
+
+def test_slow_images_stay_in_their_place(photos, monkeypatch):
+    from pipelines.images import reading
+
+    read = reading.read_reference
+
+    def slow(reference, *how):
+        time.sleep(0.05 if reference.uri in photos[::5] else 0)
+        return read(reference, *how)
+
+    monkeypatch.setattr(reading, "read_reference", slow)
+    assert [item.todo.reference.uri for item in load([todo(path) for path in photos])] == photos
+
+
+def test_reads_ahead_in_threads_but_not_further_than_told(photos, monkeypatch):
+    from pipelines.images import reading
+
+    read, started, at_work, most = reading.read_reference, [], set(), []
+    lock = threading.Lock()
+
+    def noting(reference, *how):
+        uri = reference.uri
+        with lock:
+            started.append(uri)
+            at_work.add(uri)
+            most.append(len(at_work))
+        time.sleep(0.01)
+        with lock:
+            at_work.discard(uri)
+        return read(reference, *how)
+
+    monkeypatch.setattr(reading, "read_reference", noting)
+    images = load_images([todo(path) for path in photos], SPEC, Reading({}), START, ahead=6)
+    next(images)
+    time.sleep(0.2)
+    assert sorted(started) == photos[:6]
+    assert 1 < max(most) <= THREADS
+    next(images)
+    time.sleep(0.1)
+    assert sorted(started) == photos[:7]
+    images.close()
+    assert len(started) == 7
+
+
+def test_takes_what_is_asked_for_lazily(photos):
+    endless = (todo(path) for path in itertools.cycle(photos))
+    first = list(itertools.islice(load_images(endless, SPEC, Reading({}), START, ahead=4), 5))
+    assert [item.todo.reference.uri for item in first] == photos[:5]
+
+
+def test_nothing_to_load():
+    assert load([]) == []
+
+
+def test_failures_keep_their_place_among_images(photos):
+    uris = [photos[0], "/missing/1.png", photos[1], "/missing/2.png"]
+    loaded = load([todo(uri) for uri in uris], ahead=2)
+    assert [type(item) for item in loaded] == [LoadedImage, FailureRow, LoadedImage, FailureRow]
+
+
+@pytest.mark.parametrize("suspect", [False, True], ids=["in threads", "apart"])
+def test_a_shard(photos, memory, suspect):
+    shard = Shard("s", tuple(todo(uri) for uri in [*photos[:5], "/missing.png"]), suspect)
+    found = list(load_shard(shard, SPEC, Reading({}), run_of(memory), batch_size=2))
+    assert [item.image.pixels[0, 0, 0] for item in found[:5]] == [0, 1, 2, 3, 4]
+    assert all(item.read_msec > 0 and item.decode_msec > 0 for item in found[:5])
+    assert [row.error_type for row in found[5:]] == ["FileNotFoundError"]

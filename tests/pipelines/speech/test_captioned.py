@@ -1,0 +1,124 @@
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.commits.shards import shard_name
+from pipelines.corpora.corpus import Corpus, Reference
+from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
+from schemas.command import RefusedError
+from tests.pipelines.test_speak import TEXTS, write_captions
+
+
+def corpus_of(*texts):
+    return Corpus(tuple(Reference(str(id), f"u{id}", text=text, group=text) for id, text in enumerate(texts)))
+
+
+def test_lists_captions_in_groups_of_one_text(tmp_path):
+    captions = write_captions(tmp_path / "c", TEXTS)
+    write_captions(captions, {"1": "Another.", "5": "Zwo\u0308lf  Katzen."}, file="2")
+    corpus = list_captions(captions, {}, None)
+    assert [(item.id, item.text, item.group) for item in corpus.references] == [
+        ("1", "A cat sits.", "A cat sits."),
+        ("2", "Two dogs run.", "Two dogs run."),
+        ("3", "A cat sits.", "A cat sits."),
+        ("4", "A bird.", "A bird."),
+        ("5", "Zwo\u0308lf  Katzen.", "Zw\u00f6lf Katzen."),
+    ]
+    assert corpus.repeated == 1
+    assert len(list_captions(captions, {}, 2).references) == 2
+
+
+FOREIGN = pa.table({"score": [1, 2], "caption": ["A cat.", None], "image_uri": ["s3://b/1.jpg", "s3://b/2.jpg"]})
+EXPECTED = [("s3://b/1.jpg", "s3://b/1.jpg", "A cat."), ("s3://b/2.jpg", "s3://b/2.jpg", "")]
+
+
+def listed(path):
+    return [(item.id, item.uri, item.text) for item in list_captions(str(path), {}, None).references]
+
+
+@pytest.mark.parametrize("named", ["", "theirs.parquet", "*.parquet", "th??rs*"])
+def test_any_parquet_with_the_two_columns_will_do(tmp_path, named):
+    pq.write_table(FOREIGN, tmp_path / "theirs.parquet")
+    (tmp_path / "README.md").write_text("theirs")
+    assert listed(tmp_path / named) == EXPECTED
+
+
+def test_several_files_and_their_ids(tmp_path):
+    for name, ids in (("b", ["3", None]), ("a", ["1", "2"])):
+        columns = {"id": ids, "image_uri": [f"{name}1", f"{name}2"], "caption": ["x", "y"]}
+        table = pa.table(columns, schema=pa.schema([(column, pa.large_string()) for column in columns]))
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    assert [item[0] for item in listed(tmp_path)] == ["1", "2", "3", "b2"]
+
+
+def test_parquet_elsewhere(memory):
+    sink = pa.BufferOutputStream()
+    pq.write_table(FOREIGN, sink)
+    memory.write("deep/theirs.parquet", sink.getvalue().to_pybytes())
+    for named in ("deep", "deep/theirs.parquet", "*/*.parquet"):
+        assert listed(memory.uri(named)) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (pa.table({"image_uri": ["1"]}), "has no column caption"),
+        (pa.table({"caption": ["1"], "id": ["1"]}), "has no column image_uri"),
+        (pa.table({"image_uri": [None], "caption": ["x"]}), "has a row without image_uri"),
+        (pa.table({"image_uri": ["u"], "caption": [["x"]]}), "not readable"),
+    ],
+)
+def test_parquet_of_something_else_is_refused(tmp_path, table, says):
+    pq.write_table(table, tmp_path / "theirs.parquet")
+    with pytest.raises(RefusedError, match=says):
+        listed(tmp_path)
+
+
+def test_no_parquet_is_refused(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1, they said")
+    with pytest.raises(RefusedError, match=r"a\.parquet is not readable Parquet"):
+        listed(tmp_path)
+    os.unlink(tmp_path / "a.parquet")
+    for named in ("", "*.parquet", "a.parquet"):
+        with pytest.raises(RefusedError, match="names no captions"):
+            listed(tmp_path / named)
+
+
+@pytest.mark.parametrize(
+    ("images", "texts", "texts_a_shard", "expected"),
+    [
+        (1000, 1000, 256, 256),  # a text each: as for every job
+        (2000, 1000, 256, 512),
+        (20_000, 500, 256, 10_240),
+        (20_000, 10, 4, 256),  # 64 images a text at most
+        (1, 1, 256, 256),
+    ],
+)
+def test_a_shard_has_so_many_texts(images, texts, texts_a_shard, expected):
+    assert images_a_shard(corpus_of(*(str(number % texts) for number in range(images))), texts_a_shard) == expected
+
+
+def test_an_empty_corpus_has_a_shard_size_too():
+    assert images_a_shard(Corpus(()), 256) == 256
+
+
+def test_the_images_of_a_text_that_has_very_many_are_parted():
+    corpus = corpus_of(*["A dog."] * 300, *["A cat."] * 9, "A bird.")
+    parted, spreads = spread(corpus, 10)
+    assert spreads
+    assert [is_spread(item) for item in parted.references] == [True] * 300 + [False] * 10
+    assert [item._replace(group="") for item in parted.references] == [
+        item._replace(group="") for item in corpus.references
+    ]
+    by_shard = {}
+    for item in parted.references:
+        by_shard.setdefault(shard_name(item, 32, 10), []).append(item)
+    assert max(map(len, by_shard.values())) < 50
+    assert len({shard_name(item, 32, 10) for item in parted.references if item.text == "A cat."}) == 1
+
+
+def test_nothing_is_parted_without_need():
+    corpus = corpus_of(*["A dog."] * 10, "A cat.")
+    assert spread(corpus, 10) == (corpus, False)

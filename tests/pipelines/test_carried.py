@@ -1,0 +1,46 @@
+"""What workers on other machines need is copied below the output, once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from model.backbone.spec import ResolvedWeights, resolve_weights
+from model.bundle import Bundle, open_bundle
+from model.storage import Storage
+from pipelines.caption import CaptionJob
+from pipelines.featurize import FeaturizeJob, _fetched_weights
+from pipelines.images.reading import Reading
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def test_a_bundle(untrained_bundle: Bundle, memory: Storage) -> None:
+    job = CaptionJob(untrained_bundle.path, 3, 24, 8, Reading({})).carried(memory)
+    assert job.bundle.startswith(f"{memory.uri('_beamscribe/bundles')}/")
+    assert open_bundle(job.bundle).weights_digest == untrained_bundle.weights_digest
+    assert job.carried(memory) == job
+
+
+def test_a_weights_file(tmp_path: Path, memory: Storage) -> None:
+    (tmp_path / "mine.weights.h5").write_bytes(b"weights")
+    weights = resolve_weights(str(tmp_path / "mine.weights.h5"), None)  # type: ignore[arg-type]
+    job = FeaturizeJob("inception_v3", weights, 8, False, Reading({})).carried(memory)
+    assert job.weights.source.startswith(f"{memory.uri('_beamscribe/weights')}/")
+    fetched = _fetched_weights(job.weights, {})
+    assert fetched.digest == weights.digest
+    assert Path(fetched.source).read_bytes() == b"weights"
+    assert os.path.basename(fetched.source) == "mine.weights.h5"
+    assert job.carried(memory) == job
+
+
+@pytest.mark.parametrize("source", ["imagenet", "random"])
+def test_weights_that_are_no_file(memory: Storage, source: str) -> None:
+    weights = ResolvedWeights(source, source)
+    job = FeaturizeJob("inception_v3", weights, 8, False, Reading({}))
+    assert job.carried(memory) == job
+    assert _fetched_weights(weights, {}) == weights
+    assert memory.files("_beamscribe") == []

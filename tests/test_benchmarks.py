@@ -1,0 +1,31 @@
+"""Benchmarks take minutes and are run by hand; what they use of the project has to be there all the same."""
+
+import importlib
+import tempfile
+
+import pytest
+
+from tests.documents import CHECKOUT
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CHECKOUT / "benchmarks").glob("[!_]*.py")))
+def test_what_a_benchmark_uses_is_there(name: str) -> None:
+    assert importlib.import_module(f"benchmarks.{name}").__doc__
+
+
+def test_the_table_has_medians_and_their_ratios() -> None:
+    from benchmarks.__main__ import RATIOS, table
+    from benchmarks.jobs import Measured
+
+    fast, slow, wanted = RATIOS[0]
+    measured = [Measured(fast, rate, 1.0, 1.0, 1.0, 1.0) for rate in (90.0, 30.0, 60.0)]
+    lines = table([*measured, Measured(slow, 20.0, 1.0, 1.0, 1.0, 1.0)]).splitlines()
+    assert f"| {fast} ÷ {slow} | 3.00 | {wanted} |" in lines
+    assert any(line.startswith(f"| {fast} | 60.0 |") and line.endswith("| 3 |") for line in lines)
+
+
+def test_a_model_that_does_nothing_is_a_job() -> None:
+    from benchmarks.small import measure
+
+    with tempfile.TemporaryDirectory() as folder:
+        assert measure(folder, 40).images_a_second > 0
