@@ -85,12 +85,13 @@ def measure(decoder: str, args: argparse.Namespace) -> Row:
     best = min(RATES, key=lambda rate: tried[rate][LOSS])
     bundle = args.work / decoder
     metrics = train(bundle, args.features, decoder, best, args.epochs)
+    (member,) = metrics["members"]
     of_rates = ", ".join(f"{rate:g}: {found[LOSS]:.3f}" for rate, found in tried.items())
     print(f"{decoder}: held-out loss of the rates {of_rates}", flush=True)
     return Row(
         decoder,
         best,
-        f"{metrics['best_epoch']} of {metrics['epochs']}",
+        f"{member['best_epoch']} of {member['epochs']}",
         {beams: scores(bundle, beams, args) for beams in BEAMS},
     )
 

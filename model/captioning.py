@@ -12,6 +12,7 @@ from model.backbone.engine import Engine, open_engine
 from model.bundle import VOCABULARY, Bundle, BundleError
 from model.captioner import Captioner
 from model.decoding import beam_search
+from model.ensemble import Ensemble, from_config
 from model.freezing import compiled, freeze
 from model.tokenizer import Tokenizer
 from schemas.caption_row import Alternative
@@ -36,14 +37,14 @@ class DecodingOptions(NamedTuple):
     max_length: int = 24
 
 
-def load_captioner(bundle: Bundle) -> Captioner:
-    """The bundle's captioner, rebuilt from its config by our own classes.
+def load_captioner(bundle: Bundle) -> Captioner | Ensemble:
+    """The bundle's captioner, or several that write together, rebuilt from its config by our own classes.
 
     Raises:
         BundleError: if the weights do not fit.
     """
     try:
-        captioner = Captioner.from_config(bundle.config["captioner"])
+        captioner = from_config(bundle.config["captioner"])
         if captioner.config.vocabulary_size != len(bundle.vocabulary()):
             raise ValueError(f"{VOCABULARY} does not have {captioner.config.vocabulary_size} tokens")
         captioner.build()

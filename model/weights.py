@@ -14,29 +14,29 @@ def _name(variable: keras.Variable) -> str:
 def to_npz(model: keras.Model) -> bytes:
     """Weights as the bytes of an `.npz` file of float16 arrays; equal weights give equal bytes."""
     buffer = io.BytesIO()
-    arrays = {_name(variable): variable.numpy().astype(np.float16) for variable in model.weights}
-    np.savez(buffer, **{name: arrays[name] for name in sorted(arrays)})
+    values = {_name(variable): variable.numpy().astype(np.float16) for variable in model.weights}
+    np.savez(buffer, **{name: values[name] for name in sorted(values)})
     return buffer.getvalue()
 
 
-def assign(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+def assign(model: keras.Model, values: dict[str, np.ndarray]) -> None:
     """Sets a model's weights.
 
     Args:
         model: built.
-        arrays: by variable path.
+        values: by variable path.
 
     Raises:
         ValueError: if names or shapes differ.
     """
     variables = {_name(variable): variable for variable in model.weights}
-    if variables.keys() != arrays.keys():
-        different = sorted(variables.keys() ^ arrays.keys())
+    if variables.keys() != values.keys():
+        different = sorted(variables.keys() ^ values.keys())
         raise ValueError(f"the weights do not belong to this model: {', '.join(different[:5])}")
     for name, variable in variables.items():
-        if tuple(variable.shape) != arrays[name].shape:
-            raise ValueError(f"{name} is {arrays[name].shape}, the model needs {tuple(variable.shape)}")
-        variable.assign(arrays[name].astype(np.float32))
+        if tuple(variable.shape) != values[name].shape:
+            raise ValueError(f"{name} is {values[name].shape}, the model needs {tuple(variable.shape)}")
+        variable.assign(values[name].astype(np.float32))
 
 
 def load(model: keras.Model, data: bytes) -> None:
@@ -45,5 +45,10 @@ def load(model: keras.Model, data: bytes) -> None:
     Raises:
         ValueError: if names or shapes differ.
     """
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        assign(model, dict(arrays))
+    assign(model, arrays(data))
+
+
+def arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays that `to_npz` wrote, by variable path."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+        return dict(found)

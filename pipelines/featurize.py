@@ -14,6 +14,7 @@ from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsErr
 from model.fetched import fetched
 from model.images import POLICY_VERSION
 from model.storage import Storage, read_uri
+from model.views import WHOLE, view_of
 from pipelines import options
 from pipelines.choosing import choose_for
 from pipelines.commits.commit import Process, Receipt, Run
@@ -32,7 +33,7 @@ from pipelines.launch import Request, launch
 from pipelines.running import share_cores
 from schemas import feature_example, manifest
 from schemas.coco import CocoError, describe, parse_coco
-from schemas.command import FlagParser, RefusedError
+from schemas.command import FlagParser, RefusedError, not_negative
 from schemas.failure_row import FailureRow
 from schemas.feature_example import FeatureExample
 from schemas.fingerprint import Fingerprint
@@ -73,7 +74,7 @@ class FeaturizeJob:
         backbone: name of the backbone.
         weights: resolved by the launcher.
         batch_size: images a model call takes.
-        mirror: whether left and right change places first.
+        view: which view of each photograph, see `model.views`.
         reading: how to read images.
         choice: engine and precision, resolved by the launcher.
     """
@@ -81,7 +82,7 @@ class FeaturizeJob:
     backbone: str
     weights: ResolvedWeights
     batch_size: int
-    mirror: bool
+    view: int
     reading: Reading
     choice: Choice = Choice()
     name: str = "featurize"
@@ -106,7 +107,7 @@ class FeaturizeJob:
         engine = open_engine(spec, _fetched_weights(self.weights, self.reading.storage_options), self.choice)
 
         def see(pixels: np.ndarray) -> np.ndarray:
-            return engine(np.ascontiguousarray(pixels[:, :, ::-1]) if self.mirror else pixels)
+            return engine(np.stack([view_of(image, self.view) for image in pixels]) if self.view else pixels)
 
         inference: Inference[np.ndarray] = Inference(see, self.batch_size)
         inference.warm_up((*spec.input_size, 3), np.uint8)
@@ -192,7 +193,13 @@ def parser() -> FlagParser:
         help="imagenet: Keras downloads them, efficientnet_lite2 takes those of the embedded bundle; FILE: weights "
         "without top, of keras.applications or an .npz of efficientnet_lite2; random: for tests",
     )
-    flags.add_argument("--mirror", action="store_true", help="features of the mirrored images, to train on both")
+    flags.add_argument(
+        "--view",
+        type=not_negative,
+        default=WHOLE,
+        metavar="NUMBER",
+        help="of each photograph, to train on several: 0 the whole, 1 its mirror image, 2, 3, … random parts [0]",
+    )
     flags.add_argument("--engine", choices=(*ENGINES, AUTO), default=AUTO, help="what runs the CNN")
     flags.add_argument(
         "--precision",
@@ -239,7 +246,7 @@ def run(argv: Sequence[str]) -> int:
         _try_weights(ours.backbone, weights)
     return launch(
         Request(
-            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, ours.mirror, options.reading(ours), choice),
+            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, ours.view, options.reading(ours), choice),
             corpus=references,
             output=output,
             fingerprint=fingerprint,
@@ -263,7 +270,7 @@ def _fingerprint(ours: argparse.Namespace, weights: ResolvedWeights, choice: Cho
             "decode_policy": POLICY_VERSION,
             "backbone": ours.backbone,
             "backbone_weights": weights.digest,
-            "mirror": ours.mirror,
+            "view": ours.view,
             "precision": choice.precision,
             **engine,
         }

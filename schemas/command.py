@@ -75,6 +75,14 @@ def positive(text: str) -> int:
     return number
 
 
+def not_negative(text: str) -> int:
+    """A whole number from zero on, for argparse."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is below zero")
+    return number
+
+
 def json_object(text: str) -> dict[str, Any]:
     """A JSON object, for argparse."""
     try:

@@ -40,6 +40,7 @@ class TrainingConfig:
         self_critical_learning_rate: falls linearly to zero over them.
         self_critical_samples: captions of an image that are drawn and compared.
         self_critical_averaging: share of the past in the running mean of the weights; the mean is what is kept.
+        members: captioners that write together, each trained alone with a seed of its own.
         precision: of products of matrices, see `training.precision`.
         seed: of weights, dropout, samples and the order of the images.
         notice: what everyone who uses the bundle is told first, such as the terms of its training data.
@@ -70,6 +71,7 @@ class TrainingConfig:
     self_critical_learning_rate: float = 5e-5
     self_critical_samples: int = 5
     self_critical_averaging: float = 0.998
+    members: int = 1
     precision: str = AUTO
     seed: int = 0
     notice: str = ""

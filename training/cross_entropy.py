@@ -45,12 +45,12 @@ def build_captioner(material: Material, config: TrainingConfig) -> Captioner:
 
 def identity(material: Material, config: TrainingConfig) -> str:
     """Digest of everything that the weights of this phase depend on: what later phases do is not in it."""
-    later = ("fine_tune", "self_critical", "notice")
+    later = ("fine_tune", "self_critical", "members", "notice")
     parts = {
         "config": {name: value for name, value in dataclasses.asdict(config).items() if not name.startswith(later)},
         "training": material.training.ids,
         "validation": material.validation.ids,
-        "mirrored": material.training.mirrored.tolist(),
+        "views": material.training.views.tolist(),
         # Two backbones may share their weights and give other channels.
         "backbone": (material.training.backbone, material.training.weights_digest),
         "vocabulary": material.tokenizer.vocabulary,

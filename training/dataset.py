@@ -11,13 +11,14 @@ import numpy as np
 
 from model.examples import DamagedRecordError, decode_file
 from model.storage import Storage, read_uri
+from model.views import WHOLE
 from schemas import feature_example, manifest
 from schemas.command import RefusedError
 from schemas.feature_example import DTYPE
 from schemas.manifest import Manifest, ManifestError
 from schemas.table import NewerSchemaError
 
-UNPACKED_VERSION = 3
+UNPACKED_VERSION = 4
 """Of the unpacked files; raise it with any change to them, so that older ones are not read."""
 
 
@@ -28,7 +29,7 @@ class FeatureSet(NamedTuple):
         ids: of the images.
         uris: of the images.
         file_names: of the images, as their annotations give them.
-        mirrored: bool (images,), whether left and right of the image have changed places.
+        views: int (images,), which view of the photograph each is, see `model.views`.
         features: float16 (rows of the file, cells, channels), memory-mapped: the system's page cache keeps what fits.
             While a backbone is tuned, what its frozen layers give instead.
         places: int (images,), the row of each image in `features`.
@@ -43,7 +44,7 @@ class FeatureSet(NamedTuple):
     ids: tuple[str, ...]
     uris: tuple[str, ...]
     file_names: tuple[str, ...]
-    mirrored: np.ndarray
+    views: np.ndarray
     features: np.ndarray
     places: np.ndarray
     captions: tuple[tuple[str, ...], ...]
@@ -73,7 +74,7 @@ class FeatureSet(NamedTuple):
             ids=tuple(self.ids[image] for image in images),
             uris=tuple(self.uris[image] for image in images),
             file_names=tuple(self.file_names[image] for image in images),
-            mirrored=self.mirrored[images],
+            views=self.views[images],
             places=self.places[images],
             captions=tuple(self.captions[image] for image in images),
         )
@@ -83,7 +84,7 @@ def split(features: FeatureSet, held_out: float) -> tuple[FeatureSet, FeatureSet
     """Holds out a share of the images, by the digest of their ids: the same ones whatever else is there.
 
     Args:
-        features: all images; those with equal ids (an image and its mirror image) stay together.
+        features: all images; those with equal ids (views of one photograph) stay together.
         held_out: share.
 
     Returns:
@@ -148,7 +149,7 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
             )
     try:
         files = [
-            (folder.uri(file.name), file.size, bool(found.fingerprint.fields.get("mirror")))
+            (folder.uri(file.name), file.size, int(found.fingerprint.fields.get("view", WHOLE)))
             for folder, found in zip(folders, manifests, strict=True)
             for file in folder.files(feature_example.FOLDER, ".tfrecord.gz")
         ]
@@ -160,7 +161,7 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     stem = os.path.join(cache, key)
     if not os.path.exists(f"{stem}.json"):
         os.makedirs(cache, exist_ok=True)
-        _unpack([(uri, mirrored) for uri, _, mirrored in files], stem, options)
+        _unpack([(uri, view) for uri, _, view in files], stem, options)
     with open(f"{stem}.json", encoding="utf-8") as file:
         found = json.load(file)
     if not found["ids"]:
@@ -171,7 +172,7 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
         ids=tuple(found["ids"]),
         uris=tuple(found["uris"]),
         file_names=tuple(found["file_names"]),
-        mirrored=np.array(found["mirrored"]),
+        views=np.array(found["views"]),
         features=np.memmap(f"{stem}.{DTYPE}", DTYPE, mode="r", shape=shape),
         places=np.arange(len(found["ids"])),
         captions=tuple(tuple(captions) for captions in found["captions"]),
@@ -194,13 +195,13 @@ def _manifest(output: Storage) -> Manifest:
     return found
 
 
-def _unpack(files: list[tuple[str, bool]], stem: str, options: dict[str, Any]) -> None:
+def _unpack(files: list[tuple[str, int]], stem: str, options: dict[str, Any]) -> None:
     """Writes `stem.float16` and, when that is whole, `stem.json`."""
-    columns: dict[str, list[Any]] = {"ids": [], "uris": [], "file_names": [], "captions": [], "mirrored": []}
+    columns: dict[str, list[Any]] = {"ids": [], "uris": [], "file_names": [], "captions": [], "views": []}
     grid: tuple[int, int, int] | None = None
     without = 0
     with open(f"{stem}.{DTYPE}", "wb") as features:
-        for uri, mirrored in files:
+        for uri, view in files:
             try:
                 for example in decode_file(read_uri(uri, options), uri):
                     if not example.captions:
@@ -209,7 +210,7 @@ def _unpack(files: list[tuple[str, bool]], stem: str, options: dict[str, Any]) -
                     if grid not in (None, example.shape):
                         raise RefusedError(f"{uri} holds features of {example.shape}, other files of {grid}")
                     grid = example.shape
-                    values = (example.id, example.uri, example.file_name, example.captions, mirrored)
+                    values = (example.id, example.uri, example.file_name, example.captions, view)
                     for column, value in zip(columns.values(), values, strict=True):
                         column.append(value)
                     features.write(example.features)

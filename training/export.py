@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,37 +14,42 @@ from model.backbone.spec import ResolvedWeights
 from model.bundle import METRICS, MODEL_CARD, VOCABULARY, WEIGHTS, backbone_file, write_bundle
 from model.captioner import Captioner
 from model.captioning import load_captioner
+from model.ensemble import Ensemble
 from model.images import POLICY_VERSION
 from model.tokenizer import START
 from training.config import TrainingConfig
 from training.material import Material
 
 
-class Trained(NamedTuple):
-    """What training gave.
+class Member(NamedTuple):
+    """A captioner that was trained, alone or one of several that write together.
 
     Attributes:
-        captioner: its best weights, `.npz` of float16.
+        weights: its best, `.npz` of float16.
         backbone: where the weights of its backbone are.
-        metrics: what the phases report, without what is measured here.
-        history: of the first phase's epochs.
+        report: its seed, and what each of its phases did.
     """
 
-    captioner: bytes
+    weights: bytes
     backbone: ResolvedWeights
-    metrics: dict[str, Any]
-    history: list[dict[str, float]]
+    report: dict[str, Any]
 
 
 def export(
-    output: str, captioner: Captioner, trained: Trained, material: Material, config: TrainingConfig
+    output: str,
+    captioner: Captioner | Ensemble,
+    members: Sequence[Member],
+    measured: dict[str, float],
+    material: Material,
+    config: TrainingConfig,
 ) -> dict[str, Any]:
     """Writes the bundle and validates it by loading it back.
 
     Args:
         output: local folder.
-        captioner: gives the sizes; its weights are replaced.
-        trained: what goes in.
+        captioner: what goes in; an ensemble of the members where there are several.
+        members: how it came about.
+        measured: of the captioner on the validation images.
         material: what it was trained on.
         config: the recipe.
 
@@ -51,21 +57,21 @@ def export(
         What `metrics.json` holds.
     """
     training = material.training
-    weights.load(captioner, trained.captioner)
+    backbone = members[0].backbone
     metrics = {
-        **trained.metrics,
+        **measured,
         "training_images": len(training.ids),
         "training_images_without_captions": training.without_captions,
         "validation_images": len(material.validation.ids),
         "parameters": captioner.count_params(),
-        "history": trained.history,
+        "members": [member.report for member in members],
     }
-    copied = weights_path(trained.backbone)
+    copied = weights_path(backbone)
     files = {
-        WEIGHTS: trained.captioner,
+        WEIGHTS: weights.to_npz(captioner),
         VOCABULARY: ("\n".join(material.tokenizer.vocabulary) + "\n").encode(),
         METRICS: (json.dumps(metrics, indent=2) + "\n").encode(),
-        MODEL_CARD: _model_card(metrics, trained.backbone, material, config).encode(),
+        MODEL_CARD: _model_card(metrics, backbone, material, config).encode(),
     }
     if copied:
         with open(copied, "rb") as file:
@@ -78,8 +84,8 @@ def export(
             "backbone": {
                 "name": training.backbone,
                 # A path would mean nothing elsewhere and tell of this machine.
-                "weights": backbone_file(copied) if copied else trained.backbone.source,
-                "digest": trained.backbone.digest,
+                "weights": backbone_file(copied) if copied else backbone.source,
+                "digest": backbone.digest,
                 "file": backbone_file(copied) if copied else None,
             },
             "decode_policy": POLICY_VERSION,
@@ -92,7 +98,7 @@ def export(
     return metrics
 
 
-def _assert_equal(trained: Captioner, loaded: Captioner, grid: tuple[int, int, int]) -> None:
+def _assert_equal(trained: Captioner | Ensemble, loaded: Captioner | Ensemble, grid: tuple[int, int, int]) -> None:
     """The loaded captioner gives the trained one's logits on made-up features.
 
     Raises:
@@ -109,14 +115,7 @@ def _assert_equal(trained: Captioner, loaded: Captioner, grid: tuple[int, int, i
 
 def _model_card(metrics: dict[str, Any], backbone: ResolvedWeights, material: Material, config: TrainingConfig) -> str:
     training = material.training
-    later = ""
-    if "fine_tune_history" in metrics:
-        later = f"- The backbone was trained on with it for {len(metrics['fine_tune_history'])} epochs.\n"
-    if "self_critical_history" in metrics:
-        later = (
-            f"- Self-critical training then, best of {len(metrics['self_critical_history'])} epochs: "
-            f"{metrics['self_critical_best_epoch'] or 'none, the captioner is the one before it'}.\n"
-        )
+    phases = "\n".join(f"- {_phases(member)}" for member in metrics["members"])
     return f"""# Captioner
 
 Captioner `{config.decoder}` on {training.backbone} features, {metrics["parameters"]:,} parameters, written by
@@ -126,9 +125,21 @@ Captioner `{config.decoder}` on {training.backbone} features, {metrics["paramete
 - Validation on {metrics["validation_images"]} images, measured with the weights as they are stored here:
   {metrics["validation_token_loss"]:.3f} nats a token, accuracy {metrics["validation_token_accuracy"]:.3f}.
   Predicting each token by its frequency gives {metrics["frequency_loss"]:.3f} nats.
-- Best of {metrics["epochs"]} epochs with cross-entropy: {metrics["best_epoch"]}. Seed {config.seed}.
-{later}- Backbone weights: `{backbone.digest}`.
+{phases}
+- Backbone weights: `{backbone.digest}`.
 
 It writes English sentences like those it was trained on, about things that it saw there. It names what is not there,
 miscounts, and repeats the biases of its training captions. Do not rely on it where a wrong caption does harm.
 """
+
+
+def _phases(member: dict[str, Any]) -> str:
+    told = [
+        f"Seed {member['seed']}: best of {member['epochs']} epochs with cross-entropy: {member['best_epoch']}",
+    ]
+    if "fine_tune_history" in member:
+        told.append(f"the backbone was trained on with it for {len(member['fine_tune_history'])} epochs")
+    if "self_critical_history" in member:
+        best = member["self_critical_best_epoch"] or "none, the captioner is the one before it"
+        told.append(f"self-critical training then, best of {len(member['self_critical_history'])} epochs: {best}")
+    return "; ".join(told) + "."

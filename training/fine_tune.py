@@ -205,5 +205,5 @@ def _retold(inner: Material, config: TrainingConfig, work: str, tuned: ResolvedW
 
 def _key(features: FeatureSet, *more: str) -> str:
     """Names what is computed of these images."""
-    parts = (features.ids, features.mirrored.tolist(), features.backbone, features.weights_digest, more)
+    parts = (features.ids, features.views.tolist(), features.backbone, features.weights_digest, more)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

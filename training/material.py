@@ -88,6 +88,6 @@ def prepare(
 
 
 def _distinct_texts(features: FeatureSet) -> Sequence[str]:
-    """Captions of each id once: an image and its mirror image say the same."""
+    """Captions of each id once: views of one photograph say the same."""
     captions = dict(zip(features.ids, features.captions, strict=True))
     return [text for texts in captions.values() for text in texts]

@@ -9,6 +9,7 @@ import numpy as np
 from model.backbone.spec import BackboneSpec
 from model.images import ImageError, decode_image
 from model.storage import read_uri
+from model.views import view_of
 from schemas.command import RefusedError
 from training.dataset import FeatureSet
 
@@ -21,7 +22,7 @@ class PixelReader:
     """Reads and decodes images by the same function as everywhere.
 
     Attributes:
-        features: says which images, where they were, and which are mirrored.
+        features: says which images, where they were, and which views of them.
         spec: of the backbone that sees them.
         images_root: where they are now, if they have moved; they keep the names that their annotations give.
         storage_options: passed to fsspec.
@@ -52,4 +53,4 @@ class PixelReader:
                 f"{uri} cannot be read to tune the backbone on it ({error}): say where the images are now with "
                 f"--images-root FOLDER"
             ) from error
-        return pixels[:, ::-1] if self.features.mirrored[image] else pixels
+        return view_of(pixels, int(self.features.views[image]))

@@ -96,7 +96,8 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
 
 
 def _identity(config: TrainingConfig, start: bytes) -> str:
-    parts = [json.dumps(dataclasses.asdict(config)), hashlib.sha256(start).hexdigest()]
+    fields = {name: value for name, value in dataclasses.asdict(config).items() if name != "members"}
+    parts = [json.dumps(fields), hashlib.sha256(start).hexdigest()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

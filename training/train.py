@@ -10,6 +10,7 @@ from model import weights
 from model.backbone.spec import ResolvedWeights
 from model.bundle import BundleError, open_bundle
 from model.captioner import DECODERS, Captioner
+from model.ensemble import Ensemble, member_name, together
 from schemas.command import (
     DONE,
     INTERRUPTED,
@@ -21,14 +22,14 @@ from schemas.command import (
 )
 from training import cross_entropy, fine_tune, self_critical
 from training.batches import feature_lessons
-from training.checkpoints import Checkpoints, DivergedError
+from training.checkpoints import DivergedError
 from training.config import TrainingConfig, override, read_config
 from training.cross_entropy import evaluator
-from training.export import Trained, export
+from training.export import Member, export
 from training.material import Material, prepare
 from training.precision import PRECISIONS, computing_in, resolved
 from training.strategy import SINGLE, STRATEGIES
-from training.validation import CIDER
+from training.validation import CIDER, CiderValidation
 
 
 def parser() -> FlagParser:
@@ -52,6 +53,12 @@ def parser() -> FlagParser:
     flags.add_argument("--learning-rate", type=float, help="peak of the schedule")
     flags.add_argument("--vocabulary-size", type=positive, help="subword tokens at most")
     flags.add_argument("--patience", type=positive, help="epochs without better validation captions before stopping")
+    flags.add_argument(
+        "--members",
+        type=positive,
+        metavar="CAPTIONERS",
+        help="that write together, each trained alone with a seed of its own; better captions, slower [1]",
+    )
     flags.add_argument(
         "--strategy", choices=STRATEGIES, default=SINGLE, help="mirrored: on all GPUs of this machine [single]"
     )
@@ -104,11 +111,11 @@ def run(argv: Sequence[str]) -> int:
         return INTERRUPTED
     print(
         f"beamscribe train: validation loss {metrics['validation_token_loss']:.3f} nats a token with the stored "
-        f"weights (word frequencies alone: {metrics['frequency_loss']:.3f}), best of {metrics['epochs']} epochs: "
-        f"{metrics['best_epoch']}"
+        f"weights (word frequencies alone: {metrics['frequency_loss']:.3f})"
     )
-    if "validation_cider" in metrics:
-        print(f"beamscribe train: CIDEr of its captions of the validation images {metrics['validation_cider']:.3f}")
+    for member in metrics["members"]:
+        print(f"beamscribe train: seed {member['seed']}: best of {member['epochs']} epochs: {member['best_epoch']}")
+    print(f"beamscribe train: CIDEr of its captions of the validation images {metrics['validation_cider']:.3f}")
     print(f"beamscribe train: bundle → {output}")
     return DONE
 
@@ -121,51 +128,62 @@ def _train(
     strategy: str,
     tuning: fine_tune.FineTuning | None,
 ) -> dict[str, Any]:
-    """All phases and the bundle; gives its metrics."""
-    first = cross_entropy.fit(material, config, work, strategy)
-    # Made anew: the one that was trained may be spread over several devices.
-    captioner = cross_entropy.build_captioner(material, config)
-    trained = _later_phases(material, config, work, captioner, first, tuning)
-    return export(output, captioner, trained, material, config)
+    """All members, each in all its phases, and the bundle; gives its metrics."""
+    members = []
+    for number in range(config.members):
+        ours = override(config, seed=config.seed + number)
+        folder = os.path.join(work, member_name(number)) if number else work
+        if config.members > 1:
+            print(f"beamscribe train: captioner {number + 1} of {config.members}, seed {ours.seed}", flush=True)
+        member, tuned = _train_member(material, ours, folder, strategy, tuning)
+        members.append(member)
+    # A backbone is tuned with one captioner alone, so all members see the same.
+    material = tuned
+    captioner: Captioner | Ensemble = cross_entropy.build_captioner(material, config)
+    if config.members > 1:
+        captioner = Ensemble(captioner.config, config.members)
+        captioner.build()
+        weights.assign(captioner, together([member.weights for member in members]))
+    else:
+        weights.load(captioner, members[0].weights)
+    measured = evaluator(feature_lessons(material), config, len(material.tokenizer.vocabulary))(captioner)
+    measured["validation_cider"] = CiderValidation(material, captioner, config.batch_size)()
+    return export(output, captioner, members, measured, material, config)
 
 
-def _later_phases(
+def _train_member(
     material: Material,
     config: TrainingConfig,
     work: str,
-    captioner: Captioner,
-    first: Checkpoints,
+    strategy: str,
     tuning: fine_tune.FineTuning | None,
-) -> Trained:
-    """What follows cross-entropy on features, if anything is asked for."""
-    best, best_epoch, history = first.best_weights(), first.state["best_epoch"], first.state["history"]
-    metrics: dict[str, Any] = {
-        "best_epoch": best_epoch,
+) -> tuple[Member, Material]:
+    """One captioner, and what it was trained on in the end, whose features are those of a tuned backbone."""
+    first = cross_entropy.fit(material, config, work, strategy)
+    best, history = first.best_weights(), first.state["history"]
+    report: dict[str, Any] = {
+        "seed": config.seed,
         "epochs": first.state["epoch"],
-        "validation_cider": history[best_epoch - 1][CIDER],
+        "best_epoch": first.state["best_epoch"],
+        "history": history,
     }
+    cider = history[first.state["best_epoch"] - 1][CIDER]
+    # Made anew: the one that was trained may be spread over several devices.
+    captioner = cross_entropy.build_captioner(material, config)
     backbone = ResolvedWeights(material.training.weights, material.training.weights_digest)
     if tuning is not None:
         tuned = fine_tune.fit(material, config, work, captioner, best, tuning)
         best, backbone, material = tuned.captioner, tuned.backbone, tuned.material
-        metrics |= {
-            "fine_tune_best_epoch": tuned.best_epoch,
-            "fine_tune_history": tuned.history,
-            "validation_cider": tuned.history[tuned.best_epoch - 1][CIDER],
-        }
+        report |= {"fine_tune_best_epoch": tuned.best_epoch, "fine_tune_history": tuned.history}
+        cider = tuned.history[tuned.best_epoch - 1][CIDER]
     if config.self_critical_epochs:
         second = self_critical.fit(material, config, work, captioner, best)
         best_epoch, second_history = second.state["best_epoch"], second.state["history"]
-        metrics |= {"self_critical_best_epoch": None, "self_critical_history": second_history}
-        if best_epoch is not None and second_history[best_epoch - 1][CIDER] > metrics["validation_cider"]:
+        report |= {"self_critical_best_epoch": None, "self_critical_history": second_history}
+        if best_epoch is not None and second_history[best_epoch - 1][CIDER] > cider:
             best = second.best_weights()
-            metrics |= {
-                "self_critical_best_epoch": best_epoch,
-                "validation_cider": second_history[best_epoch - 1][CIDER],
-            }
-    weights.load(captioner, best)
-    measure = evaluator(feature_lessons(material), config, len(material.tokenizer.vocabulary))
-    return Trained(best, backbone, metrics | measure(captioner), history)
+            report |= {"self_critical_best_epoch": best_epoch}
+    return Member(best, backbone, report), material
 
 
 def _config(ours: argparse.Namespace) -> TrainingConfig:
@@ -177,12 +195,15 @@ def _config(ours: argparse.Namespace) -> TrainingConfig:
         learning_rate=ours.learning_rate,
         vocabulary_size=ours.vocabulary_size,
         patience=ours.patience,
+        members=ours.members,
         precision=ours.precision,
         seed=ours.seed,
     )
     config = override(config, precision=resolved(config.precision))
     if config.self_critical_epochs and config.self_critical_samples < 2:
         raise RefusedError("self_critical_samples must be two or more, which are compared: change the recipe")
+    if ours.fine_tune_from and config.members > 1:
+        raise RefusedError("--fine-tune-from tunes the backbone with one captioner alone: give --members 1")
     if ours.images_root and not ours.fine_tune_from:
         raise RefusedError("--images-root says where the images for --fine-tune-from are, which is not given")
     if config.width % config.heads:

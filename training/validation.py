@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from model.captioner import Captioner
 from model.decoding import beam_search
+from model.ensemble import Ensemble
 from model.freezing import compiled
 from model.tokenizer import END, PAD
 from training.cider import CiderReward
@@ -45,7 +46,7 @@ class CiderValidation:
         batch_size: images a step.
     """
 
-    def __init__(self, material: Material, captioner: Captioner, batch_size: int) -> None:
+    def __init__(self, material: Material, captioner: Captioner | Ensemble, batch_size: int) -> None:
         self._features, self._batch_size = material.validation, batch_size
         max_length = min(MAX_LENGTH, captioner.config.max_length - 2)
         self._reward = CiderReward(

@@ -60,10 +60,11 @@ def assert_tuned(folder: Path, images: Path, layer: str) -> None:
     """The loss has fallen, and captions come from the tuned weights."""
     assert main(command(folder, "--fine-tune-from", layer, "--output", str(folder / "tuned"))) == DONE
     metrics = json.loads((folder / "tuned" / "metrics.json").read_text())
-    losses = [epoch["token_loss"] for epoch in metrics["fine_tune_history"]]
+    (member,) = metrics["members"]
+    losses = [epoch["token_loss"] for epoch in member["fine_tune_history"]]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
-    assert losses[-1] < metrics["history"][-1]["token_loss"]
+    assert losses[-1] < member["history"][-1]["token_loss"]
 
     # The same captioner with the backbone as it was: other scores, so the tuned weights are in use.
     config = json.loads((folder / "tuned" / "config.json").read_text())
@@ -100,20 +101,22 @@ def test_photographs_through_several_blocks(shared: Path, tmp_path: Path) -> Non
 
 
 def test_the_two_parts_of_the_backbone_give_what_featurize_stored(featurized: Path, made_images: Path) -> None:
-    """Of photographs and of their mirror images."""
-    outputs = [str(featurized / "features"), str(featurized / "mirrored")]
-    featurize(made_images, featurized, "--mirror", output="mirrored")
+    """Of photographs, of their mirror images and of random parts."""
+    outputs = [str(featurized / name) for name in ("features", "mirrored", "part")]
+    featurize(made_images, featurized, "--view", "1", output="mirrored")
+    featurize(made_images, featurized, "--view", "2", output="part")
     config = read_config(str(featurized / "recipe.py"))
     work = str(featurized / "work")
     material = prepare_material(outputs, outputs[:1], config, work, {})
-    assert sorted(set(material.training.mirrored.tolist())) == [False, True]
+    assert sorted(set(material.training.views.tolist())) == [0, 1, 2]
     asked = fine_tune.prepare(material, "_blocks.16._expand_conv", None, {})
     inner = fine_tune._inner(material, config, work, asked)
-    images = np.array([0, 5, 24, 30])
+    images = np.array([0, 5, 24, 30, 48, 60])
     cells = fine_tune._cells(asked.upper, inner.training.inputs(images)).numpy()
     stored = material.training.inputs(images).astype(np.float32)
     assert np.abs(cells - stored).max() < 0.02
-    assert np.abs(stored[0] - stored[2]).max() > 0.5
+    for photograph, again in ((0, 2), (0, 4)):
+        assert np.abs(stored[photograph] - stored[again]).max() > 0.5
 
 
 def test_images_that_moved_are_found_again(featurized: Path, made_images: Path, capsys: pytest.CaptureFixture) -> None:

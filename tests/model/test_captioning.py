@@ -59,7 +59,7 @@ def test_the_captioner_of_a_bundle_is_the_one_written(bundle: Bundle, captioner:
         ({"captioner": {"config": {**CONFIG._asdict(), "heads": 3}}}, "3 heads do not divide"),
         ({"captioner": {"config": {**CONFIG._asdict(), "colour": "red"}}}, "colour"),
         ({"captioner": {}}, "config"),
-        ({"captioner": None}, "subscriptable"),
+        ({"captioner": None}, "iterable"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(

@@ -79,6 +79,6 @@ def test_what_is_no_photograph_is_refused(tmp_path: Path) -> None:
 def test_a_photograph_is_explained(untrained_bundle: Bundle, made_images: Path, tmp_path: Path, capsys) -> None:
     image = next((made_images / "images").glob("red*.jpg"))
     flags = ["--model", untrained_bundle.path, "--output", str(tmp_path / "a.png")]
-    assert run([str(image), *flags, "--caption", "Abc de.", "--cell", "0,7"]) == DONE
+    assert run([str(image), *flags, "--caption", "Abc de.", "--cell", "0,6"]) == DONE
     assert capsys.readouterr().out == f"beamscribe explain: Abc de. → {tmp_path / 'a.png'}\n"
     assert Image.open(tmp_path / "a.png").width > 1000

@@ -79,7 +79,7 @@ def test_captions_score_higher_and_a_stopped_run_goes_on_to_the_same_weights(
     before = float(capsys.readouterr().out.split("self-critical: val_cider ")[1].split()[0])
     metrics = json.loads((tmp_path / "straight" / "metrics.json").read_text())
     assert metrics["validation_cider"] > before + 0.5
-    rewards = [epoch["reward"] for epoch in metrics["self_critical_history"]]
+    rewards = [epoch["reward"] for epoch in metrics["members"][0]["self_critical_history"]]
     assert rewards[-1] > 2 * rewards[0]
     assert metrics["validation_images"] + metrics["training_images"] == 48
 
