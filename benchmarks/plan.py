@@ -2,10 +2,11 @@
 
     python benchmarks/plan.py 10000 100000 1000000
 
-prints one JSON line a size. Each runs in a process of its own, which reads a manifest of so many URIs; half of them are
-committed already, so that the anti-join has something to do.
+prints one JSON line a size; `--plot FILE` draws them. Each runs in a process of its own, which reads a manifest of so many
+URIs; half of them are committed already, so that the anti-join has something to do.
 """
 
+import argparse
 import contextlib
 import io
 import json
@@ -106,13 +107,41 @@ def measure(references: int, folder: str) -> dict[str, float]:
     return {"references": references, "shards": len(todo), "seconds": round(seconds, 1), "gibibytes": round(peak, 2)}
 
 
-def main(sizes: list[int]) -> None:
-    for references in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            with open(os.path.join(folder, "manifest.txt"), "w") as file:
-                file.writelines(f"{uri(number)}\n" for number in range(references))
-            subprocess.run([sys.executable, __file__, "prepare", str(references), folder], check=True)
-            subprocess.run([sys.executable, __file__, "measure", str(references), folder], check=True)
+def measured(references: int) -> dict[str, float]:
+    """One size, prepared and measured in processes of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "manifest.txt"), "w") as file:
+            file.writelines(f"{uri(number)}\n" for number in range(references))
+        subprocess.run([sys.executable, __file__, "prepare", str(references), folder], check=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "measure", str(references), folder], check=True, stdout=subprocess.PIPE
+        )
+    print(done.stdout.decode().strip(), flush=True)
+    return json.loads(done.stdout)
+
+
+def plot(rows: list[dict[str, float]], path: str) -> None:
+    """Time and memory over the number of references, with the bounds for a million."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((8, 3.2), layout="constrained")
+    for axes, name, bound in zip(figure.subplots(1, 2), ("seconds", "gibibytes"), (60, 1.5), strict=True):
+        axes.loglog([row["references"] for row in rows], [row[name] for row in rows], "o-")
+        axes.loglog([1_000_000], [bound], "v", color="tab:red", label=f"bound for a million: {bound}")
+        axes.set(xlabel="references", ylabel=name)
+        axes.grid(which="both", alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main(argv: list[str]) -> None:
+    flags = argparse.ArgumentParser(description=__doc__)
+    flags.add_argument("sizes", nargs="+", type=int, metavar="REFERENCES")
+    flags.add_argument("--plot", metavar="FILE", help="draw the sizes that were measured")
+    ours = flags.parse_args(argv)
+    rows = [measured(size) for size in ours.sizes]
+    if ours.plot:
+        plot(rows, ours.plot)
 
 
 if __name__ == "__main__":
@@ -121,4 +150,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "measure":
         print(json.dumps(measure(int(sys.argv[2]), sys.argv[3])), flush=True)
     else:
-        main([int(size) for size in sys.argv[1:]])
+        main(sys.argv[1:])

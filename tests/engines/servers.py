@@ -1,12 +1,15 @@
 """Beam engines in processes of their own, on free ports of this machine, for as long as a test needs them."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -56,8 +59,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(command: Sequence[str], port: int, log: Path, timeout_seconds: float = 90) -> Iterator[Server]:
-    """Starts a server, waits until it listens, and ends it with all that it has started."""
+def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a process and ends it with all that it has started."""
     environment = os.environ | {
         "PYTHONPATH": str(CHECKOUT),
         # Beam's worker pool starts `python`, whichever comes first.
@@ -66,16 +69,23 @@ def serving(command: Sequence[str], port: int, log: Path, timeout_seconds: float
     with open(log, "ab") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
     try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
+def serving(command: Sequence[str], port: int, log: Path, timeout_seconds: float = 90) -> Iterator[Server]:
+    """Starts a server and waits until it listens."""
+    with running(command, log) as process:
         until = time.monotonic() + timeout_seconds
         while not _listens(port):
             assert process.poll() is None, f"{command[:3]} ended: {log.read_text()[-2000:]}"
             assert time.monotonic() < until, f"{command[:3]} does not listen: {log.read_text()[-2000:]}"
             time.sleep(0.1)
         yield Server(psutil.Process(process.pid), port)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _listens(port: int) -> bool:
@@ -101,9 +111,64 @@ def python_job_service(log: Path) -> contextlib.AbstractContextManager[Server]:
 JOB_SERVICE = "apache_beam.runners.portability.local_job_service_main"
 
 
+def java(jars: str, main: str, *arguments: str, megabytes: int = 1024) -> list[str]:
+    """A command of one of the programs in a folder of jars."""
+    return ["java", f"-Xmx{megabytes}m", *JAVA_OPENS, "-cp", f"{jars}/*", main, *arguments]
+
+
 def java_job_server(jars: str, main: str, flags: Sequence[str], log: Path) -> contextlib.AbstractContextManager[Server]:
     """A job server of Beam's for Flink or Spark."""
     port = free_port()
     ports = [f"--job-port={port}", f"--artifact-port={free_port()}", f"--expansion-port={free_port()}"]
-    command = ["java", "-Xmx1g", *JAVA_OPENS, "-cp", f"{jars}/*", main, *ports, *flags]
-    return serving(command, port, log)
+    return serving(java(jars, main, *ports, *flags), port, log)
+
+
+FLINK = "org.apache.flink.runtime"
+FLINK_SETTINGS = """
+jobmanager.rpc.address: localhost
+jobmanager.rpc.port: {rpc_port}
+rest.address: localhost
+rest.port: {rest_port}
+taskmanager.host: localhost
+taskmanager.numberOfTaskSlots: 1
+taskmanager.cpu.cores: 1.0
+taskmanager.memory.task.heap.size: 384m
+taskmanager.memory.task.off-heap.size: 0m
+taskmanager.memory.managed.size: 128m
+taskmanager.memory.network.min: 64m
+taskmanager.memory.network.max: 64m
+taskmanager.memory.framework.heap.size: 128m
+taskmanager.memory.framework.off-heap.size: 128m
+taskmanager.memory.jvm-metaspace.size: 256m
+taskmanager.memory.jvm-overhead.min: 192m
+taskmanager.memory.jvm-overhead.max: 192m
+"""
+"""Flink's start scripts compute the sizes of memory, the programs themselves ask for all of them."""
+
+
+@contextlib.contextmanager
+def flink_session_cluster(jars: str, folder: Path, log: Path, task_managers: int = 2) -> Iterator[str]:
+    """A standalone Flink cluster of a job manager and task managers with a slot each; gives its address."""
+    rest_port = free_port()
+    folder.mkdir(exist_ok=True)
+    (folder / "flink-conf.yaml").write_text(FLINK_SETTINGS.format(rpc_port=free_port(), rest_port=rest_port))
+    configured = f"--configDir={folder}"
+    manager = java(jars, f"{FLINK}.entrypoint.StandaloneSessionClusterEntrypoint", configured)
+    worker = java(jars, f"{FLINK}.taskexecutor.TaskManagerRunner", configured)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(serving(manager, rest_port, log))
+        for _ in range(task_managers):
+            stack.enter_context(running(worker, log))
+        until = time.monotonic() + 90
+        while _task_managers(rest_port) < task_managers:
+            assert time.monotonic() < until, f"the task managers do not come: {log.read_text()[-2000:]}"
+            time.sleep(0.5)
+        yield f"localhost:{rest_port}"
+
+
+def _task_managers(rest_port: int) -> int:
+    try:
+        with urllib.request.urlopen(f"http://localhost:{rest_port}/taskmanagers", timeout=10) as answer:
+            return len(json.load(answer)["taskmanagers"])
+    except urllib.error.HTTPError:  # as long as the job manager has no leader
+        return 0

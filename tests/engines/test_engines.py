@@ -25,6 +25,7 @@ from schemas.fingerprint import Fingerprint
 from tests.engines.servers import (
     CHECKOUT,
     Server,
+    flink_session_cluster,
     java_job_server,
     python_job_service,
     worker_pool,
@@ -35,8 +36,10 @@ pytestmark = pytest.mark.slow
 
 IDS = tuple(f"{number:03d}" for number in range(60))
 FAILING = frozenset(IDS[::13])
+SESSION = "flink session cluster"
 ENGINES = {
     "flink": ("org.apache.beam.runners.flink.FlinkJobServerDriver", ["--flink-master=[local]"]),
+    SESSION: ("org.apache.beam.runners.flink.FlinkJobServerDriver", []),
     "spark": ("org.apache.beam.runners.spark.SparkJobServerDriver", ["--spark-master-url=local[2]"]),
 }
 Row = tuple[tuple[object, ...], list[float]]
@@ -61,20 +64,27 @@ def pool(log: Path) -> Iterator[Server]:
 def external(job_service: Server, pool: Server) -> list[str]:
     return [
         "--runner=PortableRunner",
+        "--parallelism=2",
         f"--job_endpoint=localhost:{job_service.port}",
         "--environment_type=EXTERNAL",
         f"--environment_config=localhost:{pool.port}",
     ]
 
 
-def java_engine(name: str, log: Path, *more: str) -> contextlib.AbstractContextManager[Server]:
+@contextlib.contextmanager
+def java_engine(name: str, log: Path, *more: str) -> Iterator[Server]:
     """The job server of an engine; one that is not installed skips its tests."""
-    jars = CHECKOUT / "deploy" / name / "jars"
+    installed = name.partition(" ")[0]
+    jars = CHECKOUT / "deploy" / installed / "jars"
     if not jars.is_dir():
-        assert os.environ.get("BEAMSCRIBE_ENGINE") != name, f"{jars} is not there"
-        pytest.skip(f"no job server in {jars}: make {name}-test")
+        assert os.environ.get("BEAMSCRIBE_ENGINE") != installed, f"{jars} is not there"
+        pytest.skip(f"no job server in {jars}: make {installed}-test")
     main, flags = ENGINES[name]
-    return java_job_server(str(jars), main, [*flags, *more], log)
+    with contextlib.ExitStack() as stack:
+        if name == SESSION:
+            cluster = flink_session_cluster(str(jars), log.parent / "flink", log)
+            flags = [f"--flink-master={stack.enter_context(cluster)}"]
+        yield stack.enter_context(java_job_server(str(jars), main, [*flags, *more], log))
 
 
 @pytest.fixture(scope="module", params=["in_memory", "multi_processing", "job service", *ENGINES])
