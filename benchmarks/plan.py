@@ -2,8 +2,8 @@
 
     python benchmarks/plan.py 10000 100000 1000000
 
-prints one JSON line a size; `--plot FILE` draws them. Each runs in a process of its own, which reads a manifest of so many
-URIs; half of them are committed already, so that the anti-join has something to do.
+prints one JSON line a size; `--plot FILE` draws them. Each runs in a process of its own, which reads a manifest of so
+many URIs; half of them are committed already, so that the anti-join has something to do.
 """
 
 import argparse
