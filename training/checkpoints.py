@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,19 @@ class DivergedError(RuntimeError):
     """No epoch has weights worth keeping: the loss is no number."""
 
 
+CHANCE = 0.03
+"""Share by which the score of a few hundred images may fall although captions of others have become better.
+
+Measured: of 301 images two epochs had CIDEr 0.592 and 0.591, of 1,000 others 0.547 and 0.584. Since the learning rate falls
+to zero the later epoch is the better one unless its score says clearly otherwise.
+"""
+
+
+def is_better(score: float, than: float) -> bool:
+    """Whether later weights with this score are to be preferred."""
+    return score >= (1 - CHANCE) * than
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Saves weights, optimizer, dropout seeds and its own state after each epoch.
 
@@ -25,9 +37,8 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         folder: local.
         identity: what the run is made of; a folder with another identity begins anew.
-        monitor: name of the validation loss or score.
+        monitor: name of the validation score, from 0; higher is better, see `is_better`.
         patience: epochs without a better one before training stops.
-        higher_is_better: whether the monitored number is a score.
         dump: gives the weights of the best epoch; as `.npz` of float16 without.
     """
 
@@ -37,18 +48,16 @@ class Checkpoints(keras.callbacks.Callback):
         identity: str,
         monitor: str,
         patience: int,
-        higher_is_better: bool = False,
         dump: Callable[[], bytes] | None = None,
     ) -> None:
         super().__init__()
         self.dump = dump or (lambda: weights.to_npz(self.model))
         self.folder, self.identity, self.monitor, self.patience = folder, identity, monitor, patience
-        self.sign = -1 if higher_is_better else 1
         self.state: dict[str, Any] = {
             "identity": identity,
             "epoch": 0,
             "best_epoch": None,
-            "best": sys.float_info.max,  # of what is monitored, with its sign changed where higher is better
+            "best": 0.0,  # the highest score so far
             "history": [],
             "finished": False,
         }
@@ -99,10 +108,9 @@ class Checkpoints(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         state = {**self.state, "epoch": epoch + 1, "history": [*self.state["history"], logs]}
         os.makedirs(self.folder, exist_ok=True)
-        # A loss that is no number leaves weights that are none either, whatever the score says. Of equals the later one
-        # counts: captions of the first epochs may all be worth nothing while the loss falls.
-        if all(map(math.isfinite, logs.values())) and self.sign * logs[self.monitor] <= state["best"]:
-            state.update(best=self.sign * logs[self.monitor], best_epoch=epoch + 1)
+        # A loss that is no number leaves weights that are none either, whatever the score says.
+        if all(map(math.isfinite, logs.values())) and is_better(logs[self.monitor], state["best"]):
+            state.update(best=max(logs[self.monitor], state["best"]), best_epoch=epoch + 1)
             with open(self._path(_best(epoch + 1)), "wb") as file:
                 file.write(self.dump())
         stop = epoch + 1 - (state["best_epoch"] or 0) >= self.patience

@@ -75,7 +75,7 @@ def fit(material: Material, config: TrainingConfig, work: str, strategy: str) ->
         captioner = build_captioner(material, config)
         compile_model(captioner, config, config.learning_rate, steps)
     folder = os.path.join(work, "checkpoints")
-    checkpoints = Checkpoints(folder, identity(material, config), CIDER, config.patience, higher_is_better=True)
+    checkpoints = Checkpoints(folder, identity(material, config), CIDER, config.patience)
     validation = LogCider(CiderValidation(material, captioner, config.batch_size))
     learn(captioner, feature_lessons(material), config, config.epochs, [validation, checkpoints], work)
     return checkpoints

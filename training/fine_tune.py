@@ -163,7 +163,7 @@ def fit(
     rates = f"{config.fine_tune_epochs} epochs from {config.fine_tune_learning_rate}"
     parts = [identity(material, config), asked.layer, rates, hashlib.sha256(start).hexdigest()]
     folder = os.path.join(work, "fine_tune")
-    checkpoints = Checkpoints(folder, "-".join(parts), CIDER, config.fine_tune_epochs, higher_is_better=True, dump=dump)
+    checkpoints = Checkpoints(folder, "-".join(parts), CIDER, config.fine_tune_epochs, dump=dump)
     validation = LogCider(CiderValidation(inner, model, config.batch_size))
     learn(model, feature_lessons(inner), config, config.fine_tune_epochs, [validation, checkpoints], work)
     with np.load(io.BytesIO(checkpoints.best_weights()), allow_pickle=False) as stored:

@@ -70,7 +70,6 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
         _identity(config, start),
         CIDER,
         PATIENCE,
-        higher_is_better=True,
         dump=dump,
     )
     checkpoints.set_model(captioner)

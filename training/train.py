@@ -22,7 +22,7 @@ from schemas.command import (
 )
 from training import cross_entropy, fine_tune, self_critical
 from training.batches import feature_lessons
-from training.checkpoints import DivergedError
+from training.checkpoints import DivergedError, is_better
 from training.config import TrainingConfig, override, read_config
 from training.cross_entropy import evaluator
 from training.export import Member, export
@@ -180,7 +180,7 @@ def _train_member(
         second = self_critical.fit(material, config, work, captioner, best)
         best_epoch, second_history = second.state["best_epoch"], second.state["history"]
         report |= {"self_critical_best_epoch": None, "self_critical_history": second_history}
-        if best_epoch is not None and second_history[best_epoch - 1][CIDER] > cider:
+        if best_epoch is not None and is_better(second_history[best_epoch - 1][CIDER], cider):
             best = second.best_weights()
             report |= {"self_critical_best_epoch": best_epoch}
     return Member(best, backbone, report), material
