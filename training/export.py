@@ -26,12 +26,12 @@ class Member(NamedTuple):
 
     Attributes:
         weights: its best, `.npz` of float16.
-        backbone: where the weights of its backbone are.
+        material: what it was trained on in the end; its features are those of a tuned backbone, if there is one.
         report: its seed, and what each of its phases did.
     """
 
     weights: bytes
-    backbone: ResolvedWeights
+    material: Material
     report: dict[str, Any]
 
 
@@ -40,7 +40,6 @@ def export(
     captioner: Captioner | Ensemble,
     members: Sequence[Member],
     measured: dict[str, float],
-    material: Material,
     config: TrainingConfig,
 ) -> dict[str, Any]:
     """Writes the bundle and validates it by loading it back.
@@ -50,14 +49,14 @@ def export(
         captioner: what goes in; an ensemble of the members where there are several.
         members: how it came about.
         measured: of the captioner on the validation images.
-        material: what it was trained on.
         config: the recipe.
 
     Returns:
         What `metrics.json` holds.
     """
+    material = members[0].material
     training = material.training
-    backbone = members[0].backbone
+    backbone = ResolvedWeights(training.weights, training.weights_digest)
     metrics = {
         **measured,
         "training_images": len(training.ids),

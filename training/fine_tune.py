@@ -91,14 +91,12 @@ class Tuned(NamedTuple):
 
     Attributes:
         captioner: its best weights, `.npz`.
-        backbone: the backbone's, in a file of the work folder.
-        material: with the features that this backbone gives.
+        material: with the features that the tuned backbone gives, whose weights are a file of the work folder.
         best_epoch: whose weights these are.
         history: of the epochs.
     """
 
     captioner: bytes
-    backbone: ResolvedWeights
     material: Material
     best_epoch: int
     history: list[dict[str, float]]
@@ -174,7 +172,7 @@ def fit(
     stored_weights = ResolvedWeights(path, hashlib.sha256(tuned).hexdigest())
     state = checkpoints.state
     retold = _retold(inner, config, work, stored_weights, asked)
-    return Tuned(best, stored_weights, retold, state["best_epoch"], state["history"])
+    return Tuned(best, retold, state["best_epoch"], state["history"])
 
 
 def _inner(material: Material, config: TrainingConfig, work: str, asked: FineTuning) -> Material:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from model import weights
-from model.backbone.spec import ResolvedWeights
 from model.bundle import BundleError, open_bundle
 from model.captioner import DECODERS, Captioner
 from model.ensemble import Ensemble, member_name, together
@@ -135,10 +134,9 @@ def _train(
         folder = os.path.join(work, member_name(number)) if number else work
         if config.members > 1:
             print(f"beamscribe train: captioner {number + 1} of {config.members}, seed {ours.seed}", flush=True)
-        member, tuned = _train_member(material, ours, folder, strategy, tuning)
-        members.append(member)
-    # A backbone is tuned with one captioner alone, so all members see the same.
-    material = tuned
+        members.append(_train_member(material, ours, folder, strategy, tuning))
+    # A backbone is tuned with one captioner alone, so all members see the same in the end.
+    material = members[0].material
     captioner: Captioner | Ensemble = cross_entropy.build_captioner(material, config)
     if config.members > 1:
         captioner = Ensemble(captioner.config, config.members)
@@ -148,7 +146,7 @@ def _train(
         weights.load(captioner, members[0].weights)
     measured = evaluator(feature_lessons(material), config, len(material.tokenizer.vocabulary))(captioner)
     measured["validation_cider"] = CiderValidation(material, captioner, config.batch_size)()
-    return export(output, captioner, members, measured, material, config)
+    return export(output, captioner, members, measured, config)
 
 
 def _train_member(
@@ -157,8 +155,8 @@ def _train_member(
     work: str,
     strategy: str,
     tuning: fine_tune.FineTuning | None,
-) -> tuple[Member, Material]:
-    """One captioner, and what it was trained on in the end, whose features are those of a tuned backbone."""
+) -> Member:
+    """One captioner in all its phases."""
     first = cross_entropy.fit(material, config, work, strategy)
     best, history = first.best_weights(), first.state["history"]
     report: dict[str, Any] = {
@@ -170,10 +168,9 @@ def _train_member(
     cider = history[first.state["best_epoch"] - 1][CIDER]
     # Made anew: the one that was trained may be spread over several devices.
     captioner = cross_entropy.build_captioner(material, config)
-    backbone = ResolvedWeights(material.training.weights, material.training.weights_digest)
     if tuning is not None:
         tuned = fine_tune.fit(material, config, work, captioner, best, tuning)
-        best, backbone, material = tuned.captioner, tuned.backbone, tuned.material
+        best, material = tuned.captioner, tuned.material
         report |= {"fine_tune_best_epoch": tuned.best_epoch, "fine_tune_history": tuned.history}
         cider = tuned.history[tuned.best_epoch - 1][CIDER]
     if config.self_critical_epochs:
@@ -183,7 +180,7 @@ def _train_member(
         if best_epoch is not None and is_better(second_history[best_epoch - 1][CIDER], cider):
             best = second.best_weights()
             report |= {"self_critical_best_epoch": best_epoch}
-    return Member(best, backbone, report), material
+    return Member(best, material, report)
 
 
 def _config(ours: argparse.Namespace) -> TrainingConfig:
