@@ -13,10 +13,19 @@ def _name(variable: keras.Variable) -> str:
 
 def to_npz(model: keras.Model) -> bytes:
     """Weights as the bytes of an `.npz` file of float16 arrays; equal weights give equal bytes."""
+    return _pack({_name(variable): variable.numpy() for variable in model.weights})
+
+
+def _pack(values: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    values = {_name(variable): variable.numpy().astype(np.float16) for variable in model.weights}
-    np.savez(buffer, **{name: values[name] for name in sorted(values)})
+    np.savez(buffer, **{name: values[name].astype(np.float16) for name in sorted(values)})
     return buffer.getvalue()
+
+
+def halfway(first: bytes, second: bytes) -> bytes:
+    """The mean of two models' weights, all as `to_npz` gives them."""
+    ours, theirs = arrays(first), arrays(second)
+    return _pack({name: (values.astype(np.float32) + theirs[name]) / 2 for name, values in ours.items()})
 
 
 def assign(model: keras.Model, values: dict[str, np.ndarray]) -> None:

@@ -47,7 +47,7 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
         start: the best weights of the first phase, `.npz`.
 
     Returns:
-        The checkpoints with the best weights by the CIDEr of the validation images.
+        The checkpoints with the best weights by the CIDEr of the validation images; `train` goes halfway to them.
     """
     weights.load(captioner, start)
     steps = steps_an_epoch(material.training, config.batch_size)
