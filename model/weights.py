@@ -18,7 +18,8 @@ def to_npz(model: keras.Model) -> bytes:
 
 def _pack(values: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: values[name].astype(np.float16) for name in sorted(values)})
+    halves = {name: values[name].astype(np.float16) for name in sorted(values)}
+    np.savez(buffer, **halves)
     return buffer.getvalue()
 
 

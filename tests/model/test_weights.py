@@ -1,12 +1,10 @@
 """Weights to an archive and back."""
 
-import io
-
 import keras
 import numpy as np
 import pytest
 
-from model.weights import assign, to_npz
+from model.weights import arrays, assign, halfway, to_npz
 
 
 def model(width: int = 3, seed: int = 0) -> keras.Model:
@@ -17,11 +15,6 @@ def model(width: int = 3, seed: int = 0) -> keras.Model:
     for weight in made.weights:
         weight.assign(generator.normal(size=weight.shape))
     return made
-
-
-def arrays(data: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        return dict(stored)
 
 
 def test_equal_weights_give_equal_bytes() -> None:
@@ -49,6 +42,15 @@ def test_numbers_are_rounded_to_the_nearest_half(value: float, stored: float) ->
     assign(other, arrays(to_npz(made)))
     assert other.layers[0].bias.numpy().tolist() == [stored, 0, 0]
     assert other.layers[0].bias.dtype == "float32"
+
+
+def test_halfway_is_the_mean_of_both() -> None:
+    one, two = model(), model(seed=1)
+    found = arrays(halfway(to_npz(one), to_npz(two)))
+    for name, values in arrays(to_npz(one)).items():
+        expected = (values.astype(np.float32) + arrays(to_npz(two))[name]) / 2
+        np.testing.assert_array_equal(found[name], expected.astype(np.float16))
+    assert halfway(to_npz(one), to_npz(one)) == to_npz(one)
 
 
 def test_the_second_rounding_changes_nothing() -> None:

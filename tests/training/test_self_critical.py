@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from model import weights
 from model.captioner import Captioner, CaptionerConfig
 from model.tokenizer import END, PAD
 from schemas.command import DONE, INTERRUPTED
@@ -82,6 +83,12 @@ def test_captions_score_higher_and_a_stopped_run_goes_on_to_the_same_weights(
     rewards = [epoch["reward"] for epoch in metrics["members"][0]["self_critical_history"]]
     assert rewards[-1] > 2 * rewards[0]
     assert metrics["validation_images"] + metrics["training_images"] == 48
+    # What is kept lies halfway between the best weights of both phases.
+    best = [
+        next((tmp_path / "straight.work" / phase).glob("best-*.npz")).read_bytes()
+        for phase in ("checkpoints", "self_critical")
+    ]
+    assert (tmp_path / "straight" / "captioner.npz").read_bytes() == weights.halfway(*best)
 
     whole_epoch = self_critical._Phase.epoch
 

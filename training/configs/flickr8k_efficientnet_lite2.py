@@ -7,8 +7,9 @@ Command: in the folder that holds Flickr8k's photographs and its training captio
   done
   beamscribe train --config training/configs/flickr8k_efficientnet_lite2.py --features features/view-* --output bundle
 Without --validation a share of the training images is held out, so that Flickr8k's own validation split stays unseen.
-Cost: @@COST
-Score: @@SCORE on Flickr8k's validation split at beam 3.
+Cost: about 100 minutes on two cores with AVX-512 and BF16: 2 minutes a view to featurize, 4 an epoch with cross-entropy
+and 6.7 an epoch of self-critical training, for each of two captioners.
+Score: CIDEr 0.613 (95 % interval 0.576 to 0.652), BLEU-4 0.246, METEOR 0.214 on Flickr8k's validation split at beam 3.
 """
 
 from training.config import TrainingConfig
