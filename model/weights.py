@@ -1,6 +1,7 @@
 """A model's weights as float16 arrays, and back."""
 
 import io
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ def to_npz(model: keras.Model) -> bytes:
 
 def _pack(values: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    halves = {name: values[name].astype(np.float16) for name in sorted(values)}
+    halves: dict[str, Any] = {name: values[name].astype(np.float16) for name in sorted(values)}
     np.savez(buffer, **halves)
     return buffer.getvalue()
 
