@@ -34,7 +34,7 @@ def test_every_flag_is_explained_with_its_unit(command: str) -> None:
     numbers = [action for action in actions if isinstance(action.default, int | float) and action.nargs != 0]
     # Either the value's name or the flag's own says what is counted.
     units = ("IMAGES", "PIXELS", "TOKENS", "CAPTIONS", "SECONDS", "PERCENT", "N")
-    named = ("per-minute", "seconds", "size", "epochs", "seed")
+    named = ("per-minute", "seconds", "size", "epochs", "seed", "view")
     lacking = [
         action.option_strings
         for action in numbers
