@@ -43,7 +43,8 @@ def test_two_devices_learn_as_one(
         output = tmp_path / strategy
         more = ["--strategy", strategy, "--output", str(output)]
         subprocess.run([sys.executable, "-c", PROGRAM, *flags, *more], check=True)
-        histories[strategy] = json.loads((output / "metrics.json").read_text())["history"]
+        (member,) = json.loads((output / "metrics.json").read_text())["members"]
+        histories[strategy] = member["history"]
     # All captions have about as many words, so that the mean of two halves is about the mean of the whole.
     for name in ("loss", "val_token_loss"):
         single, mirrored = ([epoch[name] for epoch in histories[strategy]] for strategy in ("single", "mirrored"))
