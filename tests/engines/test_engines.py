@@ -43,8 +43,8 @@ ENGINES = {
     "spark": ("org.apache.beam.runners.spark.SparkJobServerDriver", ["--spark-master-url=local[2]"]),
 }
 LONGER = ("flink", "spark")
-"""Not the session cluster: both its task managers name their workers alike and share this machine's one pool, so that the
-first to end its work may stop the other's worker, as in a job of minutes it did."""
+"""Not the session cluster: both its task managers name their workers alike and share this machine's one pool, so that
+the first to end its work may stop the other's worker, as in a job of minutes it did."""
 Row = tuple[tuple[object, ...], list[float]]
 RESTARTS = """
 restart-strategy.type: fixed-delay
