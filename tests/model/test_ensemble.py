@@ -68,8 +68,8 @@ def test_the_search_follows_all_members(ensemble: Ensemble) -> None:
             length = np.count_nonzero(caption)
             tokens = np.concatenate([[START], caption[: length - 1]])[None]
             logs = tf.nn.log_softmax(ensemble((FEATURES[image : image + 1], tokens)))[0].numpy()
-            barely = logs[np.arange(length), caption[:length]].mean()
-            assert score == pytest.approx(barely, abs=1e-4)
+            expected = logs[np.arange(length), caption[:length]].mean()
+            assert score == pytest.approx(expected, abs=1e-4)
 
 
 def test_all_heads_of_all_members_are_shown(ensemble: Ensemble) -> None:
