@@ -168,6 +168,14 @@ class Storage:
         """
         return _read(self._filesystem[0], self.path(name))
 
+    def read_range(self, name: str, start: int, size: int) -> bytes:
+        """Some bytes of a file.
+
+        Raises:
+            OSError: as `read`.
+        """
+        return _read_range(self._filesystem[0], self.path(name), start, start + size)
+
     def exists(self, name: str) -> bool:
         """Whether the file or folder is there.
 

@@ -20,11 +20,12 @@ from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.manifest_file import is_resumed
 from pipelines.commits.rows import ParquetRows
 from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.corpus import Corpus, Reference
+from pipelines.corpora.corpus import Corpus
 from pipelines.corpora.features import list_features, read_until_damage
 from pipelines.corpora.hashing import grouped_by_content
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.manifests import Columns, read_manifests
+from pipelines.corpora.reference import Reference
 from pipelines.images.batches import Batches
 from pipelines.images.caption_rows import Captions, caption_rows, facts_of, grid_of
 from pipelines.images.inference import Inference

@@ -17,14 +17,14 @@ from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
 from pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
 from pipelines.commits.rows import FAILURES
-from pipelines.commits.shards import Shard, cut, shard_count, shard_name, subtract
+from pipelines.commits.shards import Cut, shard_count
 from pipelines.commits.watchdog import LOST_SECONDS, Lookout, forget_started
 from pipelines.corpora.corpus import Corpus, sampled
 from pipelines.options import JobFlags
 from pipelines.plan import plan
 from pipelines.progress import Progress
 from pipelines.running import interruptible, is_elsewhere, refuse_local, run_pipeline, stop_workers
-from pipelines.summary import done_in, summary_lines, tally
+from pipelines.summary import done_in, summary_lines
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest
@@ -151,12 +151,14 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     request.output.write(MANIFEST, manifest.to_json().encode())
 
     run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
-    todo = _pending(request, ledger, current, shards)
+    before = ledger.tally(request.corpus.references.ids, current)
+    again = len(before.failures) if request.flags.retry_failed else 0
+    places = before.pending(request.flags.retry_failed)
+    # The launcher knows what is done, so that nothing needs to be shuffled for that.
+    todo = Cut(request.corpus.references, before.attempts(), places, shards, request.flags.shard_size)
     lookout = Lookout(request.output, len(todo))
     parts = write_pending(request.output, todo)
-    before = tally({reference.id for reference in request.corpus.references}, ledger, current)
-    again = len(before.failures) if request.flags.retry_failed else 0
-    progress = Progress(request.output, request.job.name, started, len(before.todo) + again)
+    progress = Progress(request.output, request.job.name, started, len(places))
 
     def look() -> None:
         # Storage that does not answer now is no reason to give up what is being committed.
@@ -189,13 +191,6 @@ def _kept(request: Request, earlier: Manifest | None) -> list[str]:
     return kept_fingerprints(request.output, earlier, request.job, request.fingerprint, request.flags.on_change)
 
 
-def _pending(request: Request, ledger: Ledger, receipts: list[Receipt], shards: int) -> list[Shard]:
-    """What is still to do, cut into shards; the launcher knows what is done, so that nothing needs to be shuffled."""
-    committed = (item for receipt in receipts for item in ledger.committed(receipt))
-    todo = subtract(request.corpus.references, committed, request.flags.retry_failed)
-    return cut(todo, shards, request.flags.shard_size)
-
-
 def _command_line() -> str:
     """The command as it was typed, but for what may be a credential."""
     arguments = list(sys.argv[1:])
@@ -210,13 +205,13 @@ def _command_line() -> str:
 def _summarize(
     request: Request, ledger: Ledger, receipts: list[Receipt], started: datetime.datetime, failed: Exception | None
 ) -> int:
-    asked = {reference.id for reference in request.corpus.references}
-    found = tally(asked, ledger, receipts)
+    asked = len(request.corpus.references)
+    found = ledger.tally(request.corpus.references.ids, receipts)
     seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
     name = f"beamscribe {request.job.name}"
     this_run = [receipt for receipt in receipts if receipt.run_started == started.isoformat()]
     done = done_in(started.isoformat(), receipts)
-    print(f"{name}: this run did {done} of {len(asked)} in {seconds:.1f} s; the rest was done before")
+    print(f"{name}: this run did {done} of {asked} in {seconds:.1f} s; the rest was done before")
     print("\n".join(summary_lines(found, request.corpus, this_run, seconds)))
     for folder in (request.job.format.folder, FAILURES.folder):
         if request.output.files(folder):
@@ -224,13 +219,9 @@ def _summarize(
     if failed is not None:
         print(f"{name}: {failed}", file=sys.stderr)
     code, advice = DONE, ""
-    if failed is not None or found.todo:
-        count = shard_count(len(asked), request.flags.shard_size)
-        left = {
-            shard_name(item, count, request.flags.shard_size)
-            for item in request.corpus.references
-            if item.id in found.todo
-        }
+    if failed is not None or len(found.todo):
+        shards = shard_count(asked, request.flags.shard_size)
+        left = Cut(request.corpus.references, {}, found.todo, shards, request.flags.shard_size)
         code, advice = STOPPED, f"; {len(left)} shards not committed, run the same command again"
     else:
         # Nothing is in hand; markers of shards that are cut otherwise by now would stay for ever.
@@ -242,7 +233,7 @@ def _summarize(
             print(f"{name}: warning: {warning}", file=sys.stderr)
             code = CHECK_FAILED if request.strict else code
     print(
-        f"{name}: {len(asked)} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do "
+        f"{name}: {asked} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do "
         f"→ {request.output.uri()}{advice}"
     )
     return code

@@ -18,7 +18,7 @@ from pipelines.commits.pending import Job
 from pipelines.commits.shards import Shard, Todo, bucket, shard_count, shard_name
 from pipelines.images.stages import Spent
 from pipelines.speech.spoken import normalize_text
-from pipelines.summary import failure_lines, tally
+from pipelines.summary import failure_lines
 from schemas.command import CHECK_FAILED, DONE, RefusedError
 from schemas.failure_row import FailureRow
 from schemas.manifest import FOLDER
@@ -210,9 +210,8 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
     before = seconds_running() + LAUNCH_SECONDS
     name, corpus = f"beamscribe {request.job.name}", request.corpus.references
     ledger = Ledger(request.output, request.job.format)
-    found = tally([one.id for one in corpus], ledger, [one for one in ledger.receipts() if one.fingerprint in kept])
-    again = {row.id for row in found.failures} if request.flags.retry_failed else set()
-    todo = [Todo(one) for one in corpus if one.id in found.todo or one.id in again]
+    found = ledger.tally(corpus.ids, [one for one in ledger.receipts() if one.fingerprint in kept])
+    todo = [Todo(one) for one in corpus.take(found.pending(request.flags.retry_failed))]
     free = check_writable(request.output)
     items = list({one.reference.group or one.reference.id: one for one in map(_alone, todo)}.values())
     count = shard_count(len(corpus), request.flags.shard_size)

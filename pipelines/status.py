@@ -9,8 +9,8 @@ from model.storage import Storage
 from pipelines.commits.lease import Lease
 from pipelines.commits.ledger import Ledger, count_failures
 from pipelines.commits.manifest_file import manifest_of
-from pipelines.commits.pending import CORPUS, read_part
-from pipelines.summary import done_in, failure_lines, tally
+from pipelines.commits.pending import read_ids
+from pipelines.summary import done_in, failure_lines
 from pipelines.verify import FORMATS
 from schemas.command import DONE, STOPPED, FlagParser, RefusedError, add_storage_options
 from schemas.failure_row import FailureRow
@@ -55,9 +55,9 @@ def status(output: Storage) -> Status:
     """
     manifest = manifest_of(output)
     ledger = Ledger(output, FORMATS[manifest.job])
-    asked = {reference.id for part in output.files(CORPUS, ".json") for reference in read_part(output, part.name)}
+    asked = read_ids(output)
     receipts = [receipt for receipt in ledger.receipts() if receipt.fingerprint in manifest.kept_fingerprints]
-    found = tally(asked, ledger, receipts)
+    found = ledger.tally(asked, receipts)
     holder = Lease(output).holder()
     writer = f"process {holder.process} on {holder.host}" if holder and not holder.dead() else None
     this_run = done_in(manifest.run_started, receipts)

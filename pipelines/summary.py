@@ -2,43 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.commits.commit import Receipt
-from pipelines.commits.ledger import Ledger, count_failures
+from pipelines.commits.ledger import count_failures
+from pipelines.commits.tally import Tally
 from pipelines.corpora.corpus import Corpus
 from pipelines.images.stages import spent_lines, total
 from schemas.failure_row import FailureRow
-
-
-class Tally(NamedTuple):
-    """Every id that was asked is in exactly one of the three.
-
-    Attributes:
-        rows: number of ids with a row.
-        failures: failure rows.
-        todo: ids with neither.
-    """
-
-    rows: int
-    failures: list[FailureRow]
-    todo: set[str]
-
-
-def tally(asked: Collection[str], ledger: Ledger, receipts: Sequence[Receipt]) -> Tally:
-    """Counts ids.
-
-    Args:
-        asked: distinct ids of the corpus.
-        ledger: of the output.
-        receipts: those that count.
-    """
-    asked = set(asked)
-    rows = asked.intersection(id for receipt in receipts if receipt.rows for id in receipt.rows.ids)
-    failures = {row.id: row for receipt in receipts for row in ledger.failures(receipt) if row.id in asked}
-    failed = [row for id, row in failures.items() if id not in rows]
-    return Tally(len(rows), failed, asked - rows - failures.keys())
 
 
 def failure_lines(failures: Sequence[FailureRow]) -> list[str]:

@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from model.storage import Storage
 from pipelines.commits.commit import RECEIPTS, Receipt, stamp
 from pipelines.commits.rows import FAILURES, RowFormat, read_failures
-from pipelines.commits.shards import Committed
+from pipelines.commits.tally import Tally, newest_failures, tally
 from schemas.failure_row import FailureRow
 
 
@@ -103,8 +105,8 @@ class Ledger:
         failure_files = {receipt.stem: self.failures(receipt) for receipt in receipts if receipt.failures}
         if not failure_files:
             return list(receipts)
-        rows = {id for receipt in receipts if receipt.rows for id in receipt.rows.ids}
         newest = newest_failures(itertools.chain.from_iterable(failure_files.values()))
+        rows = newest.keys() & itertools.chain.from_iterable(one.rows.ids for one in receipts if one.rows)
         swept = []
         for receipt in receipts:
             failures = failure_files.get(receipt.stem, [])
@@ -143,20 +145,10 @@ class Ledger:
                     self.output.delete(file.name)
             self.output.delete(receipt.name)
 
-    def committed(self, receipt: Receipt) -> list[Committed]:
-        """The ids of a commit."""
-        rows = [Committed(id) for id in receipt.rows.ids] if receipt.rows else []
-        return rows + [Committed(row.id, row.attempts) for row in self.failures(receipt)]
-
-
-def newest_failures(rows: Iterable[FailureRow]) -> dict[str, FailureRow]:
-    """The failure of each id that counts: the one with the most attempts, the newest among equals."""
-    newest: dict[str, FailureRow] = {}
-    for row in rows:
-        best = newest.get(row.id)
-        if best is None or (row.attempts, row.run_started) > (best.attempts, best.run_started):
-            newest[row.id] = row
-    return newest
+    def tally(self, asked: pa.LargeStringArray | pa.ChunkedArray, receipts: Sequence[Receipt]) -> Tally:
+        """What some commits hold of the ids that were asked."""
+        rows = (id for receipt in receipts if receipt.rows for id in receipt.rows.ids)
+        return tally(asked, rows, (row for receipt in receipts for row in self.failures(receipt)))
 
 
 def count_failures(rows: Iterable[FailureRow]) -> Counter[tuple[str, str]]:

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
@@ -19,10 +20,10 @@ from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.rows import RowFormat
 from pipelines.commits.shards import Shard, Todo
 from pipelines.commits.watchdog import commit_watched
-from pipelines.corpora.corpus import Member, Reference
+from pipelines.corpora.reference import Reference
+from pipelines.corpora.references import TEXT
 from pipelines.images.stages import NOTHING, Spent
 from schemas import manifest
-from schemas.coco import CocoCaption
 
 CORPUS = f"{manifest.FOLDER}/corpus"
 PENDING = f"{manifest.FOLDER}/pending"
@@ -76,8 +77,8 @@ class PreparedJob(Job, Protocol):
 
 def write_corpus(output: Storage, references: Sequence[Reference]) -> None:
     """Stores the references below `_beamscribe/`, so that `status` and `verify` know what was asked."""
-    parts = (references[start : start + PART_SIZE] for start in range(0, len(references), PART_SIZE))
-    _write_parts(output, CORPUS, parts)
+    parts = (tuple(references[start : start + PART_SIZE]) for start in range(0, len(references), PART_SIZE))
+    _write_parts(output, CORPUS, (_json(part) for part in parts))
 
 
 def read_part(output: Storage, name: str) -> list[Reference]:
@@ -87,13 +88,23 @@ def read_part(output: Storage, name: str) -> list[Reference]:
         ValueError: if it is damaged.
     """
     try:
-        return [_reference(fields) for fields in _read_part(output, name)]
-    except (TypeError, IndexError) as error:
+        return [Reference.from_json(fields) for fields in json.loads(output.read(name))]
+    except (ValueError, TypeError, IndexError) as error:
         raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
 
 
+def read_ids(output: Storage) -> pa.ChunkedArray:
+    """The ids of the stored corpus.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    parts = (read_part(output, entry.name) for entry in output.files(CORPUS, ".json"))
+    return pa.chunked_array([pa.array([reference.id for reference in part], TEXT) for part in parts], TEXT)
+
+
 def write_pending(output: Storage, shards: Iterable[Shard]) -> list[str]:
-    """Stores what is still to do below `_beamscribe/`, where workers read it.
+    """Stores what is still to do below `_beamscribe/`, where workers read it; a line a shard.
 
     Returns:
         The parts' names.
@@ -101,43 +112,46 @@ def write_pending(output: Storage, shards: Iterable[Shard]) -> list[str]:
     return _write_parts(output, PENDING, _parts(shards))
 
 
-def _parts(shards: Iterable[Shard]) -> Iterator[list[tuple[str, tuple[Todo, ...]]]]:
-    part: list[tuple[str, tuple[Todo, ...]]] = []
+def _parts(shards: Iterable[Shard]) -> Iterator[bytes]:
+    lines: list[bytes] = []
     size = 0
     for shard in shards:
-        part.append((shard.name, shard.todo))
+        lines.append(_json((shard.name, shard.todo)) + b"\n")
         size += len(shard.todo)
         if size >= PART_SIZE:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+            yield b"".join(lines)
+            lines, size = [], 0
+    if lines:
+        yield b"".join(lines)
 
 
-def _write_parts(output: Storage, folder: str, parts: Iterable[Any]) -> list[str]:
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _write_parts(output: Storage, folder: str, parts: Iterable[bytes]) -> list[str]:
     names = []
     for number, part in enumerate(parts):
         names.append(f"{folder}/{number:05d}.json")
-        output.write(names[-1], json.dumps(part, ensure_ascii=False).encode())
+        output.write(names[-1], part)
     for entry in output.files(folder, ".json"):
         if entry.name not in names:
             output.delete(entry.name)
     return names
 
 
-def _read_part(output: Storage, name: str) -> list[Any]:
-    try:
-        return json.loads(output.read(name))
-    except ValueError as error:
-        raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
+class Slice(NamedTuple):
+    """Where a shard stands: all that is shuffled of it.
 
+    Attributes:
+        part: file below the output.
+        start: first byte.
+        size: bytes.
+    """
 
-def _reference(fields: list[Any]) -> Reference:
-    found = Reference(*fields)
-    return found._replace(
-        captions=tuple(CocoCaption(*caption) for caption in found.captions),
-        member=Member(*found.member) if found.member else None,
-    )
+    part: str
+    start: int
+    size: int
 
 
 @dataclass
@@ -150,14 +164,22 @@ class ReadPending(beam.PTransform):
 
     output: Storage
 
-    def _shards(self, part: str) -> Iterator[Shard]:
-        for name, todo in _read_part(self.output, part):
-            yield Shard(name, tuple(Todo(_reference(fields), attempts) for fields, attempts in todo))
+    def _slices(self, part: str) -> Iterator[Slice]:
+        start = 0
+        for line in self.output.read(part).splitlines(keepends=True):
+            yield Slice(part, start, len(line))
+            start += len(line)
+
+    def _shard(self, place: Slice) -> Shard:
+        name, todo = json.loads(self.output.read_range(*place))
+        return Shard(name, tuple(Todo(Reference.from_json(fields), attempts) for fields, attempts in todo))
 
     def expand(self, parts: PCollection[str]) -> PCollection[Shard]:
         """Builds the transform."""
         # Without the shuffle the worker that reads a part would do all of its shards.
-        return parts | "Read" >> beam.FlatMap(self._shards) | "Spread" >> beam.Reshuffle()
+        return (
+            parts | "Cut" >> beam.FlatMap(self._slices) | "Spread" >> beam.Reshuffle() | "Read" >> beam.Map(self._shard)
+        )
 
 
 @dataclass

@@ -1,10 +1,13 @@
 """Cut first, subtract after: shards are a function of the corpus alone, the same after every restart."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from pipelines.corpora.corpus import INFLATED_TAR, Reference
+import numpy as np
+
+from pipelines.corpora.reference import INFLATED_TAR, Reference
+from pipelines.corpora.references import References
 
 DEFAULT_SHARD_SIZE = 256
 """References a shard holds at most on average: some ten seconds of work on two cores, which is what a kill can cost."""
@@ -14,13 +17,6 @@ class Todo(NamedTuple):
     """A reference that is still to do, and how many runs have failed at it."""
 
     reference: Reference
-    attempts: int = 0
-
-
-class Committed(NamedTuple):
-    """An id that an earlier run committed: `attempts` is 0 for a row, else the attempts of its failure row."""
-
-    id: str
     attempts: int = 0
 
 
@@ -72,31 +68,36 @@ def bucket_name(key: str, count: int) -> str:
     return f"{bucket(key, count):05d}-of-{count:05d}"
 
 
-def subtract(references: Iterable[Reference], committed: Iterable[Committed], retry_failed: bool) -> list[Todo]:
-    """References without a row; those with a failure row only if they are to be tried again."""
-    rows: set[str] = set()
-    failed: dict[str, int] = {}
-    for item in committed:
-        if item.attempts == 0:
-            rows.add(item.id)
-        else:
-            failed[item.id] = max(item.attempts, failed.get(item.id, 0))
-    todo = []
-    for reference in references:
-        if reference.id in rows:
-            continue
-        attempts = failed.get(reference.id, 0)
-        if not attempts or retry_failed:
-            todo.append(Todo(reference, attempts))
-    return todo
+class Cut(Iterable[Shard]):
+    """Shards of what is to do, by name; each is made when it is asked for.
 
+    Args:
+        references: of the corpus.
+        attempts: runs that have failed at what is to be tried again, by id.
+        places: (count,) integers, of what is to do in the corpus.
+        count: shards that loose references are hashed into.
+        size: as `shard_name` takes it.
+    """
 
-def cut(todo: Iterable[Todo], count: int, size: int) -> list[Shard]:
-    """Shards of what is to do, by name; `count` and `size` as `shard_name` takes them."""
-    shards: dict[str, list[Todo]] = {}
-    for item in todo:
-        shards.setdefault(shard_name(item.reference, count, size), []).append(item)
-    return [make_shard(name, shards[name]) for name in sorted(shards)]
+    def __init__(
+        self, references: References, attempts: Mapping[str, int], places: np.ndarray, count: int, size: int
+    ) -> None:
+        self._references, self._attempts = references, attempts
+        names: dict[str, int] = {}
+        todo = references if len(places) == len(references) else references.take(places)
+        numbers = (names.setdefault(shard_name(reference, count, size), len(names)) for reference in todo)
+        shard_of_each = np.fromiter(numbers, np.int64, len(places))
+        self._places = places[np.argsort(shard_of_each, kind="stable")]
+        ends = np.cumsum(np.bincount(shard_of_each, minlength=len(names)))
+        self._shards = sorted(zip(names, ends - np.bincount(shard_of_each, minlength=len(names)), ends, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def __iter__(self) -> Iterator[Shard]:
+        for name, start, end in self._shards:
+            references = self._references.take(self._places[start:end])
+            yield make_shard(name, (Todo(one, self._attempts.get(one.id, 0)) for one in references))
 
 
 def make_shard(name: str, todo: Iterable[Todo]) -> Shard:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
 from model.storage import open_uri
-from pipelines.corpora.corpus import IMAGE_SUFFIXES, INFLATED_TAR, TAR, UNREADABLE, ZIP, Member, Reference
+from pipelines.corpora.corpus import IMAGE_SUFFIXES
+from pipelines.corpora.reference import INFLATED_TAR, TAR, UNREADABLE, ZIP, Member, Reference
 
 INFLATERS: dict[str, Callable[..., Any]] = {
     ".tar.gz": gzip.open,

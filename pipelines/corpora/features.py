@@ -6,7 +6,8 @@ from typing import Any
 from model.storage import Storage, read_uri
 from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import read_manifest_of
-from pipelines.corpora.corpus import Corpus, Reference, distinct
+from pipelines.corpora.corpus import Corpus, distinct
+from pipelines.corpora.reference import Reference
 from pipelines.featurize import FeatureRecords
 from schemas.command import RefusedError
 from schemas.feature_example import FeatureExample
@@ -27,7 +28,13 @@ def list_features(
     Raises:
         RefusedError: if an output is none, is empty or has features of another backbone.
     """
-    references: list[Reference] = []
+    found = distinct(_references(outputs, backbone, weights_digest, options), limit)
+    if not found.references:
+        raise RefusedError(f"--features {' '.join(outputs)} holds no features: run beamscribe featurize to its end")
+    return found
+
+
+def _references(outputs: list[str], backbone: str, weights_digest: str, options: dict[str, Any]) -> Iterator[Reference]:
     for path in outputs:
         output = Storage(path, options)
         manifest = read_manifest_of(output)
@@ -42,10 +49,7 @@ def list_features(
         for stamp in (receipt.rows for receipt in receipts if receipt.fingerprint in manifest.kept_fingerprints):
             if stamp:
                 uri = output.uri(stamp.name)
-                references += [Reference(id, f"{uri}::{id}", container=uri) for id in stamp.ids]
-    if not references:
-        raise RefusedError(f"--features {' '.join(outputs)} holds no features: run beamscribe featurize to its end")
-    return distinct(references, limit)
+                yield from (Reference(id, f"{uri}::{id}", container=uri) for id in stamp.ids)
 
 
 def read_until_damage(

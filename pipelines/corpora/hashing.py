@@ -4,7 +4,9 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 from model.storage import read_uri
-from pipelines.corpora.corpus import Corpus, Reference
+from pipelines.corpora.corpus import Corpus
+from pipelines.corpora.reference import Reference
+from pipelines.corpora.references import References
 from pipelines.images.reading import Reading
 
 THREADS = 8
@@ -31,7 +33,7 @@ def grouped_by_content(corpus: Corpus, reading: Reading) -> Corpus:
 
     print(f"beamscribe: --deduplicate reads {len(corpus.references)} images now, and once more to caption them")
     with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
-        references = tuple(pool.map(grouped, corpus.references))
+        references = References.of(pool.map(grouped, corpus.references))
     distinct = len({reference.group or reference.id for reference in references})
     print(f"beamscribe: {len(references) - distinct} of them equal another one")
     return corpus._replace(references=references)

@@ -9,7 +9,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from model.storage import StorageError, canonical, filesystem
 from pipelines.corpora.archives import kind_of, list_archive, split_chained
-from pipelines.corpora.corpus import IMAGE_SUFFIXES, Corpus, Reference, distinct
+from pipelines.corpora.corpus import IMAGE_SUFFIXES, Corpus, distinct
+from pipelines.corpora.reference import Reference
 from schemas.coco import CocoImage
 from schemas.command import RefusedError
 
@@ -22,29 +23,31 @@ def list_images(
     Raises:
         RefusedError: if a source does not exist or names no image.
     """
-    references: list[Reference] = []
     skipped = 0
-    for source in sources:
-        inside, source = split_chained(source)
-        uris, left_out = find_files(source, "--images", options)
-        found: list[Reference] = []
-        for uri in uris:
-            if kind := kind_of(uri):
-                members, others = _members(uri, kind, inside, options, allow_private)
-                found += members
+
+    def found() -> Iterator[Reference]:
+        nonlocal skipped
+        for source in sources:
+            inside, source = split_chained(source)
+            uris, left_out = find_files(source, "--images", options)
+            empty = True
+            for uri in uris:
+                references, others = [Reference(uri, uri)], 0
+                if kind := kind_of(uri):
+                    references, others = _members(uri, kind, inside, options, allow_private)
+                yield from references
+                empty = empty and not references
                 left_out += others
-            else:
-                found.append(Reference(id=uri, uri=uri))
-        if not found:
-            suffixes = (
-                f"; {left_out} files there have no image suffix ({', '.join(IMAGE_SUFFIXES)})" if left_out else ""
-            )
-            raise RefusedError(
-                f"--images {source} names no image{suffixes}: name a folder, a glob or an archive that holds images"
-            )
-        references += found
-        skipped += left_out
-    return distinct(references, limit, skipped)
+            if empty:
+                suffixes = (
+                    f"; {left_out} files there have no image suffix ({', '.join(IMAGE_SUFFIXES)})" if left_out else ""
+                )
+                raise RefusedError(
+                    f"--images {source} names no image{suffixes}: name a folder, a glob or an archive that holds images"
+                )
+            skipped += left_out
+
+    return distinct(found(), limit)._replace(skipped=skipped)
 
 
 def _members(

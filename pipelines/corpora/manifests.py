@@ -3,7 +3,9 @@
 import csv
 import glob
 import io
+import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,9 +14,10 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from model.storage import StorageError, absolute, canonical, filesystem, open_uri, read_uri
-from pipelines.corpora.corpus import ARROW, PARQUET, UNREADABLE, Corpus, Member, Reference, distinct
+from pipelines.corpora.corpus import Corpus, distinct
 from pipelines.corpora.listing import find_files
 from pipelines.corpora.members import read_arrow
+from pipelines.corpora.reference import ARROW, PARQUET, UNREADABLE, Member, Reference
 from schemas.command import RefusedError
 
 URI_COLUMNS = ("uri", "image_uri", "url", "image_url", "path", "image_path", "file_name", "image")
@@ -50,14 +53,18 @@ def read_manifests(
     Raises:
         RefusedError: if one cannot be read or names no image.
     """
-    references: list[Reference] = []
-    for source in sources:
-        for uri in _expanded(source, options):
-            found = list(_read(uri, columns, options))
-            if not found:
-                raise RefusedError(f"--manifest {uri} is empty: write one URI a line")
-            references += found
-    return distinct(references, limit)
+    uris = (uri for source in sources for uri in _expanded(source, options))
+    return distinct(itertools.chain.from_iterable(_some(uri, columns, options) for uri in uris), limit)
+
+
+def _some(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference]:
+    """What a manifest names, which is not nothing."""
+    empty = True
+    for reference in _read(uri, columns, options):
+        empty = False
+        yield reference
+    if empty:
+        raise RefusedError(f"--manifest {uri} is empty: write one URI a line")
 
 
 def _expanded(source: str, options: dict[str, Any]) -> list[str]:
@@ -91,9 +98,14 @@ def _rows(name: str, text: str, columns: Columns) -> Iterator[Named]:
         yield from _named_by(csv.DictReader(io.StringIO(text)), columns)
     elif name.endswith(LINES_SUFFIXES):
         # Other line ends than these may stand in a JSON text.
-        yield from _named_by((json.loads(line) for line in text.split("\n") if line.strip()), columns)
+        yield from _named_by((json.loads(line) for line in _lines(text)), columns)
     else:
-        yield from (Named(line.strip()) for line in text.split("\n") if line.strip())
+        yield from (Named(line.strip()) for line in _lines(text))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines that are not blank, one at a time: a list of all would need more memory than the text."""
+    return (line for line in map(re.Match.group, re.finditer(r"[^\n]+", text)) if line.strip())
 
 
 def _named_by(rows: Iterable[dict[str, Any]], columns: Columns) -> Iterator[Named]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from model.storage import only_os_errors, open_uri, read_range, read_uri
 from model.transient import TIMEOUT_SECONDS, retried, within
 from pipelines.corpora.archives import inflate, is_damage
-from pipelines.corpora.corpus import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
+from pipelines.corpora.reference import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
 
 OPEN_CONTAINERS = 4
 """That a process keeps open: the images of a shard come from one."""

@@ -8,7 +8,7 @@ import numpy as np
 from model.backbone.spec import WeightsError
 from model.bundle import Bundle, BundleError, open_bundle
 from model.storage import Storage
-from pipelines.corpora.corpus import Reference
+from pipelines.corpora.reference import Reference
 from pipelines.report.attention import LookedAt, open_attention
 from pipelines.report.gallery import Choice
 from pipelines.report.page import Card

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from model.storage import Storage
 from pipelines.commits.pending import CORPUS, read_part
-from pipelines.corpora.corpus import Reference
+from pipelines.corpora.reference import Reference
 from pipelines.report.caption_output import open_captions
 from pipelines.report.cards import Sources, make_cards
 from pipelines.report.gallery import Gallery

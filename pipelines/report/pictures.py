@@ -12,8 +12,8 @@ from PIL import Image
 from model.images import MAX_PIXELS, ImageError, decode_image
 from model.storage import absolute
 from model.web import WEB
-from pipelines.corpora.corpus import Reference
 from pipelines.corpora.members import read_reference
+from pipelines.corpora.reference import Reference
 from schemas.caption_row import CaptionRow
 
 LONG_SIDE = 480

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 
 from model.storage import Storage, canonical, filesystem, read_uri
 from pipelines.commits.shards import bucket, shard_count
-from pipelines.corpora.corpus import Corpus, Reference, distinct
+from pipelines.corpora.corpus import Corpus, distinct
+from pipelines.corpora.reference import Reference
+from pipelines.corpora.references import References
 from pipelines.speech.spoken import normalize_text
 from schemas import caption_row
 from schemas.command import RefusedError
@@ -111,7 +113,7 @@ def spread(corpus: Corpus, images_of_shard: int) -> tuple[Corpus, bool]:
     """
     count = Counter(reference.group for reference in corpus.references)
     parts = {text: shard_count(images, images_of_shard) for text, images in count.items() if images > images_of_shard}
-    references = tuple(
+    references = References.of(
         reference._replace(group=f"{reference.group} {bucket(reference.id, parts[reference.group])}")
         if reference.group in parts
         else reference

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from model.storage import Storage
 from pipelines.commits.commit import Run
 from pipelines.commits.rows import ParquetRows
-from pipelines.corpora.corpus import Corpus, Reference
+from pipelines.corpora.corpus import Corpus
+from pipelines.corpora.reference import Reference
 from pipelines.speech.layout import Speech
 from pipelines.speech.spoken import SpokenText
 from schemas import audio_row, speech_row

@@ -77,20 +77,22 @@ def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
 
 
 @contextlib.contextmanager
-def serving(command: Sequence[str], port: int, log: Path, timeout_seconds: float = 90) -> Iterator[Server]:
+def serving(
+    command: Sequence[str], port: int, log: Path, timeout_seconds: float = 90, host: str = "127.0.0.1"
+) -> Iterator[Server]:
     """Starts a server and waits until it listens."""
     with running(command, log) as process:
         until = time.monotonic() + timeout_seconds
-        while not _listens(port):
+        while not _listens(host, port):
             assert process.poll() is None, f"{command[:3]} ended: {log.read_text()[-2000:]}"
             assert time.monotonic() < until, f"{command[:3]} does not listen: {log.read_text()[-2000:]}"
             time.sleep(0.1)
         yield Server(psutil.Process(process.pid), port)
 
 
-def _listens(port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+        return client.connect_ex((host, port)) == 0
 
 
 def worker_pool(log: Path) -> contextlib.AbstractContextManager[Server]:
@@ -146,24 +148,52 @@ taskmanager.memory.jvm-overhead.max: 192m
 """Flink's start scripts compute the sizes of memory, the programs themselves ask for all of them."""
 
 
+class FlinkCluster(NamedTuple):
+    """A Flink cluster that runs.
+
+    Attributes:
+        master: address of its job manager.
+        pool: address of a worker pool, as each task manager knows it.
+        pools: the worker pools, one a task manager.
+    """
+
+    master: str
+    pool: str
+    pools: tuple[Server, ...]
+
+
 @contextlib.contextmanager
-def flink_session_cluster(jars: str, folder: Path, log: Path, task_managers: int = 2) -> Iterator[str]:
-    """A standalone Flink cluster of a job manager and task managers with a slot each; gives its address."""
-    rest_port = free_port()
+def flink_session_cluster(jars: str, folder: Path, log: Path, task_managers: int = 2) -> Iterator[FlinkCluster]:
+    """A standalone Flink cluster of a job manager and task managers with a slot each.
+
+    Each task manager has a worker pool of its own, as on machines of their own: all name their workers alike, and of
+    two workers of one name a pool stops the wrong one. An address of this machine stands for each machine, a file of
+    host names says which one is a task manager's own.
+    """
+    rest_port, pool_port = free_port(), free_port()
     folder.mkdir(exist_ok=True)
     (folder / "flink-conf.yaml").write_text(FLINK_SETTINGS.format(rpc_port=free_port(), rest_port=rest_port))
     configured = f"--configDir={folder}"
     manager = java(jars, f"{FLINK}.entrypoint.StandaloneSessionClusterEntrypoint", configured)
     worker = java(jars, f"{FLINK}.taskexecutor.TaskManagerRunner", configured)
+    pools = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(serving(manager, rest_port, log))
-        for _ in range(task_managers):
-            stack.enter_context(running(worker, log))
+        for number in range(task_managers):
+            host = f"127.0.0.{2 + number}"
+            pool = [sys.executable, "-m", "tests.engines.pool_on_host", f"{host}:{pool_port}"]
+            pools.append(stack.enter_context(serving(pool, pool_port, log, host=host)))
+            hosts = folder / f"hosts-{number}"
+            hosts.write_text(f"127.0.0.1 localhost\n{host} {POOL_HOST}\n")
+            stack.enter_context(running([worker[0], f"-Djdk.net.hosts.file={hosts}", *worker[1:]], log))
         until = time.monotonic() + 90
         while _task_managers(rest_port) < task_managers:
             assert time.monotonic() < until, f"the task managers do not come: {log.read_text()[-2000:]}"
             time.sleep(0.5)
-        yield f"localhost:{rest_port}"
+        yield FlinkCluster(f"localhost:{rest_port}", f"{POOL_HOST}:{pool_port}", tuple(pools))
+
+
+POOL_HOST = "own-pool"
 
 
 def _task_managers(rest_port: int) -> int:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow.dataset as ds
 import pytest
@@ -42,9 +43,6 @@ ENGINES = {
     SESSION: ("org.apache.beam.runners.flink.FlinkJobServerDriver", []),
     "spark": ("org.apache.beam.runners.spark.SparkJobServerDriver", ["--spark-master-url=local[2]"]),
 }
-LONGER = ("flink", "spark")
-"""Not the session cluster: both its task managers name their workers alike and share this machine's one pool, so that
-the first to end its work may stop the other's worker, as in a job of minutes it did."""
 Row = tuple[tuple[object, ...], list[float]]
 RESTARTS = """
 restart-strategy.type: fixed-delay
@@ -64,18 +62,31 @@ def pool(log: Path) -> Iterator[Server]:
         yield server
 
 
-def external(job_service: Server, pool: Server) -> list[str]:
-    return [
+class Engine(NamedTuple):
+    """An engine that runs.
+
+    Attributes:
+        flags: Beam's, for a job to go there.
+        pools: where its workers come from.
+    """
+
+    flags: list[str]
+    pools: tuple[Server, ...] = ()
+
+
+def portable(job_service: Server, pool: str, pools: tuple[Server, ...]) -> Engine:
+    flags = [
         "--runner=PortableRunner",
         "--parallelism=2",
         f"--job_endpoint=localhost:{job_service.port}",
         "--environment_type=EXTERNAL",
-        f"--environment_config=localhost:{pool.port}",
+        f"--environment_config={pool}",
     ]
+    return Engine(flags, pools)
 
 
 @contextlib.contextmanager
-def java_engine(name: str, log: Path, *more: str) -> Iterator[Server]:
+def java_engine(name: str, log: Path, pool: Server, *more: str) -> Iterator[Engine]:
     """The job server of an engine; one that is not installed skips its tests."""
     installed = name.partition(" ")[0]
     jars = CHECKOUT / "deploy" / installed / "jars"
@@ -83,11 +94,24 @@ def java_engine(name: str, log: Path, *more: str) -> Iterator[Server]:
         assert os.environ.get("BEAMSCRIBE_ENGINE") != installed, f"{jars} is not there"
         pytest.skip(f"no job server in {jars}: make {installed}-test")
     main, flags = ENGINES[name]
+    address, pools = f"localhost:{pool.port}", (pool,)
     with contextlib.ExitStack() as stack:
         if name == SESSION:
-            cluster = flink_session_cluster(str(jars), log.parent / "flink", log)
-            flags = [f"--flink-master={stack.enter_context(cluster)}"]
-        yield stack.enter_context(java_job_server(str(jars), main, [*flags, *more], log))
+            cluster = stack.enter_context(flink_session_cluster(str(jars), log.parent / "flink", log))
+            flags, address, pools = [f"--flink-master={cluster.master}"], cluster.pool, cluster.pools
+        server = stack.enter_context(java_job_server(str(jars), main, [*flags, *more], log))
+        yield portable(server, address, pools)
+
+
+@contextlib.contextmanager
+def cluster_engine(name: str, log: Path, pool: Server) -> Iterator[Engine]:
+    """An engine whose workers come from pools."""
+    if name == "job service":
+        with python_job_service(log) as server:
+            yield portable(server, f"localhost:{pool.port}", (pool,))
+    else:
+        with java_engine(name, log, pool) as found:
+            yield found
 
 
 @pytest.fixture(scope="module", params=["in_memory", "multi_processing", "job service", *ENGINES])
@@ -99,8 +123,8 @@ def engine(request: pytest.FixtureRequest, log: Path) -> Iterator[list[str]]:
     elif name == "multi_processing":
         yield ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     else:
-        with python_job_service(log) if name == "job service" else java_engine(name, log) as server:
-            yield external(server, request.getfixturevalue("pool"))
+        with cluster_engine(name, log, request.getfixturevalue("pool")) as found:
+            yield found.flags
 
 
 def go(output: Storage, job: FakeJob, engine: list[str]) -> int:
@@ -130,14 +154,14 @@ def test_rows_are_equal_on_every_engine(local: Storage, engine: list[str]) -> No
     assert_whole(local)
 
 
-@pytest.mark.parametrize("name", LONGER)
+@pytest.mark.parametrize("name", ENGINES)
 def test_photographs_on_a_cluster_engine(name: str, log: Path, pool: Server, shared: Path, tmp_path: Path) -> None:
     """featurize, caption and speak of coco-mini, as typed; captions are those of the local runner."""
     coco = shared / "coco-mini"
     corpus = ["--annotations", str(coco / "annotations" / "captions_val2017.json"), "--images", str(coco / "val2017")]
     count = ["--limit", "24", "--shard-size", "8"]
-    with java_engine(name, log) as server:
-        there = external(server, pool)
+    with java_engine(name, log, pool) as engine:
+        there = engine.flags
         features = ["--backbone", "efficientnet_lite2", "--output", str(tmp_path / "features")]
         assert main(["featurize", *corpus, *features, *count, *there]) == DONE
         images = ["caption", "--images", str(coco / "val2017"), *count]
@@ -166,10 +190,8 @@ def captioned_here(photographs: list[str], tmp_path_factory: pytest.TempPathFact
 
 
 def test_rows_of_photographs_are_equal_on_every_engine(
-    photographs: list[str], captioned_here: list[Row], engine: list[str], tmp_path: Path, request: pytest.FixtureRequest
+    photographs: list[str], captioned_here: list[Row], engine: list[str], tmp_path: Path
 ) -> None:
-    if request.node.callspec.params["engine"] == SESSION:
-        pytest.skip("one worker pool for two task managers does not last")
     assert main(["caption", *photographs, "--output", str(tmp_path), *engine]) == DONE
     found = rows(tmp_path)
     assert [facts for facts, _ in found] == [facts for facts, _ in captioned_here]
@@ -195,35 +217,36 @@ def texts(output: Path) -> list[tuple[str, str, str]]:
     return sorted(tuple(row.values()) for row in table.to_pylist())
 
 
-def kill_a_worker(output: Storage, pool: Server, killed: list[int]) -> None:
+def kill_workers(output: Storage, engine: Engine, killed: list[int]) -> None:
     """Waits until some shards are committed, and kills whoever works."""
     while len(output.files("captions")) < 3:
         time.sleep(0.05)
-    for worker in pool.workers():
-        worker.kill()
-        killed.append(worker.pid)
+    for pool in engine.pools:
+        for worker in pool.workers():
+            worker.kill()
+            killed.append(worker.pid)
 
 
-def go_and_kill(output: Storage, engine: list[str], pool: Server) -> int:
+def go_and_kill(output: Storage, engine: Engine) -> int:
     killed: list[int] = []
-    killer = threading.Thread(target=kill_a_worker, args=(output, pool, killed))
+    killer = threading.Thread(target=kill_workers, args=(output, engine, killed))
     killer.start()
-    code = go(output, FakeJob(FAILING, naps_seconds=0.1), engine)
+    code = go(output, FakeJob(FAILING, naps_seconds=0.1), engine.flags)
     killer.join()
     assert killed
     return code
 
 
-@pytest.mark.parametrize("name", ["job service", *LONGER])
+@pytest.mark.parametrize("name", ["job service", *ENGINES])
 def test_a_run_that_lost_its_worker_ends_and_the_next_one_does_the_rest(
     local: Storage, log: Path, pool: Server, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.commits.watchdog.LOST_SECONDS", 6.0)
     # This process goes on, and its workers were others.
     monkeypatch.setattr("pipelines.launch.hold", lambda timeout_seconds: None)
-    with python_job_service(log) if name == "job service" else java_engine(name, log) as server:
+    with cluster_engine(name, log, pool) as engine:
         began = time.monotonic()
-        assert go_and_kill(local, external(server, pool), pool) == STOPPED
+        assert go_and_kill(local, engine) == STOPPED
         assert time.monotonic() - began < 60
         assert len(captions_of(local)) < len(IDS) - len(FAILING)
     # An engine that hangs holds on to its own; another one continues.
@@ -233,6 +256,6 @@ def test_a_run_that_lost_its_worker_ends_and_the_next_one_does_the_rest(
 
 def test_flink_starts_a_lost_worker_again(local: Storage, log: Path, pool: Server, tmp_path: Path) -> None:
     (tmp_path / "flink-conf.yaml").write_text(RESTARTS)
-    with java_engine("flink", log, f"--flink-conf-dir={tmp_path}") as server:
-        assert go_and_kill(local, external(server, pool), pool) == DONE
+    with java_engine("flink", log, pool, f"--flink-conf-dir={tmp_path}") as engine:
+        assert go_and_kill(local, engine) == DONE
     assert_whole(local)

@@ -11,7 +11,7 @@ from model.storage import Storage
 from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.rows import FAILURES, ParquetRows, read_failures
 from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.corpus import Reference
+from pipelines.corpora.reference import Reference
 from pipelines.images.reading import failure
 from schemas import caption_row
 from schemas.caption_row import Alternative, CaptionRow

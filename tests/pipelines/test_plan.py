@@ -12,7 +12,8 @@ from model.storage import Storage
 from pipelines import plan as plan_module
 from pipelines.commits.commit import Process, Run
 from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.corpus import Reference, distinct
+from pipelines.corpora.corpus import distinct
+from pipelines.corpora.reference import Reference
 from pipelines.launch import Request, launch
 from pipelines.options import JobFlags, parse
 from pipelines.plan import Sample, check_writable, forecast, take_sample

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from pipelines.commits.commit import Receipt, commit_shard, stamp
-from pipelines.commits.ledger import Ledger, count_failures, newest_failures
+from pipelines.commits.ledger import Ledger, count_failures
 from pipelines.commits.rows import FAILURES, read_failures
-from pipelines.commits.shards import Committed, make_shard, shard_name, subtract
+from pipelines.commits.shards import Cut
+from pipelines.commits.tally import newest_failures
+from pipelines.corpora.references import References
 from schemas.failure_row import FailureRow
 from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import (
@@ -77,9 +79,17 @@ def test_a_whole_output_is_left_as_it_is(output):
 
 def test_committed_ids_and_their_attempts(output):
     both = do(output, shard("s", "a", "b", attempts=2), "b")
-    assert ledger(output).committed(both) == [Committed("a"), Committed("b", 3)]
-    assert ledger(output).committed(do(output, shard("t", "c"))) == [Committed("c")]
-    assert ledger(output).committed(do(output, shard("u", "d"), "d")) == [Committed("d", 1)]
+    assert held(output, both) == (["a"], {"b": 3})
+    assert held(output, do(output, shard("t", "c"))) == (["c"], {})
+    assert held(output, do(output, shard("u", "d"), "d")) == ([], {"d": 1})
+
+
+def held(output, receipt):
+    """Ids of `abcd` that a commit has a row of, and attempts of those that it has a failure of."""
+    corpus = References.of(references(*"abcd"))
+    found = ledger(output).tally(corpus.ids, [receipt])
+    left = {*found.todo, *found.failed}
+    return [one.id for place, one in enumerate(corpus) if place not in left], found.attempts()
 
 
 @pytest.mark.parametrize("failing", ["", "b", "ab"])
@@ -140,7 +150,7 @@ def test_half_a_commit_counts_for_what_it_holds(output, gone):
     assert ledger(output).receipts() == []
     [restored] = ledger(output).settle(FINGERPRINT)
     assert getattr(restored, gone) is None
-    assert ledger(output).committed(restored) == ([Committed("b", 1)] if gone == "rows" else [Committed("a")])
+    assert held(output, restored) == (([], {"b": 1}) if gone == "rows" else (["a"], {}))
     assert_receipts_agree(output, [restored])
 
 
@@ -251,16 +261,6 @@ def test_a_kill_while_removing_leaves_no_data_without_its_receipt():
         dying.remove()
 
 
-def test_newest_failures():
-    old, new, tried_more = failure_row("a", 1), failure_row("a", 1, LATER), failure_row("a", 2)
-    other = failure_row("b", 1)
-    for rows in ([old, new, other], [other, new, old]):
-        assert newest_failures(rows) == {"a": new, "b": other}
-    for rows in ([new, tried_more], [tried_more, new]):
-        assert newest_failures(rows) == {"a": tried_more}
-    assert newest_failures([]) == {}
-
-
 def test_counts_failures_by_stage_and_type():
     rows = [failure_row("a", 1), failure_row("b", 2), failure_row("c", 1)._replace(stage="decode")]
     assert count_failures(rows) == {("read", "FakeError"): 2, ("decode", "FakeError"): 1}
@@ -321,12 +321,9 @@ class Conservation(RuleBasedStateMachine):
 
     def run_until_killed(self, failing, size, retry):
         receipts = ledger(self.output).sweep(ledger(self.output).settle(FINGERPRINT))
-        committed = [item for receipt in receipts for item in ledger(self.output).committed(receipt)]
-        shards = {}
-        for todo in subtract(references(*IDS), committed, retry):
-            shards.setdefault(shard_name(todo.reference, size, 1), []).append(todo)
-        for name, todo in sorted(shards.items()):
-            self.last = make_shard(name, todo)
+        corpus = References.of(references(*IDS))
+        found = ledger(self.output).tally(corpus.ids, receipts)
+        for self.last in Cut(corpus, found.attempts(), found.pending(retry), size, 1):
             do(self.output, self.last, failing, self.started)
         ledger(self.output).sweep(ledger(self.output).settle(FINGERPRINT))
 

@@ -11,8 +11,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from pipelines.commits.commit import Receipt, commit_shard
 from pipelines.commits.ledger import Ledger
 from pipelines.commits.pending import PART_SIZE, CommitShards, ReadPending, read_part, write_corpus, write_pending
-from pipelines.commits.shards import Shard, Todo, bucket, cut, subtract
-from pipelines.corpora.corpus import Member, Reference
+from pipelines.commits.shards import Cut, Shard, Todo, bucket
+from pipelines.corpora.reference import Member, Reference
+from pipelines.corpora.references import References
 from schemas.coco import CocoCaption
 from tests.pipelines.fake_job import (
     ROWS,
@@ -51,8 +52,10 @@ def commit(output, *ids, failing="", attempts=0, started=START):
 
 def pending(output, refs, receipts=(), shards=2, retry_failed=False):
     """As the launcher does it."""
-    committed = [item for receipt in receipts for item in Ledger(output, ROWS).committed(receipt)]
-    return write_pending(output, cut(subtract(refs, committed, retry_failed), shards, 2)), ReadPending(output)
+    corpus = References.of(refs)
+    found = Ledger(output, ROWS).tally(corpus.ids, receipts)
+    cut = Cut(corpus, found.attempts(), found.pending(retry_failed), shards, 2)
+    return write_pending(output, cut), ReadPending(output)
 
 
 def assert_pending(output, refs, expected, **kwargs):
@@ -163,7 +166,7 @@ def test_references_survive_the_stored_corpus(output):
         ),
         Reference("file:///caf\\udce9.jpg", "a", container="a", member=Member("tar", 7, 512, 9, "x")),
     ]
-    write_corpus(output, refs)
+    write_corpus(output, References.of(refs))
     [part] = parts_of(output)
     assert read_part(output, part) == refs
     assert isinstance(read_part(output, part)[0].captions[0], CocoCaption)
@@ -172,13 +175,13 @@ def test_references_survive_the_stored_corpus(output):
 
 def test_a_large_corpus_has_parts_and_a_smaller_one_leaves_none_behind(output):
     many = references(*(str(n) for n in range(2 * PART_SIZE + 1)))
-    write_corpus(output, many)
+    write_corpus(output, References.of(many))
     parts = parts_of(output)
     assert [len(read_part(output, part)) for part in parts] == [PART_SIZE, PART_SIZE, 1]
     assert [item for part in parts for item in read_part(output, part)] == list(many)
-    write_corpus(output, many[:3])
+    write_corpus(output, References.of(many[:3]))
     assert len(parts_of(output)) == 1
-    write_corpus(output, [])
+    write_corpus(output, References.of([]))
     assert parts_of(output) == []
 
 
@@ -311,6 +314,6 @@ def test_a_crash_stops_the_pipeline_and_leaves_what_was_committed(output, at_onc
 
 
 def test_the_stored_corpus_is_json_a_stranger_can_read(output):
-    write_corpus(output, references("é"))
+    write_corpus(output, References.of(references("é")))
     [part] = parts_of(output)
     assert json.loads(output.read(part)) == [["é", "file:///photos/é.jpg", "", [], "", "", "", None]]

@@ -1,11 +1,12 @@
 import collections
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.commits.shards import (
-    Committed,
+    Cut,
     Shard,
     Todo,
     asked_digest,
@@ -13,13 +14,12 @@ from pipelines.commits.shards import (
     make_shard,
     shard_count,
     shard_name,
-    subtract,
 )
-from pipelines.corpora.corpus import Reference
-from tests.pipelines.fake_job import reference, references
+from pipelines.corpora.reference import Reference
+from pipelines.corpora.references import References
+from tests.pipelines.fake_job import reference
 
 IDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
-FEW_IDS = st.sampled_from("abcdef")
 UNHURRIED = settings(deadline=None)  # the machine may be busy
 
 
@@ -78,48 +78,21 @@ def test_shard_names():
     assert shard_name(inside, 2, 8) == shard_name(inside._replace(id="2", uri="v"), 1024, 2)
 
 
-def failed(id, attempts=1):
-    return Committed(id, attempts)
-
-
-@pytest.mark.parametrize(
-    ("committed", "todo", "todo_with_retry"),
-    [
-        ([], [("a", 0), ("b", 0)], [("a", 0), ("b", 0)]),
-        ([Committed("a")], [("b", 0)], [("b", 0)]),
-        ([failed("a")], [("b", 0)], [("a", 1), ("b", 0)]),
-        ([failed("a", 2), failed("a", 3), failed("a", 1)], [("b", 0)], [("a", 3), ("b", 0)]),
-        ([failed("a"), Committed("a")], [("b", 0)], [("b", 0)]),
-        ([Committed("a"), failed("a", 9), failed("b", 2)], [], [("b", 2)]),
-        ([Committed("z"), failed("y")], [("a", 0), ("b", 0)], [("a", 0), ("b", 0)]),
-    ],
-)
-def test_subtract(committed, todo, todo_with_retry):
-    def left(retry):
-        return [(item.reference.id, item.attempts) for item in subtract(references("a", "b"), committed, retry)]
-
-    assert left(False) == todo
-    assert left(True) == todo_with_retry
-
-
 @UNHURRIED
-@given(
-    st.lists(FEW_IDS, unique=True),
-    st.lists(st.builds(Committed, FEW_IDS, st.integers(0, 3))),
-    st.booleans(),
-    st.randoms(use_true_random=False),
-)
-def test_subtract_does_not_depend_on_order_and_keeps_or_drops_each(ids, committed, retry, random):
-    asked = references(*ids)
-    left = subtract(asked, committed, retry)
-    shuffled = committed.copy()
-    random.shuffle(shuffled)
-    assert subtract(asked, shuffled, retry) == left
-    rows = {item.id for item in committed if item.attempts == 0}
-    failures = {item.id for item in committed} - rows
-    done = rows if retry else rows | failures
-    assert [item.reference for item in left] == [item for item in asked if item.id not in done]
-    assert all((item.attempts > 0) == (item.reference.id in failures) for item in left)
+@given(st.lists(IDS, unique=True, max_size=30), st.data(), st.sampled_from([1, 2, 8]), st.booleans())
+def test_a_cut_holds_what_is_to_do_and_nothing_else(ids, data, count, in_container):
+    container = "a.tar" if in_container else ""
+    corpus = References.of(Reference(id, f"u{id}", container=container) for id in ids)
+    places = np.array(sorted(data.draw(st.sets(st.integers(0, len(ids) - 1)) if ids else st.just(()))), np.int64)
+    attempts = dict.fromkeys(ids[::3], 2)
+    shards = list(Cut(corpus, attempts, places, count, 4))
+    assert len(Cut(corpus, attempts, places, count, 4)) == len(shards)
+    held = [item for shard in shards for item in shard.todo]
+    assert sorted(held) == sorted(Todo(corpus[place], attempts.get(ids[place], 0)) for place in places)
+    for shard in shards:
+        assert {shard_name(item.reference, count, 4) for item in shard.todo} == {shard.name}
+        assert shard == make_shard(shard.name, shard.todo)
+    assert [shard.name for shard in shards] == sorted({shard.name for shard in shards})
 
 
 @UNHURRIED

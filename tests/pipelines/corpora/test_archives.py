@@ -8,9 +8,9 @@ import pytest
 
 from model.storage import Storage
 from pipelines.corpora.archives import kind_of, split_chained
-from pipelines.corpora.corpus import UNREADABLE, Reference
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.members import MAX_MEMBER_BYTES, UnreadableMemberError, read_reference
+from pipelines.corpora.reference import UNREADABLE, Reference
 from schemas.command import RefusedError
 from tests.pipelines.made_corpora import KINDS, write_archive, write_webdataset
 

@@ -1,18 +1,20 @@
 import pytest
 
-from pipelines.corpora.corpus import Corpus, Reference, distinct, sampled
+from pipelines.corpora.corpus import Corpus, distinct, sampled
+from pipelines.corpora.reference import Reference
+from pipelines.corpora.references import References
 
 
 def test_limit_takes_the_first_and_still_counts_their_repeats():
     references = [Reference(id, id) for id in "abacbdb"]
-    corpus = distinct(references, limit=2, skipped=3)
-    assert corpus == Corpus((Reference("a", "a"), Reference("b", "b")), repeated=3, skipped=3)
+    corpus = distinct(references, limit=2)
+    assert corpus == Corpus(References.of((Reference("a", "a"), Reference("b", "b"))), repeated=3)
     assert len(distinct(references).references) == 4
 
 
 def test_the_first_reference_of_an_id_stays():
     corpus = distinct([Reference("1", "first.jpg"), Reference("1", "second.jpg")])
-    assert corpus.references == (Reference("1", "first.jpg"),)
+    assert list(corpus.references) == [Reference("1", "first.jpg")]
 
 
 @pytest.mark.parametrize("size", [1, 7, 20])

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 from pipelines.commits.shards import shard_name
-from pipelines.corpora.corpus import Corpus, Reference
+from pipelines.corpora.corpus import distinct
 from pipelines.corpora.hashing import grouped_by_content
+from pipelines.corpora.reference import Reference
 from pipelines.images.reading import Reading
 
 
@@ -13,7 +14,7 @@ def test_equal_files_share_a_shard_and_others_keep_theirs(tmp_path: Path) -> Non
         references.append(Reference(name, str(tmp_path / name)))
     gone = Reference("gone", str(tmp_path / "gone"))
     stored = Reference("stored", "x", container="features.tfrecord.gz")
-    found = grouped_by_content(Corpus((*references, gone, stored), repeated=3), Reading({}))
+    found = grouped_by_content(distinct((*references, gone, stored))._replace(repeated=3), Reading({}))
     assert found.repeated == 3
     assert [reference.id for reference in found.references] == ["a", "b", "c", "d", "gone", "stored"]
     a, b, c, d, *rest = found.references

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from pipelines.corpora.corpus import Reference
 from pipelines.corpora.listing import annotated_images, list_images
+from pipelines.corpora.reference import Reference
 from schemas.coco import CocoCaption, CocoImage
 from schemas.command import RefusedError
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from model.backbone.spec import BackboneSpec
 from pipelines.commits.shards import Todo
-from pipelines.corpora.corpus import Reference
 from pipelines.corpora.listing import list_images
+from pipelines.corpora.reference import Reference
 from pipelines.images.isolation import load_images_apart
 from pipelines.images.reading import LoadedImage, Reading
 from tests.faults.poison import KILLS, SLEEPS, poisoned_python_path

@@ -8,7 +8,7 @@ from PIL import Image
 
 from model.backbone.spec import BackboneSpec
 from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.corpus import Reference
+from pipelines.corpora.reference import Reference
 from pipelines.images.loading import THREADS, load_images, load_shard
 from pipelines.images.reading import LoadedImage, Reading
 from schemas.failure_row import FailureRow

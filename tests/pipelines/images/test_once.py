@@ -8,7 +8,7 @@ import pytest
 
 from model.images import DecodedImage
 from pipelines.commits.shards import Todo
-from pipelines.corpora.corpus import Reference
+from pipelines.corpora.reference import Reference
 from pipelines.images.batches import SIDE_BY_SIDE, Batches
 from pipelines.images.once import PATIENCE_SECONDS, Once, Remembered
 from pipelines.images.reading import LoadedImage, failure

@@ -9,7 +9,7 @@ from PIL import Image
 
 from model.backbone.spec import BackboneSpec
 from pipelines.commits.shards import Todo
-from pipelines.corpora.corpus import Reference
+from pipelines.corpora.reference import Reference
 from pipelines.images.reading import LoadedImage, Reading, failure, load_image
 from schemas.failure_row import FailureRow
 from tests.pipelines.fake_job import START

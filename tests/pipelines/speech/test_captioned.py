@@ -5,14 +5,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.commits.shards import shard_name
-from pipelines.corpora.corpus import Corpus, Reference
+from pipelines.corpora.corpus import distinct
+from pipelines.corpora.reference import Reference
 from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
 from schemas.command import RefusedError
 from tests.pipelines.test_speak import TEXTS, write_captions
 
 
 def corpus_of(*texts):
-    return Corpus(tuple(Reference(str(id), f"u{id}", text=text, group=text) for id, text in enumerate(texts)))
+    return distinct(Reference(str(id), f"u{id}", text=text, group=text) for id, text in enumerate(texts))
 
 
 def test_lists_captions_in_groups_of_one_text(tmp_path):
@@ -101,7 +102,7 @@ def test_a_shard_has_so_many_texts(images, texts, texts_a_shard, expected):
 
 
 def test_an_empty_corpus_has_a_shard_size_too():
-    assert images_a_shard(Corpus(()), 256) == 256
+    assert images_a_shard(distinct(()), 256) == 256
 
 
 def test_the_images_of_a_text_that_has_very_many_are_parted():

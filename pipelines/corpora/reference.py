@@ -1,0 +1,64 @@
+"""A reference: one image that a corpus names, and where it is."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from schemas.coco import CocoCaption
+
+
+class Member(NamedTuple):
+    """Where an image is inside a file that holds many.
+
+    Attributes:
+        kind: how to read it, one of the constants below.
+        place: its turn in the file.
+        start: first byte (tar), number in the directory (zip), row group or batch (tables).
+        size: bytes (tar), row in the group or batch (tables).
+        detail: column (tables), or why it cannot be read (unreadable).
+    """
+
+    kind: str
+    place: int
+    start: int = 0
+    size: int = 0
+    detail: str = ""
+
+
+TAR, INFLATED_TAR, ZIP, PARQUET, ARROW, UNREADABLE = "tar", "inflated tar", "zip", "parquet", "arrow", "unreadable"
+
+
+class Reference(NamedTuple):
+    """One image that the corpus names.
+
+    Attributes:
+        id: COCO image id, else the manifest's id, else the canonical absolute URI.
+        uri: where the image is; `container::member` inside a file that holds many.
+        file_name: as in the annotations, if there are any.
+        captions: what is already said of it.
+        text: what is to be spoken.
+        container: the file that holds the item, where many share one; such items are read in order.
+        member: where in that file; None for records of featurize, which are told by their ids.
+        group: references of one group share a shard; empty: each stands for itself.
+    """
+
+    id: str
+    uri: str
+    file_name: str = ""
+    captions: tuple[CocoCaption, ...] = ()
+    text: str = ""
+    container: str = ""
+    group: str = ""
+    member: Member | None = None
+
+    @classmethod
+    def from_json(cls, fields: Sequence[Any]) -> "Reference":
+        """Reads the fields back that JSON has made lists of.
+
+        Raises:
+            TypeError: if they are no reference's.
+        """
+        found = cls(*fields)
+        return found._replace(
+            captions=tuple(CocoCaption(*caption) for caption in found.captions),
+            member=Member(*found.member) if found.member else None,
+        )

@@ -1,0 +1,95 @@
+"""Many references, as columns: a tenth of the memory that an object for each would take."""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.corpora.reference import Reference
+
+TEXT = pa.large_string()
+CHUNK = 10_000
+"""References that are objects at a time while all of them are gone through."""
+
+NOTHING_MORE = Reference("", "")[2:]
+
+
+class References(Sequence[Reference]):
+    """A sequence of references that makes each when it is asked for.
+
+    Attributes:
+        ids: of all, in order.
+    """
+
+    def __init__(self, ids: pa.LargeStringArray, uris: pa.LargeStringArray, others: pa.LargeStringArray) -> None:
+        """Takes columns as they are, see `of`.
+
+        Args:
+            ids: of all.
+            uris: null where the URI is the id.
+            others: the other fields as a JSON list; null where all are empty.
+        """
+        self.ids, self._uris, self._others = ids, uris, others
+
+    @classmethod
+    def of(cls, references: Iterable[Reference]) -> "References":
+        """Packs references, which are gone through once."""
+        remaining = iter(references)
+        columns: tuple[list[pa.Array], ...] = ([], [], [])
+        while chunk := list(itertools.islice(remaining, CHUNK)):
+            for column, values in zip(columns, zip(*map(_packed, chunk), strict=True), strict=True):
+                column.append(pa.array(values, TEXT))
+        return cls(*(pa.concat_arrays(column) if column else pa.array([], TEXT) for column in columns))
+
+    def take(self, places: np.ndarray) -> "References":
+        """Those at some places, in that order.
+
+        Args:
+            places: (count,) integers.
+        """
+        indices = pa.array(places, pa.int64())
+        return References(*(column.take(indices) for column in (self.ids, self._uris, self._others)))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Reference]:
+        for start in range(0, len(self), CHUNK):
+            columns = (column[start : start + CHUNK].to_pylist() for column in (self.ids, self._uris, self._others))
+            yield from itertools.starmap(_unpacked, zip(*columns, strict=True))
+
+    @overload
+    def __getitem__(self, place: int) -> Reference: ...
+    @overload
+    def __getitem__(self, place: slice) -> "References": ...
+    def __getitem__(self, place: int | slice) -> "Reference | References":
+        if isinstance(place, slice):
+            return self.take(np.arange(len(self))[place])
+        return _unpacked(*(column[place].as_py() for column in (self.ids, self._uris, self._others)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(_same, self, other))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
+def _same(one: Reference, other: Any) -> bool:
+    return one == other
+
+
+def _packed(reference: Reference) -> tuple[str, str | None, str | None]:
+    others = reference[2:]
+    return (
+        reference.id,
+        None if reference.uri == reference.id else reference.uri,
+        None if others == NOTHING_MORE else json.dumps(others, ensure_ascii=False),
+    )
+
+
+def _unpacked(id: str, uri: str | None, others: str | None) -> Reference:
+    uri = id if uri is None else uri
+    return Reference(id, uri) if others is None else Reference.from_json((id, uri, *json.loads(others)))
