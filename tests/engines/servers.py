@@ -184,7 +184,7 @@ def flink_session_cluster(jars: str, folder: Path, log: Path, task_managers: int
             pool = [sys.executable, "-m", "tests.engines.pool_on_host", f"{host}:{pool_port}"]
             pools.append(stack.enter_context(serving(pool, pool_port, log, host=host)))
             hosts = folder / f"hosts-{number}"
-            hosts.write_text(f"127.0.0.1 localhost\n{host} {POOL_HOST}\n")
+            hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{host} {POOL_HOST}\n")
             stack.enter_context(running([worker[0], f"-Djdk.net.hosts.file={hosts}", *worker[1:]], log))
         until = time.monotonic() + 90
         while _task_managers(rest_port) < task_managers:
