@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from model.storage import Storage
+from model.ahead import map_ahead
+from model.storage import AT_ONCE, Storage
 from pipelines.caption import CAPTIONS
 from pipelines.commits.commit import FileStamp
 from pipelines.commits.ledger import Ledger
@@ -139,29 +140,33 @@ def _read_all(
     left_out: Collection[str] = (),
 ) -> Iterator[tuple[str, list[RowT]]]:
     """Files in a folder but some, each with its rows; what is wrong with one goes to `findings` and `remove`."""
-    for entry in output.files(folder):
-        if entry.name in left_out:
-            continue
-        if not entry.name.endswith(suffix):
-            findings.append(f"{entry.name} is no data file and does not belong there")
-            continue
+    names = [entry.name for entry in output.files(folder) if entry.name not in left_out]
+    findings += [f"{name} is no data file and does not belong there" for name in names if not name.endswith(suffix)]
+    names = [name for name in names if name.endswith(suffix)]
+
+    def read_one(name: str) -> tuple[bytes, list[RowT]] | OSError | ValueError:
         try:
-            data = output.read(entry.name)
-            rows = list(read(data, entry.name))
-        except NewerSchemaError as error:
-            findings.append(str(error))
-            continue
+            data = output.read(name)
+            return data, list(read(data, name))
         except (OSError, ValueError) as error:
-            findings.append(f"{entry.name} cannot be read: {error}")
-            remove.add(entry.name)
+            return error
+
+    for name, found in zip(names, map_ahead(read_one, names, AT_ONCE, AT_ONCE), strict=True):
+        if isinstance(found, NewerSchemaError):
+            findings.append(str(found))
             continue
-        stamp = stamps.get(entry.name)
+        if isinstance(found, OSError | ValueError):
+            findings.append(f"{name} cannot be read: {found}")
+            remove.add(name)
+            continue
+        data, rows = found
+        stamp = stamps.get(name)
         if stamp is None:
-            findings.append(f"{entry.name} has no receipt that fits it (the next run makes one)")
+            findings.append(f"{name} has no receipt that fits it (the next run makes one)")
         elif hashlib.sha256(data).hexdigest() != stamp.sha256:
-            findings.append(f"{entry.name} is not as it was written: its checksum differs")
-            remove.add(entry.name)
-        yield entry.name, rows
+            findings.append(f"{name} is not as it was written: its checksum differs")
+            remove.add(name)
+        yield name, rows
 
 
 def _audio_findings(output: Storage, finished: bool, remove: set[str], orphans: set[str]) -> list[str]:

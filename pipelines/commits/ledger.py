@@ -1,9 +1,9 @@
 """The ledger: which ids an output holds. Data files are the truth, receipts spare reading them again."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 
@@ -30,12 +30,13 @@ class Ledger:
         """Every receipt whose files are as it says; a damaged receipt counts as lost."""
         found = []
         sizes = self._sizes()
-        for entry in self.output.files(RECEIPTS, ".json"):
+        names = [entry.name for entry in self.output.files(RECEIPTS, ".json")]
+        for name, data in zip(names, self.output.read_each(names), strict=True):
             try:
-                receipt = Receipt.from_json(self.output.read(entry.name))
+                receipt = Receipt.from_json(data)
             except ValueError:
                 continue
-            if receipt.name == entry.name and all(
+            if receipt.name == name and all(
                 sizes.get(file.name) == file.size for file in (receipt.rows, receipt.failures) if file
             ):
                 found.append(receipt)
@@ -102,11 +103,11 @@ class Ledger:
         Returns:
             The receipts as they are afterwards.
         """
-        failure_files = {receipt.stem: self.failures(receipt) for receipt in receipts if receipt.failures}
+        failure_files = self.failures(receipts)
         if not failure_files:
             return list(receipts)
-        newest = newest_failures(itertools.chain.from_iterable(failure_files.values()))
-        rows = newest.keys() & itertools.chain.from_iterable(one.rows.ids for one in receipts if one.rows)
+        newest = newest_failures(chain.from_iterable(failure_files.values()))
+        rows = {id for id in chain.from_iterable(one.rows.ids for one in receipts if one.rows) if id in newest}
         swept = []
         for receipt in receipts:
             failures = failure_files.get(receipt.stem, [])
@@ -114,11 +115,11 @@ class Ledger:
             swept.append(receipt if len(kept) == len(failures) else self._rewrite(receipt, kept))
         return [receipt for receipt in swept if receipt.rows or receipt.failures]
 
-    def failures(self, receipt: Receipt) -> list[FailureRow]:
-        """The failure rows of a commit."""
-        if not receipt.failures:
-            return []
-        return read_failures(self.output.read(receipt.failures.name), self.output.uri(receipt.failures.name))
+    def failures(self, receipts: Iterable[Receipt]) -> dict[str, list[FailureRow]]:
+        """The failure rows of commits, by stem; of those that have some."""
+        names = {receipt.stem: receipt.failures.name for receipt in receipts if receipt.failures}
+        found = zip(names.items(), self.output.read_each(names.values()), strict=True)
+        return {stem: read_failures(data, self.output.uri(name)) for (stem, name), data in found}
 
     def _rewrite(self, receipt: Receipt, kept: Sequence[FailureRow]) -> Receipt:
         if not receipt.failures:
@@ -147,8 +148,8 @@ class Ledger:
 
     def tally(self, asked: pa.LargeStringArray | pa.ChunkedArray, receipts: Sequence[Receipt]) -> Tally:
         """What some commits hold of the ids that were asked."""
-        rows = (id for receipt in receipts if receipt.rows for id in receipt.rows.ids)
-        return tally(asked, rows, (row for receipt in receipts for row in self.failures(receipt)))
+        rows = chain.from_iterable(receipt.rows.ids for receipt in receipts if receipt.rows)
+        return tally(asked, rows, chain.from_iterable(self.failures(receipts).values()))
 
 
 def count_failures(rows: Iterable[FailureRow]) -> Counter[tuple[str, str]]:

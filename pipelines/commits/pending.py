@@ -15,7 +15,8 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from model.storage import Storage
+from model.ahead import map_ahead
+from model.storage import AT_ONCE, Storage
 from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.rows import RowFormat
 from pipelines.commits.shards import Shard, Todo
@@ -99,7 +100,7 @@ def read_ids(output: Storage) -> pa.ChunkedArray:
     Raises:
         ValueError: if it is damaged.
     """
-    parts = (read_part(output, entry.name) for entry in output.files(CORPUS, ".json"))
+    parts = map_ahead(lambda entry: read_part(output, entry.name), output.files(CORPUS, ".json"), AT_ONCE, AT_ONCE)
     return pa.chunked_array([pa.array([reference.id for reference in part], TEXT) for part in parts], TEXT)
 
 
@@ -130,10 +131,13 @@ def _json(value: Any) -> bytes:
 
 
 def _write_parts(output: Storage, folder: str, parts: Iterable[bytes]) -> list[str]:
-    names = []
-    for number, part in enumerate(parts):
-        names.append(f"{folder}/{number:05d}.json")
-        output.write(names[-1], part)
+    def write(numbered: tuple[int, bytes]) -> str:
+        number, part = numbered
+        name = f"{folder}/{number:05d}.json"
+        output.write(name, part)
+        return name
+
+    names = list(map_ahead(write, enumerate(parts), AT_ONCE, AT_ONCE))
     for entry in output.files(folder, ".json"):
         if entry.name not in names:
             output.delete(entry.name)

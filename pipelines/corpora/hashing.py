@@ -1,8 +1,8 @@
 """`--deduplicate`: images with equal bytes are put into one shard, so that one worker computes them once."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 
+from model.ahead import map_ahead
 from model.storage import read_uri
 from pipelines.corpora.corpus import Corpus
 from pipelines.corpora.reference import Reference
@@ -32,8 +32,7 @@ def grouped_by_content(corpus: Corpus, reading: Reading) -> Corpus:
         return reference._replace(group=hashlib.sha256(data).hexdigest())
 
     print(f"beamscribe: --deduplicate reads {len(corpus.references)} images now, and once more to caption them")
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
-        references = References.of(pool.map(grouped, corpus.references))
+    references = References.of(map_ahead(grouped, corpus.references, THREADS, ahead=2 * THREADS))
     distinct = len({reference.group or reference.id for reference in references})
     print(f"beamscribe: {len(references) - distinct} of them equal another one")
     return corpus._replace(references=references)

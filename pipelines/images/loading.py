@@ -1,11 +1,9 @@
 """The images of a shard: read and decoded ahead of the model, in threads, or apart where one may be poison."""
 
-import collections
 import datetime
-import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
+from model.ahead import map_ahead
 from model.backbone.spec import BackboneSpec
 from pipelines.commits.commit import Run
 from pipelines.commits.shards import Shard, Todo
@@ -39,16 +37,4 @@ def load_images(
     ahead: int,
 ) -> Iterator[LoadedImage | FailureRow]:
     """Images in order, up to `ahead` of them decoded before they are asked for."""
-    waiting: collections.deque[Future[LoadedImage | FailureRow]] = collections.deque()
-    remaining = iter(todo)
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as pool:
-        try:
-            while True:
-                for item in itertools.islice(remaining, ahead - len(waiting)):
-                    waiting.append(pool.submit(load_image, item, spec, reading, run_started))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return map_ahead(lambda item: load_image(item, spec, reading, run_started), todo, THREADS, ahead)

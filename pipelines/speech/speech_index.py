@@ -59,13 +59,12 @@ def named_audio(output: Storage) -> list[NamedAudio]:
         ValueError: if an index file is damaged.
     """
     named: list[NamedAudio] = []
-    for entry in output.files(INDEX.folder, INDEX.suffix):
-        data = output.read(entry.name)
-        table = INDEX.read(data, entry.name, ["audio_uri", "bytes"], newer=["audio_member", "sha256"])
-        columns = [table[name].to_pylist() for name in ("audio_uri", "audio_member", "bytes", "sha256")]
+    names = [entry.name for entry in output.files(INDEX.folder, INDEX.suffix)]
+    for name, data in zip(names, output.read_each(names), strict=True):
+        table = INDEX.read(data, name, ["audio_uri", "bytes"], newer=["audio_member", "sha256"])
+        columns = [table[column].to_pylist() for column in ("audio_uri", "audio_member", "bytes", "sha256")]
         named += [
-            NamedAudio(uri, member, size, sha256, entry.name)
-            for uri, member, size, sha256 in zip(*columns, strict=True)
+            NamedAudio(uri, member, size, sha256, name) for uri, member, size, sha256 in zip(*columns, strict=True)
         ]
     return named
 

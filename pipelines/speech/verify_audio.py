@@ -3,18 +3,13 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from model.storage import Storage
+from model.ahead import map_ahead
+from model.storage import AT_ONCE, Storage
 from pipelines.speech.layout import CONTAINERS
 from pipelines.speech.speech_index import NamedAudio, named_audio
 from schemas import audio_row
-
-READERS = 16
-"""Files read at a time: on object stores each takes a round trip."""
-AT_ONCE = 1000
-"""Files handed to the readers before their answers are looked at."""
 
 MISSING = "audio files that the index names are missing"
 RESIZED = "audio files of another size than the index says"
@@ -57,15 +52,12 @@ def check_audio_of(output: Storage, finished: bool) -> AudioFindings:
     wrong: dict[str, set[str]] = defaultdict(set)
     remove: set[str] = set()
     files = sorted(by_file)
-    with ThreadPoolExecutor(READERS, thread_name_prefix="verify") as pool:
-        for start in range(0, len(files), AT_ONCE):
-            part = files[start : start + AT_ONCE]
-            checks = pool.map(lambda uri: _wrong_with(output, by_file[uri], uri in there), part)
-            for uri, found in zip(part, checks, strict=True):
-                for what, audio in found:
-                    wrong[what].add(f"{uri}: {audio.member}" if audio.member else uri)
-                    # Spoken again from the text, together with the rows that name it.
-                    remove |= {named.named_by for named in by_file[uri]} | ({uri} & there)
+    checks = map_ahead(lambda uri: _wrong_with(output, by_file[uri], uri in there), files, AT_ONCE, ahead=2 * AT_ONCE)
+    for uri, found in zip(files, checks, strict=True):
+        for what, audio in found:
+            wrong[what].add(f"{uri}: {audio.member}" if audio.member else uri)
+            # Spoken again from the text, together with the rows that name it.
+            remove |= {named.named_by for named in by_file[uri]} | ({uri} & there)
     nameless = there - by_file.keys() if finished else set()
     if nameless:
         wrong[NAMELESS] = nameless

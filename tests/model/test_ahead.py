@@ -1,0 +1,52 @@
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.ahead import map_ahead
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(), max_size=20), st.integers(1, 4), st.integers(1, 9))
+def test_results_come_in_order_whatever_takes_longest(items, threads, ahead):
+    def slow(item):
+        time.sleep((item % 3) / 1000)
+        return item * 2
+
+    assert list(map_ahead(slow, iter(items), threads, ahead)) == [item * 2 for item in items]
+
+
+def test_no_more_is_taken_than_may_be_under_way():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = map_ahead(str, items(), threads=2, ahead=5)
+    assert next(results) == "0"
+    assert len(taken) == 5
+    assert next(results) == "1"
+    assert len(taken) == 6
+
+
+def test_as_many_are_under_way_as_there_are_threads():
+    together = threading.Barrier(3, timeout=20)
+    assert list(map_ahead(lambda _: together.wait() >= 0, range(6), threads=3, ahead=3)) == [True] * 6
+
+
+def test_an_error_comes_in_its_turn_and_ends_the_rest():
+    called = []
+
+    def divide(item):
+        called.append(item)
+        return 1 // item
+
+    results = map_ahead(divide, [1, 1, 0, *range(1, 100)], threads=1, ahead=4)
+    assert [next(results), next(results)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert len(called) <= 6
