@@ -2,8 +2,8 @@
 
     python benchmarks/plan.py 10000 100000 1000000
 
-prints one JSON line a size; `--plot FILE` draws them. Each runs in a process of its own, which reads a manifest of so
-many URIs; half of them are committed already, so that the anti-join has something to do.
+prints one JSON line a size; `--plot FILE` draws them. Each runs in a process of its own, which reads a Parquet manifest
+of so many URIs, a row group at a time; half of them are committed already, so that the anti-join has something to do.
 """
 
 import argparse
@@ -19,6 +19,8 @@ import time
 from dataclasses import dataclass
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam import PCollection
 
 from model.storage import Storage
@@ -36,6 +38,8 @@ from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest
 
 SHARD = 256
+ROW_GROUP = 100_000
+MANIFEST_FILE = "manifest.parquet"
 FINGERPRINT = Fingerprint({"made": "for a benchmark"})
 
 
@@ -62,6 +66,14 @@ def note(shard: Shard, path: str) -> None:
 
 def uri(number: int) -> str:
     return f"s3://photographs/{number // 1000:06d}/{number:09d}.jpg"
+
+
+def write_manifest(path: str, references: int) -> None:
+    schema = pa.schema([("uri", pa.string())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, references, ROW_GROUP):
+            uris = [uri(number) for number in range(start, min(references, start + ROW_GROUP))]
+            writer.write_table(pa.table({"uri": uris}, schema))
 
 
 def commit_half(output: Storage, references: int) -> None:
@@ -96,7 +108,7 @@ def plan(manifest: str, output: Storage) -> None:
 
 
 def measure(references: int, folder: str) -> dict[str, float]:
-    manifest, output = os.path.join(folder, "manifest.txt"), Storage(os.path.join(folder, "output"))
+    manifest, output = os.path.join(folder, MANIFEST_FILE), Storage(os.path.join(folder, "output"))
     began = time.monotonic()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         plan(manifest, output)
@@ -110,8 +122,7 @@ def measure(references: int, folder: str) -> dict[str, float]:
 def measured(references: int) -> dict[str, float]:
     """One size, prepared and measured in processes of their own."""
     with tempfile.TemporaryDirectory() as folder:
-        with open(os.path.join(folder, "manifest.txt"), "w") as file:
-            file.writelines(f"{uri(number)}\n" for number in range(references))
+        write_manifest(os.path.join(folder, MANIFEST_FILE), references)
         subprocess.run([sys.executable, __file__, "prepare", str(references), folder], check=True)
         done = subprocess.run(
             [sys.executable, __file__, "measure", str(references), folder], check=True, stdout=subprocess.PIPE

@@ -4,8 +4,9 @@ import contextlib
 import datetime
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -18,6 +19,7 @@ from pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_ma
 from pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
 from pipelines.commits.rows import FAILURES
 from pipelines.commits.shards import Cut, shard_count
+from pipelines.commits.tally import Tally
 from pipelines.commits.watchdog import LOST_SECONDS, Lookout, forget_started
 from pipelines.corpora.corpus import Corpus, sampled
 from pipelines.options import JobFlags
@@ -122,6 +124,22 @@ def _remove_temporaries(output: Storage) -> None:
         output.delete(name)
 
 
+class Assignment(NamedTuple):
+    """What a run has to do.
+
+    Attributes:
+        parts: names of the files that say it.
+        shards: number.
+        references: in these.
+        failures: of earlier runs, which are not tried again.
+    """
+
+    parts: list[str]
+    shards: int
+    references: int
+    failures: int
+
+
 def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     # Another run may have ended just before the lease was ours.
     earlier = read_manifest_of(request.output)
@@ -129,62 +147,73 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     ledger = Ledger(request.output, request.job.format)
     _remove_temporaries(request.output)
     try:
-        receipts = ledger.settle((earlier.fingerprint if earlier else request.fingerprint).digest)
-        current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
+        current = _current(ledger, (earlier.fingerprint if earlier else request.fingerprint).digest, kept)[0]
     except NewerSchemaError as error:
         raise RefusedError(str(error)) from error
     except ValueError as error:
         raise RefusedError(f"{error}: delete that file, and its images are done again") from error
-    shards = shard_count(len(request.corpus.references), request.flags.shard_size)
-    write_corpus(request.output, request.corpus.references)
-    manifest = Manifest(
-        job=request.job.name,
-        fingerprint=request.fingerprint,
-        kept_fingerprints=kept,
-        details=request.details,
-        references=len(request.corpus.references),
-        repeated=request.corpus.repeated,
-        skipped=request.corpus.skipped,
-        shards=shards,
-        run_started=started.isoformat(),
-    )
-    request.output.write(MANIFEST, manifest.to_json().encode())
-
-    run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
     before = ledger.tally(request.corpus.references.ids, current)
-    again = len(before.failures) if request.flags.retry_failed else 0
-    places = before.pending(request.flags.retry_failed)
-    # The launcher knows what is done, so that nothing needs to be shuffled for that.
-    todo = Cut(request.corpus.references, before.attempts(), places, shards, request.flags.shard_size)
-    lookout = Lookout(request.output, len(todo))
-    parts = write_pending(request.output, todo)
-    progress = Progress(request.output, request.job.name, started, len(places))
+    # Receipts hold all ids, which nobody needs while the job runs.
+    del current
+    assigned = _assign(request, before, kept, started)
+    progress = Progress(request.output, request.job.name, started, assigned.references)
+    lookout = Lookout(request.output, assigned.shards)
 
     def look() -> None:
         # Storage that does not answer now is no reason to give up what is being committed.
         with contextlib.suppress(OSError):
             progress.tell()
-        if _too_many(request, len(before.failures) - again + progress.failures):
+        if _too_many(request, assigned.failures + progress.failures):
             raise TooManyFailuresError
         with contextlib.suppress(OSError):
             if lookout.lost():
                 raise WorkersLostError
 
     job = request.job.carried(request.output) if is_elsewhere(request.options) else request.job
+    run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
     with progress:
         pending, commits = ReadPending(request.output), CommitShards(job, run)
-        failed = run_pipeline(parts, pending, commits, request.options, look, progress.interval_seconds)
+        failed = run_pipeline(assigned.parts, pending, commits, request.options, look, progress.interval_seconds)
     write_pending(request.output, ())
 
-    receipts = ledger.settle(request.fingerprint.digest)
-    current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
-    replaced = [receipt for receipt in receipts if receipt.fingerprint not in kept]
+    current, replaced = _current(ledger, request.fingerprint.digest, kept)
     code = _summarize(request, ledger, current, started, failed)
     if code == DONE and replaced:
         # Only now, when everything that replaces them is committed.
         ledger.remove(replaced)
         request.job.tidy(request.output)
     return code
+
+
+def _current(ledger: Ledger, latest: str, kept: Sequence[str]) -> tuple[list[Receipt], list[Receipt]]:
+    """Settles and sweeps: the commits that count, and those that are being replaced."""
+    receipts = ledger.settle(latest)
+    current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
+    return current, [receipt for receipt in receipts if receipt.fingerprint not in kept]
+
+
+def _assign(request: Request, before: Tally, kept: list[str], started: datetime.datetime) -> Assignment:
+    """Stores what is asked and what of it is to do, where workers find it."""
+    references, flags = request.corpus.references, request.flags
+    shards = shard_count(len(references), flags.shard_size)
+    write_corpus(request.output, references)
+    manifest = Manifest(
+        job=request.job.name,
+        fingerprint=request.fingerprint,
+        kept_fingerprints=kept,
+        details=request.details,
+        references=len(references),
+        repeated=request.corpus.repeated,
+        skipped=request.corpus.skipped,
+        shards=shards,
+        run_started=started.isoformat(),
+    )
+    request.output.write(MANIFEST, manifest.to_json().encode())
+    places = before.pending(flags.retry_failed)
+    # The launcher knows what is done, so that nothing needs to be shuffled for that.
+    todo = Cut(references, before.attempts(), places, shards, flags.shard_size)
+    failures = 0 if flags.retry_failed else len(before.failures)
+    return Assignment(write_pending(request.output, todo), len(todo), len(places), failures)
 
 
 def _kept(request: Request, earlier: Manifest | None) -> list[str]:
