@@ -4,7 +4,7 @@ BIN := .venv/bin
 BEAMSCRIBE := $(BIN)/beamscribe
 DEMO := demo-output
 
-.PHONY: demo test flink-test spark-test lint clean
+.PHONY: demo test flink-test spark-test prism-test lint clean
 
 .venv/installed: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -39,8 +39,15 @@ deploy/%/jars: deploy/%/pom.xml
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $@)
 	touch $@
 
-# The engine starts on free ports, runs, and is stopped; without its jars the tests would be skipped.
-flink-test spark-test: %-test: .venv/installed deploy/%/jars
+# Beam's own runner, from the Go module proxy; Go must be there.
+deploy/prism/prism:
+	GOBIN=$(abspath $(@D)) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
+
+# The engine starts on free ports, runs, and is stopped; without its parts the tests would be skipped.
+flink-test: deploy/flink/jars
+spark-test: deploy/spark/jars
+prism-test: deploy/prism/prism
+flink-test spark-test prism-test: %-test: .venv/installed
 	BEAMSCRIBE_ENGINE=$* .venv/bin/pytest tests/engines -k $*
 
 clean:

@@ -125,6 +125,12 @@ def java_job_server(jars: str, main: str, flags: Sequence[str], log: Path) -> co
     return serving(java(jars, main, *ports, *flags), port, log)
 
 
+def prism(program: Path, log: Path) -> contextlib.AbstractContextManager[Server]:
+    """Beam's own runner."""
+    port = free_port()
+    return serving([str(program), f"-job_port={port}", "-serve_http=false"], port, log)
+
+
 FLINK = "org.apache.flink.runtime"
 FLINK_SETTINGS = """
 jobmanager.rpc.address: localhost

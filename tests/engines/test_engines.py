@@ -1,6 +1,6 @@
 """The same corpus on every engine that is installed: equal rows, and a lost worker costs none and hangs nothing.
 
-Flink and Spark need their job servers, which `make flink-test` and `make spark-test` fetch.
+Flink, Spark and Prism need what `make flink-test`, `make spark-test` and `make prism-test` fetch.
 `BEAMSCRIBE_ENGINE_PHOTOGRAPHS=600` captions so many photographs of Flickr8k on every engine: minutes for each.
 """
 
@@ -28,6 +28,7 @@ from tests.engines.servers import (
     Server,
     flink_session_cluster,
     java_job_server,
+    prism,
     python_job_service,
     worker_pool,
 )
@@ -38,11 +39,13 @@ pytestmark = pytest.mark.slow
 IDS = tuple(f"{number:03d}" for number in range(60))
 FAILING = frozenset(IDS[::13])
 SESSION = "flink session cluster"
-ENGINES = {
+JOB_SERVERS = {
     "flink": ("org.apache.beam.runners.flink.FlinkJobServerDriver", ["--flink-master=[local]"]),
     SESSION: ("org.apache.beam.runners.flink.FlinkJobServerDriver", []),
     "spark": ("org.apache.beam.runners.spark.SparkJobServerDriver", ["--spark-master-url=local[2]"]),
 }
+CLUSTERS = (*JOB_SERVERS, "prism")
+PORTABLE = ("job service", *CLUSTERS)
 Row = tuple[tuple[object, ...], list[float]]
 RESTARTS = """
 restart-strategy.type: fixed-delay
@@ -85,36 +88,36 @@ def portable(job_service: Server, pool: str, pools: tuple[Server, ...]) -> Engin
     return Engine(flags, pools)
 
 
+def installed(name: str) -> Path:
+    """What an engine needs in `deploy/`; where it is not, its tests are skipped."""
+    engine = name.partition(" ")[0]
+    parts = CHECKOUT / "deploy" / engine / ("prism" if engine == "prism" else "jars")
+    if not parts.exists():
+        assert os.environ.get("BEAMSCRIBE_ENGINE") != engine, f"{parts} is not there"
+        pytest.skip(f"no {parts}: make {engine}-test")
+    return parts
+
+
 @contextlib.contextmanager
-def java_engine(name: str, log: Path, pool: Server, *more: str) -> Iterator[Engine]:
-    """The job server of an engine; one that is not installed skips its tests."""
-    installed = name.partition(" ")[0]
-    jars = CHECKOUT / "deploy" / installed / "jars"
-    if not jars.is_dir():
-        assert os.environ.get("BEAMSCRIBE_ENGINE") != installed, f"{jars} is not there"
-        pytest.skip(f"no job server in {jars}: make {installed}-test")
-    main, flags = ENGINES[name]
+def portable_engine(name: str, log: Path, pool: Server, *more: str) -> Iterator[Engine]:
+    """An engine with a job server, and workers from pools."""
     address, pools = f"localhost:{pool.port}", (pool,)
     with contextlib.ExitStack() as stack:
-        if name == SESSION:
-            cluster = stack.enter_context(flink_session_cluster(str(jars), log.parent / "flink", log))
-            flags, address, pools = [f"--flink-master={cluster.master}"], cluster.pool, cluster.pools
-        server = stack.enter_context(java_job_server(str(jars), main, [*flags, *more], log))
-        yield portable(server, address, pools)
+        if name == "job service":
+            server = python_job_service(log)
+        elif name == "prism":
+            server = prism(installed(name), log)
+        else:
+            jars = str(installed(name))
+            main, flags = JOB_SERVERS[name]
+            if name == SESSION:
+                cluster = stack.enter_context(flink_session_cluster(jars, log.parent / "flink", log))
+                flags, address, pools = [f"--flink-master={cluster.master}"], cluster.pool, cluster.pools
+            server = java_job_server(jars, main, [*flags, *more], log)
+        yield portable(stack.enter_context(server), address, pools)
 
 
-@contextlib.contextmanager
-def cluster_engine(name: str, log: Path, pool: Server) -> Iterator[Engine]:
-    """An engine whose workers come from pools."""
-    if name == "job service":
-        with python_job_service(log) as server:
-            yield portable(server, f"localhost:{pool.port}", (pool,))
-    else:
-        with java_engine(name, log, pool) as found:
-            yield found
-
-
-@pytest.fixture(scope="module", params=["in_memory", "multi_processing", "job service", *ENGINES])
+@pytest.fixture(scope="module", params=["in_memory", "multi_processing", *PORTABLE])
 def engine(request: pytest.FixtureRequest, log: Path) -> Iterator[list[str]]:
     """Beam's flags for an engine."""
     name = request.param
@@ -123,7 +126,7 @@ def engine(request: pytest.FixtureRequest, log: Path) -> Iterator[list[str]]:
     elif name == "multi_processing":
         yield ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     else:
-        with cluster_engine(name, log, request.getfixturevalue("pool")) as found:
+        with portable_engine(name, log, request.getfixturevalue("pool")) as found:
             yield found.flags
 
 
@@ -154,13 +157,13 @@ def test_rows_are_equal_on_every_engine(local: Storage, engine: list[str]) -> No
     assert_whole(local)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", CLUSTERS)
 def test_photographs_on_a_cluster_engine(name: str, log: Path, pool: Server, shared: Path, tmp_path: Path) -> None:
     """featurize, caption and speak of coco-mini, as typed; captions are those of the local runner."""
     coco = shared / "coco-mini"
     corpus = ["--annotations", str(coco / "annotations" / "captions_val2017.json"), "--images", str(coco / "val2017")]
     count = ["--limit", "24", "--shard-size", "8"]
-    with java_engine(name, log, pool) as engine:
+    with portable_engine(name, log, pool) as engine:
         there = engine.flags
         features = ["--backbone", "efficientnet_lite2", "--output", str(tmp_path / "features")]
         assert main(["featurize", *corpus, *features, *count, *there]) == DONE
@@ -237,14 +240,14 @@ def go_and_kill(output: Storage, engine: Engine) -> int:
     return code
 
 
-@pytest.mark.parametrize("name", ["job service", *ENGINES])
+@pytest.mark.parametrize("name", PORTABLE)
 def test_a_run_that_lost_its_worker_ends_and_the_next_one_does_the_rest(
     local: Storage, log: Path, pool: Server, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.commits.watchdog.LOST_SECONDS", 6.0)
     # This process goes on, and its workers were others.
     monkeypatch.setattr("pipelines.launch.hold", lambda timeout_seconds: None)
-    with cluster_engine(name, log, pool) as engine:
+    with portable_engine(name, log, pool) as engine:
         began = time.monotonic()
         assert go_and_kill(local, engine) == STOPPED
         assert time.monotonic() - began < 60
@@ -256,6 +259,6 @@ def test_a_run_that_lost_its_worker_ends_and_the_next_one_does_the_rest(
 
 def test_flink_starts_a_lost_worker_again(local: Storage, log: Path, pool: Server, tmp_path: Path) -> None:
     (tmp_path / "flink-conf.yaml").write_text(RESTARTS)
-    with java_engine("flink", log, pool, f"--flink-conf-dir={tmp_path}") as engine:
+    with portable_engine("flink", log, pool, f"--flink-conf-dir={tmp_path}") as engine:
         assert go_and_kill(local, engine) == DONE
     assert_whole(local)
