@@ -1,6 +1,7 @@
 """How rows become the bytes of a data file, and how their ids are read back."""
 
 import io
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -96,7 +97,9 @@ class ParquetRows:
     def read_keys(self, data: bytes, name: str) -> list[RowKey]:
         """Ids and fingerprints in a file."""
         table = self.read(data, name, ["id", "fingerprint"])
-        return [RowKey(*key) for key in zip(*(table[column].to_pylist() for column in RowKey._fields), strict=True)]
+        ids, fingerprints = table["id"].to_pylist(), table["fingerprint"].to_pylist()
+        # Millions of ids may be held, but there are few fingerprints.
+        return [RowKey(id, sys.intern(fingerprint)) for id, fingerprint in zip(ids, fingerprints, strict=True)]
 
 
 FAILURES = ParquetRows(failure_row.FOLDER, failure_row.SCHEMA, failure_row.VERSION)

@@ -116,7 +116,12 @@ def _named_by(rows: Iterable[dict[str, Any]], columns: Columns) -> Iterator[Name
         found = found or _choose(list(row), columns)
         uri_column, id_column = found
         uri, id = row.get(uri_column), row.get(id_column) if id_column else None
-        yield Named("" if uri is None else str(uri), "" if id is None else str(id))
+        yield Named(_storable(uri), _storable(id))
+
+
+def _storable(value: Any) -> str:
+    """As UTF-8 can hold it, which half a surrogate pair of JSON cannot be."""
+    return "" if value is None else str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _choose(names: list[str], columns: Columns) -> tuple[str, str | None]:

@@ -9,6 +9,7 @@ import pytest
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.manifests import Columns, read_manifests
 from pipelines.corpora.members import UnreadableMemberError, read_reference
+from pipelines.corpora.reference import Reference
 from schemas.command import RefusedError
 from tests.pipelines.made_corpora import image_table, write_archive, write_arrow, write_image_parquet
 
@@ -209,6 +210,13 @@ def as_jsonl(path):
 
 def as_parquet(path):
     pq.write_table(pa.table(TABLE), path, row_group_size=2)
+
+
+def test_half_a_surrogate_pair_is_written_as_its_escape(tmp_path):
+    manifest = tmp_path / "l.jsonl"
+    manifest.write_text(r'{"uri": "caf\ud800.jpg", "id": "\udfff"}', encoding="ascii")
+    (reference,) = read(str(manifest)).references
+    assert reference == Reference(r"\udfff", f"file://{tmp_path}/caf" + r"\ud800.jpg")
 
 
 @pytest.mark.parametrize(("name", "write"), [("l.csv", as_csv), ("l.jsonl", as_jsonl), ("l.parquet", as_parquet)])

@@ -1,0 +1,22 @@
+import hashlib
+
+import pytest
+
+from pipelines.caption import CaptionJob
+from pipelines.commits.commit import commit_shard
+from pipelines.images.reading import Reading
+from tests.pipelines.fake_job import caption, run_of, shard
+
+
+@pytest.mark.parametrize(("images", "warns"), [(250, True), (199, False), (1, False)])
+def test_one_caption_is_suspicious_of_different_images_alone(memory, images, warns):
+    def process(shard):
+        for number, item in enumerate(shard.todo):
+            image = (number + 125 * (shard.name == "b")) % images
+            sha256 = hashlib.sha256(str(image).encode()).hexdigest()
+            yield caption(item.reference, "oil", run)._replace(caption="A dog.", sha256=sha256)
+
+    run = run_of(memory)
+    receipts = [commit_shard(shard(name, *(f"{name}{n}" for n in range(125))), process, run) for name in "ab"]
+    warnings = CaptionJob("", 1, 1, 1, Reading({})).warnings(memory, receipts)
+    assert len(warnings) == warns
