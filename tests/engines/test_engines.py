@@ -6,6 +6,7 @@ Flink, Spark and Prism need what `make flink-test`, `make spark-test` and `make 
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from tests.engines.servers import (
     java_job_server,
     prism,
     python_job_service,
+    running,
     worker_pool,
 )
 from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, references
@@ -196,11 +198,28 @@ def test_rows_of_photographs_are_equal_on_every_engine(
     photographs: list[str], captioned_here: list[Row], engine: list[str], tmp_path: Path
 ) -> None:
     assert main(["caption", *photographs, "--output", str(tmp_path), *engine]) == DONE
-    found = rows(tmp_path)
+    assert_equal_rows(tmp_path, captioned_here)
+
+
+@pytest.mark.parametrize("name", PORTABLE)
+def test_a_command_that_lost_its_workers_ends_in_two_minutes(
+    photographs: list[str], captioned_here: list[Row], name: str, log: Path, pool: Server, tmp_path: Path
+) -> None:
+    output = Storage(str(tmp_path))
+    command = [sys.executable, "-m", "beamscribe", "caption", *photographs, "--output", str(tmp_path)]
+    with portable_engine(name, log, pool) as engine, running([*command, *engine.flags], log) as process:
+        kill_workers(output, engine, [])
+        assert process.wait(timeout=120) == STOPPED
+    assert main(["caption", *photographs, "--output", str(tmp_path)]) == DONE
+    assert_equal_rows(tmp_path, captioned_here)
+
+
+def assert_equal_rows(output: Path, captioned_here: list[Row]) -> None:
+    found = rows(output)
     assert [facts for facts, _ in found] == [facts for facts, _ in captioned_here]
     for (_, scores), (_, scores_here) in zip(found, captioned_here, strict=True):
         assert scores == pytest.approx(scores_here, abs=1e-4)
-    assert main(["verify", str(tmp_path)]) == DONE
+    assert main(["verify", str(output)]) == DONE
 
 
 def rows(output: Path) -> list[Row]:
