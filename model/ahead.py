@@ -23,14 +23,18 @@ def map_ahead(
     """
     waiting: collections.deque[Future[ResultT]] = collections.deque()
     remaining = iter(items)
-    with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
-        try:
-            while True:
-                for item in itertools.islice(remaining, ahead - len(waiting)):
-                    waiting.append(pool.submit(function, item))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
+    patient = True
+    try:
+        while True:
+            for item in itertools.islice(remaining, ahead - len(waiting)):
+                waiting.append(pool.submit(function, item))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    except KeyboardInterrupt:
+        # Storage that does not answer would hold the interrupt up.
+        patient = False
+        raise
+    finally:
+        pool.shutdown(wait=patient, cancel_futures=True)

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, Any, NamedTuple
@@ -11,13 +11,13 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from model import whole_files
-from model.ahead import map_ahead
+from model.ahead import ItemT, ResultT, map_ahead
 from model.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
 from model.unbroken import unbroken
 from model.web import WEB, web_options
 
 AT_ONCE = 16
-"""Files asked for at once: a store answers each after some 50 ms."""
+"""Files asked for at once: a store takes some 50 ms to answer for each."""
 
 
 class Entry(NamedTuple):
@@ -178,7 +178,14 @@ class Storage:
         Raises:
             OSError: as `read`.
         """
-        return map_ahead(self.read, names, AT_ONCE, ahead=2 * AT_ONCE)
+        return self.map_ahead(self.read, names)
+
+    def map_ahead(self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:
+        """As `model.ahead.map_ahead`, for a function that reads or writes here."""
+        fs = self._filesystem[0]
+        # Other clients of fsspec have one connection, which threads may not share.
+        threads = AT_ONCE if self.local or fs.async_impl else 1
+        return map_ahead(function, items, threads, ahead=2 * threads)
 
     def read_range(self, name: str, start: int, size: int) -> bytes:
         """Some bytes of a file.

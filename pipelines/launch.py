@@ -152,10 +152,9 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
         raise RefusedError(str(error)) from error
     except ValueError as error:
         raise RefusedError(f"{error}: delete that file, and its images are done again") from error
-    before = ledger.tally(request.corpus.references.ids, current)
+    assigned = _assign(request, ledger.tally(request.corpus.references.ids, current), kept, started)
     # Receipts hold all ids, which nobody needs while the job runs.
     del current
-    assigned = _assign(request, before, kept, started)
     progress = Progress(request.output, request.job.name, started, assigned.references)
     lookout = Lookout(request.output, assigned.shards)
 

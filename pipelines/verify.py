@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from model.ahead import map_ahead
-from model.storage import AT_ONCE, Storage
+from model.storage import Storage
 from pipelines.caption import CAPTIONS
 from pipelines.commits.commit import FileStamp
 from pipelines.commits.ledger import Ledger
@@ -144,14 +143,14 @@ def _read_all(
     findings += [f"{name} is no data file and does not belong there" for name in names if not name.endswith(suffix)]
     names = [name for name in names if name.endswith(suffix)]
 
-    def read_one(name: str) -> tuple[bytes, list[RowT]] | OSError | ValueError:
+    def read_one(name: str) -> tuple[str, list[RowT]] | OSError | ValueError:
         try:
             data = output.read(name)
-            return data, list(read(data, name))
+            return hashlib.sha256(data).hexdigest(), list(read(data, name))
         except (OSError, ValueError) as error:
             return error
 
-    for name, found in zip(names, map_ahead(read_one, names, AT_ONCE, AT_ONCE), strict=True):
+    for name, found in zip(names, output.map_ahead(read_one, names), strict=True):
         if isinstance(found, NewerSchemaError):
             findings.append(str(found))
             continue
@@ -159,11 +158,11 @@ def _read_all(
             findings.append(f"{name} cannot be read: {found}")
             remove.add(name)
             continue
-        data, rows = found
+        sha256, rows = found
         stamp = stamps.get(name)
         if stamp is None:
             findings.append(f"{name} has no receipt that fits it (the next run makes one)")
-        elif hashlib.sha256(data).hexdigest() != stamp.sha256:
+        elif sha256 != stamp.sha256:
             findings.append(f"{name} is not as it was written: its checksum differs")
             remove.add(name)
         yield name, rows

@@ -1,5 +1,6 @@
 """The Beam half of the skeleton: shards of what is to do in, receipts of new commits out."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -15,8 +16,7 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from model.ahead import map_ahead
-from model.storage import AT_ONCE, Storage
+from model.storage import Entry, Storage
 from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.rows import RowFormat
 from pipelines.commits.shards import Shard, Todo
@@ -79,7 +79,7 @@ class PreparedJob(Job, Protocol):
 def write_corpus(output: Storage, references: Sequence[Reference]) -> None:
     """Stores the references below `_beamscribe/`, so that `status` and `verify` know what was asked."""
     parts = (tuple(references[start : start + PART_SIZE]) for start in range(0, len(references), PART_SIZE))
-    _write_parts(output, CORPUS, (_json(part) for part in parts))
+    _write_parts(output, CORPUS, ((f"{number:05d}.json", _json(part)) for number, part in enumerate(parts)))
 
 
 def read_part(output: Storage, name: str) -> list[Reference]:
@@ -90,18 +90,25 @@ def read_part(output: Storage, name: str) -> list[Reference]:
     """
     try:
         return [Reference.from_json(fields) for fields in json.loads(output.read(name))]
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
 
 
-def read_ids(output: Storage) -> pa.ChunkedArray:
-    """The ids of the stored corpus.
+def read_ids(output: Storage) -> pa.LargeStringArray:
+    """The distinct ids of the stored corpus.
 
     Raises:
         ValueError: if it is damaged.
     """
-    parts = map_ahead(lambda entry: read_part(output, entry.name), output.files(CORPUS, ".json"), AT_ONCE, AT_ONCE)
-    return pa.chunked_array([pa.array([reference.id for reference in part], TEXT) for part in parts], TEXT)
+
+    def ids(part: Entry) -> pa.LargeStringArray:
+        try:
+            return pa.array([reference.id for reference in read_part(output, part.name)], TEXT)
+        except pa.ArrowException as error:
+            raise ValueError(f"{output.uri(part.name)} is damaged: {error}") from error
+
+    # Parts of an earlier corpus are there too while a run writes a new one.
+    return pa.chunked_array(output.map_ahead(ids, output.files(CORPUS)), TEXT).unique()
 
 
 def write_pending(output: Storage, shards: Iterable[Shard]) -> list[str]:
@@ -110,7 +117,9 @@ def write_pending(output: Storage, shards: Iterable[Shard]) -> list[str]:
     Returns:
         The parts' names.
     """
-    return _write_parts(output, PENDING, _parts(shards))
+    # An engine may still work for a launcher that was killed: no file of its run ever becomes one of the next.
+    parts = ((f"{hashlib.sha256(part).hexdigest()[:16]}.jsonl", part) for part in _parts(shards))
+    return _write_parts(output, PENDING, parts)
 
 
 def _parts(shards: Iterable[Shard]) -> Iterator[bytes]:
@@ -130,22 +139,23 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def _write_parts(output: Storage, folder: str, parts: Iterable[bytes]) -> list[str]:
-    def write(numbered: tuple[int, bytes]) -> str:
-        number, part = numbered
-        name = f"{folder}/{number:05d}.json"
-        output.write(name, part)
+def _write_parts(output: Storage, folder: str, parts: Iterable[tuple[str, bytes]]) -> list[str]:
+    """Replaces all files of a folder by others; returns their names below the output."""
+
+    def write(part: tuple[str, bytes]) -> str:
+        name = f"{folder}/{part[0]}"
+        output.write(name, part[1])
         return name
 
-    names = list(map_ahead(write, enumerate(parts), AT_ONCE, AT_ONCE))
-    for entry in output.files(folder, ".json"):
+    names = list(output.map_ahead(write, parts))
+    for entry in output.files(folder):
         if entry.name not in names:
             output.delete(entry.name)
     return names
 
 
 class Slice(NamedTuple):
-    """Where a shard stands: all that is shuffled of it.
+    """Where a shard stands, which is shuffled in its place.
 
     Attributes:
         part: file below the output.
@@ -175,8 +185,11 @@ class ReadPending(beam.PTransform):
             start += len(line)
 
     def _shard(self, place: Slice) -> Shard:
-        name, todo = json.loads(self.output.read_range(*place))
-        return Shard(name, tuple(Todo(Reference.from_json(fields), attempts) for fields, attempts in todo))
+        try:
+            name, todo = json.loads(self.output.read_range(*place))
+            return Shard(name, tuple(Todo(Reference.from_json(fields), attempts) for fields, attempts in todo))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.output.uri(place.part)} is damaged: {error}") from error
 
     def expand(self, parts: PCollection[str]) -> PCollection[Shard]:
         """Builds the transform."""

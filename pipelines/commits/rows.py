@@ -98,6 +98,8 @@ class ParquetRows:
         """Ids and fingerprints in a file."""
         table = self.read(data, name, ["id", "fingerprint"])
         ids, fingerprints = table["id"].to_pylist(), table["fingerprint"].to_pylist()
+        if None in fingerprints:
+            raise ValueError(f"{name} has a row without a fingerprint")
         # Millions of ids may be held, but there are few fingerprints.
         return [RowKey(id, sys.intern(fingerprint)) for id, fingerprint in zip(ids, fingerprints, strict=True)]
 

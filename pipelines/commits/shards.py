@@ -88,8 +88,9 @@ class Cut(Iterable[Shard]):
         numbers = (names.setdefault(shard_name(reference, count, size), len(names)) for reference in todo)
         shard_of_each = np.fromiter(numbers, np.int64, len(places))
         self._places = places[np.argsort(shard_of_each, kind="stable")]
-        ends = np.cumsum(np.bincount(shard_of_each, minlength=len(names)))
-        self._shards = sorted(zip(names, ends - np.bincount(shard_of_each, minlength=len(names)), ends, strict=True))
+        sizes = np.bincount(shard_of_each, minlength=len(names))
+        ends = np.cumsum(sizes)
+        self._shards = sorted(zip(names, ends - sizes, ends, strict=True))
 
     def __len__(self) -> int:
         return len(self._shards)

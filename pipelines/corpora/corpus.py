@@ -1,6 +1,6 @@
 """A corpus: what a job was asked to do, each image once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,13 +29,21 @@ class Corpus(NamedTuple):
 
 def distinct(references: Iterable[Reference], limit: int | None = None) -> Corpus:
     """Keeps the first reference of each id, `limit` of them at most."""
-    found = References.of(references)
+    found = References.of(references if limit is None else _of_first_ids(references, limit))
     # Numbers count distinct ids in the order in which they first come, so a new one is above all before it.
     numbers = found.ids.dictionary_encode().indices.to_numpy()
     highest = np.maximum.accumulate(numbers)
-    first = np.flatnonzero(np.diff(highest, prepend=-1))[:limit]
-    repeated = int((numbers < len(first)).sum()) - len(first)
-    return Corpus(found if len(first) == len(found) else found.take(first), repeated)
+    first = np.flatnonzero(np.diff(highest, prepend=-1))
+    return Corpus(found if len(first) == len(found) else found.take(first), len(found) - len(first))
+
+
+def _of_first_ids(references: Iterable[Reference], limit: int) -> Iterator[Reference]:
+    """References of the first so many ids."""
+    ids: set[str] = set()
+    for reference in references:
+        if reference.id in ids or len(ids) < limit:
+            ids.add(reference.id)
+            yield reference
 
 
 def sampled(corpus: Corpus, size: int | None) -> Corpus:

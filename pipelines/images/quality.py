@@ -13,6 +13,8 @@ PHRASE_WORDS = 3
 
 ALARM_PERCENT = 20.0
 ALARM_ROWS = 200
+ALARM_SAMPLE = 100_000
+"""Images that are held at least to count their captions, if there are so many."""
 
 
 def flags_of(caption: str) -> tuple[str, ...]:
@@ -30,18 +32,31 @@ def flags_of(caption: str) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def sameness(captions: Iterable[str], percent: float = ALARM_PERCENT) -> str | None:
-    """A warning if one caption is said of more than a share of the corpus; None if not, or of few rows.
+def sameness(captions: Iterable[tuple[str, str]], percent: float = ALARM_PERCENT) -> str | None:
+    """A warning if one caption is said of more than a share of different images; None if not, or of few.
 
     Args:
-        captions: of all images.
+        captions: digest and caption of each image; equal images have equal captions, as it should be.
         percent: the share.
     """
-    counts = collections.Counter(captions)
+    counts = collections.Counter(caption for _, caption in _different(captions))
     total = counts.total()
     if total < ALARM_ROWS:
         return None
     caption, count = counts.most_common(1)[0]
     if count <= total * percent / 100:
         return None
-    return f'{count} of {total} captions are "{caption}": the captioner hardly looks at these images'
+    return f'{count} of {total} different images are "{caption}": the captioner hardly looks at them'
+
+
+def _different(captions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """One of each digest; where there are very many, the least digests stand for all: they are as good as random."""
+    found: dict[str, str] = {}
+    bound = ""
+    for digest, caption in captions:
+        if not bound or digest <= bound:
+            found[digest] = caption
+        if len(found) == 2 * ALARM_SAMPLE:
+            found = dict(sorted(found.items())[:ALARM_SAMPLE])
+            bound = max(found)
+    return list(found.items())

@@ -5,8 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from model.ahead import map_ahead
-from model.storage import AT_ONCE, Storage
+from model.storage import Storage
 from pipelines.speech.layout import CONTAINERS
 from pipelines.speech.speech_index import NamedAudio, named_audio
 from schemas import audio_row
@@ -52,7 +51,7 @@ def check_audio_of(output: Storage, finished: bool) -> AudioFindings:
     wrong: dict[str, set[str]] = defaultdict(set)
     remove: set[str] = set()
     files = sorted(by_file)
-    checks = map_ahead(lambda uri: _wrong_with(output, by_file[uri], uri in there), files, AT_ONCE, ahead=2 * AT_ONCE)
+    checks = output.map_ahead(lambda uri: _wrong_with(output, by_file[uri], uri in there), files)
     for uri, found in zip(files, checks, strict=True):
         for what, audio in found:
             wrong[what].add(f"{uri}: {audio.member}" if audio.member else uri)

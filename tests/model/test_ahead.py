@@ -1,3 +1,4 @@
+import signal
 import threading
 import time
 
@@ -43,10 +44,21 @@ def test_an_error_comes_in_its_turn_and_ends_the_rest():
 
     def divide(item):
         called.append(item)
+        time.sleep(0.01)
         return 1 // item
 
-    results = map_ahead(divide, [1, 1, 0, *range(1, 100)], threads=1, ahead=4)
+    results = map_ahead(divide, [1, 1, 0, *range(1, 100)], threads=1, ahead=50)
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
-    assert len(called) <= 6
+    assert len(called) < 20
+
+
+def test_an_interrupt_does_not_wait_for_what_is_under_way():
+    answer = threading.Event()
+    threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(map_ahead(lambda _: answer.wait(30), range(5), threads=2, ahead=4))
+    assert time.monotonic() - began < 10
+    answer.set()

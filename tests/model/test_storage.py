@@ -1,6 +1,7 @@
 import os
 import pickle
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
@@ -49,6 +50,32 @@ def test_writes_an_empty_file(output):
 def test_reading_a_missing_file_is_an_os_error(output):
     with pytest.raises(FileNotFoundError):
         output.read("nothing")
+
+
+def test_reads_ranges(output):
+    output.write("f", b"0123456789")
+    assert output.read_range("f", 3, 4) == b"3456"
+    assert output.read_range("f", 8, 9) == b"89"
+    with pytest.raises(FileNotFoundError):
+        output.read_range("nothing", 0, 1)
+
+
+def test_reads_many_files_in_order(output):
+    for number in range(40):
+        output.write(f"f/{number}", str(number).encode())
+    found = output.read_each([f"f/{number}" for number in (*range(40), "gone")])
+    assert [next(found) for _ in range(40)] == [str(number).encode() for number in range(40)]
+    with pytest.raises(FileNotFoundError):
+        next(found)
+
+
+def test_clients_with_one_connection_are_asked_by_one_thread(memory, tmp_path):
+    def thread(_):
+        time.sleep(0.001)
+        return threading.get_ident()
+
+    assert len(set(memory.map_ahead(thread, range(50)))) == 1
+    assert len(set(Storage(str(tmp_path)).map_ahead(thread, range(50)))) > 1
 
 
 def test_lists_files_of_one_folder_by_name(output):

@@ -9,7 +9,7 @@ from tests.pipelines.fake_job import caption, run_of, shard
 
 
 @pytest.mark.parametrize(("images", "warns"), [(250, True), (199, False), (1, False)])
-def test_one_caption_is_suspicious_of_different_images_alone(memory, images, warns):
+def test_one_caption_of_many_different_images_is_suspicious(memory, images, warns):
     def process(shard):
         for number, item in enumerate(shard.todo):
             image = (number + 125 * (shard.name == "b")) % images

@@ -10,7 +10,15 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from pipelines.commits.commit import Receipt, commit_shard
 from pipelines.commits.ledger import Ledger
-from pipelines.commits.pending import PART_SIZE, CommitShards, ReadPending, read_part, write_corpus, write_pending
+from pipelines.commits.pending import (
+    PART_SIZE,
+    CommitShards,
+    ReadPending,
+    read_ids,
+    read_part,
+    write_corpus,
+    write_pending,
+)
 from pipelines.commits.shards import Cut, Shard, Todo, bucket
 from pipelines.corpora.reference import Member, Reference
 from pipelines.corpora.references import References
@@ -197,6 +205,38 @@ def test_what_is_pending_has_parts_and_a_smaller_rest_leaves_none_behind(output,
     assert len(output.files("_beamscribe/pending")) == 1
     assert write_pending(output, ()) == []
     assert output.files("_beamscribe/pending") == []
+
+
+def test_ids_with_any_line_ends_are_read_back(output):
+    refs = [Reference(f"{end}{n}", f"u{end}") for n, end in enumerate(("\n", "\r\n", "\x85", "\u2028", "\x1e"))]
+    parts, transform = pending(output, refs, shards=4)
+    with pipeline() as p:
+        held = p | beam.Create(parts) | transform | beam.FlatMap(lambda shard: [item.reference for item in shard.todo])
+        assert_that(held, equal_to(refs))
+
+
+def test_a_part_of_another_run_is_never_overwritten(output):
+    refs = references(*"abc")
+    earlier, _ = pending(output, refs)
+    later, _ = pending(output, refs, receipts=[commit(output, "a")])
+    assert set(earlier).isdisjoint(later)
+
+
+def test_a_damaged_part_is_named(output):
+    [part], transform = pending(output, references("a"), shards=1)
+    output.write(part, output.read(part)[:-5] + b"\n")
+    with pytest.raises(Exception, match=rf"{part} is damaged"), pipeline() as p:
+        _ = p | beam.Create([part]) | transform
+
+
+def test_ids_of_a_stored_corpus_count_once_while_another_is_written(output):
+    write_corpus(output, References.of(references(*"abc")))
+    [part] = parts_of(output)
+    output.write(part.replace("00000", "00001"), output.read(part))
+    assert read_ids(output).to_pylist() == ["a", "b", "c"]
+    output.write(part, b'[[7, "u"]]')
+    with pytest.raises(ValueError, match="damaged"):
+        read_ids(output)
 
 
 @pytest.fixture

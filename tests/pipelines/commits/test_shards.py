@@ -15,7 +15,7 @@ from pipelines.commits.shards import (
     shard_count,
     shard_name,
 )
-from pipelines.corpora.reference import Reference
+from pipelines.corpora.reference import Member, Reference
 from pipelines.corpora.references import References
 from tests.pipelines.fake_job import reference
 
@@ -79,10 +79,15 @@ def test_shard_names():
 
 
 @UNHURRIED
-@given(st.lists(IDS, unique=True, max_size=30), st.data(), st.sampled_from([1, 2, 8]), st.booleans())
-def test_a_cut_holds_what_is_to_do_and_nothing_else(ids, data, count, in_container):
-    container = "a.tar" if in_container else ""
-    corpus = References.of(Reference(id, f"u{id}", container=container) for id in ids)
+@given(st.lists(IDS, unique=True, max_size=30), st.data(), st.sampled_from([1, 2, 8]))
+def test_a_cut_holds_what_is_to_do_and_nothing_else(ids, data, count):
+    kinds = {
+        "loose": lambda place: Reference(ids[place], "u"),
+        "grouped": lambda place: Reference(ids[place], "u", group=f"g{place % 2}"),
+        "records": lambda place: Reference(ids[place], "u", container="a.tfrecord.gz"),
+        "members": lambda place: Reference(ids[place], "u", container="a.zip", member=Member("zip", place, place)),
+    }
+    corpus = References.of(kinds[data.draw(st.sampled_from([*kinds]))](place) for place in range(len(ids)))
     places = np.array(sorted(data.draw(st.sets(st.integers(0, len(ids) - 1)) if ids else st.just(()))), np.int64)
     attempts = dict.fromkeys(ids[::3], 2)
     shards = list(Cut(corpus, attempts, places, count, 4))

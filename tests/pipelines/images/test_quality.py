@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from pipelines.images.quality import flags_of, sameness
@@ -33,7 +35,25 @@ def test_flags(caption: str, flags: tuple[str, ...]) -> None:
 )
 def test_one_caption_of_too_many_images(same: int, others: int, percent: float, warns: bool) -> None:
     captions = ["A dog."] * same + [f"Another {n}." for n in range(others)]
-    warning = sameness(captions, percent)
+    warning = sameness(((f"{n:064x}", caption) for n, caption in enumerate(captions)), percent)
     assert bool(warning) == warns
     if warning:
-        assert f'{same} of {same + others} captions are "A dog."' in warning
+        assert f'{same} of {same + others} different images are "A dog."' in warning
+
+
+def test_equal_images_count_once():
+    """Five images of which a corpus holds most, and others which all look the same to the captioner."""
+    copies = [(f"{n % 5:064x}", f"Copy {n % 5}.") for n in range(4000)]
+    others = [(f"{n:064x}", "A dog.") for n in range(5, 605)]
+    assert '600 of 605 different images are "A dog."' in sameness(copies + others)
+    assert sameness(copies) is None
+
+
+def test_many_images_are_counted_by_a_sample(monkeypatch):
+    monkeypatch.setattr("pipelines.images.quality.ALARM_SAMPLE", 250)
+    digests = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(20_000)]
+    captions = [(digest, "A dog." if n % 2 else f"Another {n}.") for n, digest in enumerate(digests)]
+    words = sameness(captions * 2).split()
+    assert 250 <= int(words[2]) < 500
+    assert 0.4 < int(words[0]) / int(words[2]) < 0.6
+    assert sameness(captions[::2]) is None
