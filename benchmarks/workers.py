@@ -2,8 +2,8 @@
 
     python benchmarks/workers.py ../shared/flickr8k/images
 
-captions few and many photographs in each of the local runner's modes, in turn, and prints a line for each mode and their
-ratio. What many take longer than few is not start-up; the median of the repetitions counts.
+captions few and many photographs in each of the local runner's modes, in turn, and prints a line for each mode and
+their ratio. What many take longer than few is not start-up; the median of the repetitions counts.
 """
 
 import argparse

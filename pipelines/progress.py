@@ -75,10 +75,12 @@ class Progress:
         Raises:
             OSError: if the output cannot be listed.
         """
-        for entry in self.output.files(RECEIPTS, ".json"):
-            if entry.name not in self._counted:
-                self._counted.add(entry.name)
-                self._count(entry.name)
+        names = [entry.name for entry in self.output.files(RECEIPTS, ".json") if entry.name not in self._counted]
+        self._counted.update(names)
+        for receipt in self.output.map_ahead(self._receipt, names):
+            if receipt and receipt.run_started == self.started.isoformat():
+                self.rows += len(receipt.rows.ids) if receipt.rows else 0
+                self.failures += len(receipt.failures.ids) if receipt.failures else 0
         if self.console.is_terminal:
             self._bar.update(self._task, completed=self.rows + self.failures)
         else:
@@ -97,14 +99,11 @@ class Progress:
         left = datetime.timedelta(seconds=round((self.todo - done) * seconds / done))
         return f"{self.failures:,} failed, {done / seconds:.1f} a second, {left} left"
 
-    def _count(self, name: str) -> None:
+    def _receipt(self, name: str) -> Receipt | None:
         try:
-            receipt = Receipt.from_json(self.output.read(name))
+            return Receipt.from_json(self.output.read(name))
         except (ValueError, OSError):
-            return
-        if receipt.run_started == self.started.isoformat():
-            self.rows += len(receipt.rows.ids) if receipt.rows else 0
-            self.failures += len(receipt.failures.ids) if receipt.failures else 0
+            return None
 
 
 class _Pace(rich.progress.ProgressColumn):

@@ -78,11 +78,13 @@ def inspect(output: Storage) -> Inspection:
     stamps = {stamp.name: stamp for receipt in receipts for stamp in (receipt.rows, receipt.failures) if stamp}
     findings: list[str] = []
     remove: set[str] = set()
-    keys: list[RowKey] = []
+    rows: Counter[str] = Counter()
+    replacing: list[str] = []
     holders: set[str] = set()
     for name, found in _read_all(output, form.folder, form.suffix, stamps, form.read_keys, findings, remove):
-        keys += found
         current = [key.id for key in found if key.fingerprint in manifest.kept_fingerprints]
+        replacing += [key.id for key in found if key.fingerprint not in manifest.kept_fingerprints]
+        rows.update(current)
         if len(set(current)) < len(current) or any(id in holders for id in current):
             remove.add(name)
         elif name not in remove:
@@ -99,7 +101,6 @@ def inspect(output: Storage) -> Inspection:
         )
         for row in rows_of_file
     ]
-    rows = Counter(key.id for key in keys if key.fingerprint in manifest.kept_fingerprints)
     failures = Counter(row.id for row in failed)
     asked: set[str] = set()
     for entry in output.files(CORPUS, ".json"):
@@ -112,7 +113,7 @@ def inspect(output: Storage) -> Inspection:
     findings += _ids("ids with both a row and a failure row", rows.keys() & failures.keys())
     findings += _ids(
         "rows of settings that are being replaced (the run that replaces them removes them at its end)",
-        (key.id for key in keys if key.fingerprint not in manifest.kept_fingerprints),
+        replacing,
     )
     orphans = set(output.temporaries())
     findings += _ids("temporaries that a killed run left (the next run removes them)", orphans)
