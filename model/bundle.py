@@ -24,7 +24,8 @@ from model.backbone import quantized
 from model.backbone.quantized import Quantized
 from model.backbone.spec import BACKBONES, BackboneSpec, ResolvedWeights
 from model.fetched import fetched
-from model.storage import Storage, read_uri
+from model.storage import Storage
+from model.uri import read_uri
 from schemas.table import NewerSchemaError, check_version
 
 VERSION = 1

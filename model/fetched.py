@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from model.storage import read_uri
 from model.transient import StorageError
+from model.uri import read_uri
 
 
 def fetched(folder: str, digests: Mapping[str, str], options: dict[str, Any]) -> str:

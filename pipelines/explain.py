@@ -9,7 +9,8 @@ from model.backbone.spec import WeightsError
 from model.bundle import Bundle, BundleError, open_bundle
 from model.images import ImageError, decode_image
 from model.pretrained import NoBundleError, default_bundle
-from model.storage import Storage, read_uri
+from model.storage import Storage
+from model.uri import read_uri
 from pipelines.attention_picture import Explained, draw
 from schemas.command import DONE, FlagParser, RefusedError, add_storage_options
 from schemas.feature_example import DTYPE

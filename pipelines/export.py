@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape
 
 from fsspec.implementations.local import LocalFileSystem
 
-from model.storage import Storage, filesystem, read_uri
+from model.storage import Storage
+from model.uri import filesystem, read_uri
 from pipelines.report.caption_output import open_captions
 from schemas import caption_row
 from schemas.coco import CocoError, parse_coco

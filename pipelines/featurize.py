@@ -13,7 +13,8 @@ from model.backbone.choice import AUTO, BFLOAT16, ENGINES, FLOAT32, TENSORFLOW, 
 from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsError, backbone_name, resolve_weights
 from model.fetched import fetched
 from model.images import POLICY_VERSION
-from model.storage import Storage, read_uri
+from model.storage import Storage
+from model.uri import read_uri
 from model.views import WHOLE, view_of
 from pipelines import options
 from pipelines.choosing import choose_for

@@ -15,7 +15,7 @@ from model.backbone.spec import BACKBONES, IMAGENET, BackboneSpec, backbone_name
 from model.bundle import open_bundle
 from model.images import decode_image
 from model.pretrained import default_bundle
-from model.storage import read_uri
+from model.uri import read_uri
 from pipelines.speak import normalize_text
 from pipelines.speech import SpeechSettings, open_engine
 from pipelines.speech.audio import check_audio, transcode

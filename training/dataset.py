@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.examples import DamagedRecordError, decode_file
-from model.storage import Storage, read_uri
+from model.storage import Storage
+from model.uri import read_uri
 from model.views import WHOLE
 from schemas import feature_example, manifest
 from schemas.command import RefusedError

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from model.storage import Storage, absolute, read_uri
+from model.storage import Storage
+from model.uri import absolute, read_uri
 from schemas import score_row
 from schemas.coco import CocoError, CocoImage, describe, parse_coco
 from schemas.command import DONE, STOPPED, FlagParser, RefusedError, add_storage_options

@@ -8,7 +8,7 @@ import numpy as np
 
 from model.backbone.spec import BackboneSpec
 from model.images import ImageError, decode_image
-from model.storage import read_uri
+from model.uri import read_uri
 from model.views import view_of
 from schemas.command import RefusedError
 from training.dataset import FeatureSet

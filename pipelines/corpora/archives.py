@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
-from model.storage import open_uri
+from model.uri import open_uri
 from pipelines.corpora.corpus import IMAGE_SUFFIXES
 from pipelines.corpora.reference import INFLATED_TAR, TAR, UNREADABLE, ZIP, Member, Reference
 
@@ -77,7 +77,7 @@ def list_archive(
         kind: which one it is.
         inside: a folder, a member or a glob of members; empty: every member with an image suffix.
         options: passed to fsspec.
-        allow_private: as in `model.storage.read_uri`.
+        allow_private: as in `model.uri.read_uri`.
 
     Returns:
         References, and how many members were left out. Where the archive is damaged, what could be listed, and one

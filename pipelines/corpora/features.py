@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from model.storage import Storage, read_uri
+from model.storage import Storage
+from model.uri import read_uri
 from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import read_manifest_of
 from pipelines.corpora.corpus import Corpus, distinct

@@ -3,7 +3,7 @@
 import hashlib
 
 from model.ahead import map_ahead
-from model.storage import read_uri
+from model.uri import read_uri
 from pipelines.corpora.corpus import Corpus
 from pipelines.corpora.reference import Reference
 from pipelines.corpora.references import References

@@ -7,7 +7,8 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from model.storage import StorageError, canonical, filesystem
+from model.transient import StorageError
+from model.uri import canonical, filesystem
 from pipelines.corpora.archives import kind_of, list_archive, split_chained
 from pipelines.corpora.corpus import IMAGE_SUFFIXES, Corpus, distinct
 from pipelines.corpora.reference import Reference

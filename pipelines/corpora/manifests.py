@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from model.storage import StorageError, absolute, canonical, filesystem, open_uri, read_uri
+from model.transient import StorageError
+from model.uri import absolute, canonical, filesystem, open_uri, read_uri
 from pipelines.corpora.corpus import Corpus, distinct
 from pipelines.corpora.listing import find_files
 from pipelines.corpora.members import read_arrow

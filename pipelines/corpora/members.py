@@ -11,8 +11,8 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.storage import only_os_errors, open_uri, read_range, read_uri
 from model.transient import TIMEOUT_SECONDS, retried, within
+from model.uri import only_os_errors, open_uri, read_range, read_uri
 from pipelines.corpora.archives import inflate, is_damage
 from pipelines.corpora.reference import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
 
@@ -38,7 +38,7 @@ class Where(NamedTuple):
     Attributes:
         uri: of the file.
         options: passed to fsspec, as JSON.
-        allow_private: as in `model.storage.read_uri`.
+        allow_private: as in `model.uri.read_uri`.
     """
 
     uri: str
@@ -56,7 +56,7 @@ def read_reference(reference: Reference, options: dict[str, Any], allow_private:
     Args:
         reference: what to read.
         options: passed to fsspec.
-        allow_private: as in `model.storage.read_uri`.
+        allow_private: as in `model.uri.read_uri`.
 
     Raises:
         OSError: if it cannot be read.

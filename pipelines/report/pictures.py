@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from model.images import MAX_PIXELS, ImageError, decode_image
-from model.storage import absolute
+from model.uri import absolute
 from model.web import WEB
 from pipelines.corpora.members import read_reference
 from pipelines.corpora.reference import Reference

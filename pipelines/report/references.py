@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from model.storage import read_uri
+from model.uri import read_uri
 from pipelines.commits.rows import ParquetRows
 from schemas import evaluation, score_row
 from schemas.command import RefusedError

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.storage import Storage, canonical, filesystem, read_uri
+from model.storage import Storage
+from model.uri import canonical, filesystem, read_uri
 from pipelines.commits.shards import bucket, shard_count
 from pipelines.corpora.corpus import Corpus, distinct
 from pipelines.corpora.reference import Reference

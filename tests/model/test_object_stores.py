@@ -2,7 +2,8 @@
 
 import pytest
 
-from model.storage import Entry, Storage, read_uri
+from model.storage import Entry, Storage
+from model.uri import read_uri
 from tests.object_stores import ObjectStore
 
 

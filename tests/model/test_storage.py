@@ -8,7 +8,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from model.storage import Entry, Storage, StorageError, canonical, filesystem, read_uri
+from model.storage import Entry, Storage
+from model.transient import StorageError
+from model.uri import canonical, filesystem, read_uri
 
 
 class ShortFileSystem(MemoryFileSystem):

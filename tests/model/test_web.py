@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model.storage import read_uri
+from model.uri import read_uri
 from model.web import is_public
 
 

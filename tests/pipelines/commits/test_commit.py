@@ -7,7 +7,7 @@ import pyarrow.dataset
 import pytest
 
 from model import unbroken
-from model.storage import StorageError
+from model.transient import StorageError
 from pipelines.commits.commit import FileStamp, Receipt, commit_shard, stamp
 from pipelines.commits.rows import FAILURES
 from pipelines.commits.shards import Shard, asked_digest
