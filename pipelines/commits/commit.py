@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -50,6 +51,7 @@ class Receipt(NamedTuple):
         failures: the failure file; None if no reference failed.
         spent: what the stages took; None in older receipts, and in those made again.
         committed_at: ISO 8601, UTC, by the worker's clock; for telling how fast a job is, nothing depends on it.
+        failed_stages: in which images failed, and how many did; none in older receipts, and in those made again.
     """
 
     stem: str
@@ -60,6 +62,7 @@ class Receipt(NamedTuple):
     failures: FileStamp | None
     committed_at: str = ""
     spent: Spent | None = None
+    failed_stages: tuple[tuple[str, int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,6 +91,7 @@ class Receipt(NamedTuple):
                     fields[part] = FileStamp(**{**fields[part], "ids": tuple(fields[part]["ids"])})
             if fields.get("spent"):
                 fields["spent"] = Spent(**fields["spent"])
+            fields["failed_stages"] = tuple((stage, count) for stage, count in fields.get("failed_stages", ()))
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a receipt: {error}") from error
@@ -179,6 +183,7 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
                 [row.id for row in failed],
             ),
             committed_at=datetime.datetime.now(datetime.UTC).isoformat(),
+            failed_stages=tuple(sorted(Counter(row.stage for row in failed).items())),
         )
         write_msec = encode_msec + (time.monotonic() - writing) * 1000
         receipt = receipt._replace(spent=total([*spent, Spent(write_msec=write_msec)]))

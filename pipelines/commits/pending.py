@@ -23,7 +23,7 @@ from pipelines.commits.shards import Shard, Todo
 from pipelines.commits.watchdog import commit_watched
 from pipelines.corpora.reference import Reference
 from pipelines.corpora.references import TEXT
-from pipelines.images.stages import NOTHING, Spent
+from pipelines.images.stages import NOTHING
 from schemas import manifest
 
 CORPUS = f"{manifest.FOLDER}/corpus"
@@ -226,13 +226,6 @@ class _CommitShard(beam.DoFn):
         self._job = job
         self._run = run
         self._shared = shared
-        self._rows = Metrics.counter(type(job).__name__, "rows")
-        self._failures = Metrics.counter(type(job).__name__, "failures")
-        self._bytes = Metrics.counter(type(job).__name__, "bytes")
-        self._msec = Metrics.distribution(type(job).__name__, "shard_msec")
-        stages = [name for name in Spent._fields if name.endswith("_msec")]
-        self._stages = {name: Metrics.distribution(type(job).__name__, name) for name in stages}
-        self._counts = {name: Metrics.counter(type(job).__name__, name) for name in Spent._fields if name not in stages}
 
     def start_bundle(self) -> None:
         self._threads = ThreadPoolExecutor(self._job.shards_at_once, thread_name_prefix="shard")
@@ -261,15 +254,20 @@ class _CommitShard(beam.DoFn):
             yield future.result()
 
     def _count(self, receipt: Receipt) -> None:
-        self._rows.inc(len(receipt.rows.ids) if receipt.rows else 0)
-        self._failures.inc(len(receipt.failures.ids) if receipt.failures else 0)
-        self._bytes.inc(receipt.rows.size if receipt.rows else 0)
-        self._msec.update(int(receipt.seconds * 1000))
-        for name, value in (receipt.spent or NOTHING)._asdict().items():
-            if name in self._stages:
-                self._stages[name].update(round(value))
-            else:
-                self._counts[name].inc(value)
+        """Tells the engine, under the job's class name; units are in the names."""
+        job = type(self._job).__name__
+        rows, failures = (len(file.ids) if file else 0 for file in (receipt.rows, receipt.failures))
+        spent = receipt.spent or NOTHING
+        counts = {"images": rows + failures, "rows": rows, "failures": failures}
+        counts |= {f"failures_{stage}": count for stage, count in receipt.failed_stages}
+        counts["written_bytes"] = sum(file.size for file in (receipt.rows, receipt.failures) if file)
+        counts |= {name: value for name, value in spent._asdict().items() if not name.endswith("_msec")}
+        spreads = {name: value for name, value in spent._asdict().items() if name.endswith("_msec")}
+        spreads["shard_msec"] = receipt.seconds * 1000
+        for name, value in counts.items():
+            Metrics.counter(job, name).inc(value)
+        for name, value in spreads.items():
+            Metrics.distribution(job, name).update(round(value))
 
 
 class _Opened:

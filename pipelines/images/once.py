@@ -74,7 +74,7 @@ class Once(Generic[Result]):
                     if isinstance(item, FailureRow):
                         yield item
                         continue
-                    yield Spent(read_msec=item.read_msec, decode_msec=item.decode_msec)
+                    yield Spent(item.read_msec, item.decode_msec, read_bytes=item.read_bytes)
                     known = self.remembered.get(item.sha256)
                     answer = known or self.batches.ask(item)
                     if not known:

@@ -39,6 +39,7 @@ class LoadedImage(NamedTuple):
         image: pixels of the backbone's input size.
         read_msec: time that reading took.
         decode_msec: time that decoding took.
+        read_bytes: of the file.
     """
 
     todo: Todo
@@ -46,6 +47,7 @@ class LoadedImage(NamedTuple):
     image: DecodedImage
     read_msec: float = 0.0
     decode_msec: float = 0.0
+    read_bytes: int = 0
 
 
 def failure(todo: Todo, stage: str, error_type: str, message: str, run_started: datetime.datetime) -> FailureRow:
@@ -69,4 +71,5 @@ def load_image(
     except ImageError as error:
         return failure(todo, DECODE, error.error_type, str(error), run_started)
     digest = hashlib.sha256(data).hexdigest()
-    return LoadedImage(todo, digest, image, (was_read - begun) * 1000, (time.perf_counter() - was_read) * 1000)
+    read_msec, decode_msec = (was_read - begun) * 1000, (time.perf_counter() - was_read) * 1000
+    return LoadedImage(todo, digest, image, read_msec, decode_msec, len(data))

@@ -17,6 +17,7 @@ class Spent(NamedTuple):
         batches: model calls.
         batched: images in them, without padding.
         duplicates: images whose bytes another one has, so that they were not computed again.
+        read_bytes: of the files of images that could be decoded.
     """
 
     read_msec: float = 0.0
@@ -26,6 +27,7 @@ class Spent(NamedTuple):
     batches: int = 0
     batched: int = 0
     duplicates: int = 0
+    read_bytes: int = 0
 
 
 NOTHING = Spent()
@@ -64,6 +66,8 @@ def spent_lines(spent: Spent) -> list[str]:
     )
     mean = spent.batched / max(1, spent.batches)
     lines = [f"stages, summed over threads: {stages}; {mean:.1f} images a batch"]
+    if spent.read_bytes:
+        lines.append(f"{spent.read_bytes:,} bytes of images read")
     if spent.duplicates:
         lines.append(f"{spent.duplicates} duplicates: their bytes are another image's, so they were computed once")
     return lines

@@ -100,8 +100,8 @@ def test_a_lost_receipt_is_made_again_from_the_files(output, failing):
     assert ledger(output).receipts() == [other]
     settled = ledger(output).settle(FINGERPRINT)
     [restored] = [receipt for receipt in settled if receipt != other]
-    assert restored._replace(run_started="", seconds=0, committed_at="", spent=None) == made._replace(
-        run_started="", seconds=0, committed_at="", spent=None
+    assert restored._replace(run_started="", seconds=0, committed_at="", spent=None, failed_stages=()) == made._replace(
+        run_started="", seconds=0, committed_at="", spent=None, failed_stages=()
     )
     assert_receipts_agree(output, settled)
 
@@ -137,8 +137,8 @@ def test_a_damaged_receipt_is_made_again(output, damage):
     made = do(output, shard("s", "a", "b"), "b")
     output.write(made.name, damage(output.read(made.name)))
     [restored] = ledger(output).settle(FINGERPRINT)
-    assert restored._replace(run_started="", seconds=0, committed_at="", spent=None) == made._replace(
-        run_started="", seconds=0, committed_at="", spent=None
+    assert restored._replace(run_started="", seconds=0, committed_at="", spent=None, failed_stages=()) == made._replace(
+        run_started="", seconds=0, committed_at="", spent=None, failed_stages=()
     )
     assert_receipts_agree(output, [restored])
 

@@ -315,9 +315,10 @@ def test_counts_rows_failures_bytes_and_milliseconds_under_the_job(output):
     result.wait_until_finish()
     found = result.metrics().query(MetricsFilter().with_namespace("FakeJob"))
     counted = {item.key.metric.name: item.result for item in found["counters"]}
-    size = sum(entry.size for entry in output.files("captions"))
-    measured = {"batches": 0, "batched": 0, "duplicates": 0}
-    assert counted == {"rows": 2, "failures": 2, "bytes": size, **measured}
+    size = sum(entry.size for folder in ("captions", "failures") for entry in output.files(folder))
+    measured = {"batches": 0, "batched": 0, "duplicates": 0, "read_bytes": 0}
+    made = {"images": 4, "rows": 2, "failures": 2, "failures_read": 2, "written_bytes": size}
+    assert counted == made | measured
     timed = {item.key.metric.name: item.result.count for item in found["distributions"]}
     assert timed == dict.fromkeys(("shard_msec", "read_msec", "decode_msec", "infer_msec", "write_msec"), 2)
 

@@ -24,9 +24,10 @@ def test_a_stopwatch_counts_only_what_is_inside() -> None:
 
 def test_people_are_told_of_stages_and_duplicates() -> None:
     assert spent_lines(NOTHING) == []
-    stages, duplicates = spent_lines(Spent(1000, 2000, 30_000, 40, 2, 33, 5))
+    stages, read, duplicates = spent_lines(Spent(1000, 2000, 30_000, 40, 2, 33, 5, 1_234_567))
     assert (
         stages
         == "stages, summed over threads: read 1.0 s, decode 2.0 s, infer 30.0 s, write 0.0 s; 16.5 images a batch"
     )
+    assert read == "1,234,567 bytes of images read"
     assert duplicates.startswith("5 duplicates")
