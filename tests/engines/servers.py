@@ -153,6 +153,9 @@ taskmanager.memory.jvm-overhead.max: 192m
 """
 """Flink's start scripts compute the sizes of memory, the programs themselves ask for all of them."""
 
+POOL_HOST = "own-pool"
+"""What every task manager calls the machine of its worker pool."""
+
 
 class FlinkCluster(NamedTuple):
     """A Flink cluster that runs.
@@ -197,9 +200,6 @@ def flink_session_cluster(jars: str, folder: Path, log: Path, task_managers: int
             assert time.monotonic() < until, f"the task managers do not come: {log.read_text()[-2000:]}"
             time.sleep(0.5)
         yield FlinkCluster(f"localhost:{rest_port}", f"{POOL_HOST}:{pool_port}", tuple(pools))
-
-
-POOL_HOST = "own-pool"
 
 
 def _task_managers(rest_port: int) -> int:

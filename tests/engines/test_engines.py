@@ -76,7 +76,7 @@ class Engine(NamedTuple):
     """
 
     flags: list[str]
-    pools: tuple[Server, ...] = ()
+    pools: tuple[Server, ...]
 
 
 def portable(job_service: Server, pool: str, pools: tuple[Server, ...]) -> Engine:
