@@ -2,11 +2,20 @@
 
 import contextlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
+from typing import IO
 
 TEMPORARY_SUFFIX = ".tmp"
 """Temporaries are `.NAME.RANDOM.tmp` in the folder of the file that they become."""
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
+"""The whole name of a temporary; no other file is taken for one."""
+
+NAME_BYTES = 100
+"""Of NAME, which is cut there: a file system that takes 255 bytes takes fewer where it encrypts names, and the name of
+a file that just fits would be too long with anything added to it."""
 
 
 def replace(path: str, data: bytes) -> None:
@@ -46,15 +55,41 @@ def temporaries(root: str) -> list[str]:
         os.path.relpath(os.path.join(folder, name), root)
         for folder, _, names in os.walk(root)
         for name in names
-        if name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
+        if TEMPORARY.fullmatch(name)
     )
+
+
+def temporary_of(path: str) -> str:
+    """A new name for a temporary beside a file."""
+    folder, name = os.path.split(path)
+    kept = name.encode("utf-8", "surrogateescape")[:NAME_BYTES].decode("utf-8", "ignore")
+    return os.path.join(folder, f".{kept}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """A file to write any number of bytes into; it takes the place of `path` at the end, unless an error comes first.
+
+    Raises:
+        OSError: if it cannot be written; the file that was there is as it was.
+    """
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = temporary_of(path)
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 @contextlib.contextmanager
 def _temporary(path: str, data: bytes) -> Iterator[str]:
     """A fully written, synced file beside `path`; removed afterwards if it still bears its own name."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
+    temporary = temporary_of(path)
     try:
         try:
             with open(temporary, "wb") as file:

@@ -8,6 +8,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from model import whole_files
 from model.storage import Entry, Storage
 from model.transient import StorageError
 from model.uri import canonical, filesystem, read_uri
@@ -204,11 +205,39 @@ def test_a_reader_sees_one_whole_version_or_the_other(local):
 
 def test_finds_temporaries_of_killed_processes_only(local):
     local.write("f/data", b"x")
-    for name in (".top.1.tmp", "f/.data.2.tmp", "f/deep/.data.3.tmp", "f/not-hidden.tmp", "f/.hidden"):
+    ours = [".top.00000001.tmp", "f/.data.0123abcd.tmp", "f/deep/.data.ffffffff.tmp"]
+    foreign = ["f/not-hidden.tmp", "f/.hidden", ".top.1.tmp", ".swap.tmp", "f/.00000001.tmp", "f/.data.0123ABCD.tmp"]
+    for name in ours + foreign:
         os.makedirs(os.path.dirname(local.path(name)), exist_ok=True)
         with open(local.path(name), "wb"):
             pass
-    assert local.temporaries() == [".top.1.tmp", "f/.data.2.tmp", "f/deep/.data.3.tmp"]
+    assert local.temporaries() == ours
+
+
+@pytest.mark.parametrize("name", ["m" * 251 + ".txt", "é" * 127, "字" * 85])
+def test_a_name_that_fits_can_be_written(local, name):
+    local.write(f"f/{name}", b"x")
+    assert local.create(f"f/{name}", b"y") is False
+    with whole_files.replacing(local.path(f"f/{name}")) as file:
+        file.write(b"z")
+        assert [entry.name for entry in local.files("f")] == [f"f/{name}"]
+        assert len(local.temporaries()) == 1
+    assert local.read(f"f/{name}") == b"z"
+    assert names(local.path("f")) == [name]
+
+
+def test_a_file_that_is_written_in_pieces_is_there_whole_or_as_it_was(local):
+    local.write("f/data", b"old")
+
+    def fail_in_the_middle():
+        with whole_files.replacing(local.path("f/data")) as file:
+            file.write(b"half")
+            raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        fail_in_the_middle()
+    assert local.read("f/data") == b"old"
+    assert names(local.path("f")) == ["data"]
 
 
 def test_object_stores_have_no_temporaries(memory):
