@@ -88,7 +88,7 @@ class CaptionWriter:
             pixels: uint8 (n, height, width, 3), RGB, of the backbone's input size.
 
         Returns:
-            For each image its captions with scores, best first.
+            For each image its captions with scores, best first; none as for `caption_features`.
         """
         with self._opening:
             if self._engine is None:
@@ -108,12 +108,13 @@ class CaptionWriter:
             features: float16 (n, rows, columns, channels).
 
         Returns:
-            For each image its captions with scores, best first.
+            For each image its captions with scores, best first. None of an image whose features are not all finite: a
+            value beyond 65,504 is infinite in float16.
         """
         tokens, scores = (result.numpy() for result in self._search(tf.constant(features)))
         sentences = iter(self._tokenizer.detokenize(tokens.reshape(-1, tokens.shape[-1])))
         captions = []
-        for row in scores:
+        for row, whole in zip(scores, np.isfinite(features).all(axis=(1, 2, 3)), strict=True):
             pairs = [Alternative(next(sentences), float(score)) for score in row]
-            captions.append(tuple(pair for pair in pairs if pair.score > _FOUND))
+            captions.append(tuple(pair for pair in pairs if whole and pair.score > _FOUND))
         return captions

@@ -27,7 +27,7 @@ from pipelines.corpora.listing import list_images
 from pipelines.corpora.manifests import Columns, read_manifests
 from pipelines.corpora.reference import Reference
 from pipelines.images.batches import Batches
-from pipelines.images.caption_rows import Captions, caption_rows, facts_of, grid_of
+from pipelines.images.caption_rows import Captions, ImageFacts, caption_rows, facts_of, grid_of
 from pipelines.images.inference import Inference
 from pipelines.images.loading import load_shard
 from pipelines.images.once import Once, Remembered
@@ -98,7 +98,7 @@ class CaptionJob:
 
         def process(shard: Shard) -> Iterator[CaptionRow | FailureRow | Spent]:
             if _stored(shard.todo[0].reference):
-                yield from self._process_features(shard.todo, from_features, run)
+                yield from self._process_features(shard.todo, from_features, bundle.backbone.grid, run)
                 return
             for outcome in caption_once(load_shard(shard, bundle.backbone, self.reading, run, self.batch_size)):
                 if isinstance(outcome, FailureRow | Spent):
@@ -118,17 +118,25 @@ class CaptionJob:
         """Everything is in the rows."""
 
     def _process_features(
-        self, todo: Sequence[Todo], captioner: Inference[Captions], run: Run
+        self, todo: Sequence[Todo], captioner: Inference[Captions], grid: tuple[int, int, int], run: Run
     ) -> Iterator[CaptionRow | FailureRow]:
-        """Captions the records of one file; records that it does not give back are failure rows."""
+        """Captions the records of one file; what cannot be taken, or is not there any more, is a failure row."""
         wanted = {item.reference.id: item for item in todo}
         container = todo[0].reference.container
         damage: list[OSError | ValueError] = []
         examples = read_until_damage(container, self.reading.storage_options, damage)
         found = ((item, example) for example in examples if (item := wanted.pop(example.id, None)))
-        while batch := list(itertools.islice(found, self.batch_size)):
-            captions = captioner([grid_of(example) for _, example in batch])
-            yield from caption_rows([(item, facts_of(example)) for item, example in batch], captions, run)
+        while some := list(itertools.islice(found, self.batch_size)):
+            batch: list[tuple[Todo, ImageFacts]] = []
+            grids: list[np.ndarray] = []
+            for item, example in some:
+                try:
+                    grids.append(grid_of(example, grid))
+                except ValueError as error:
+                    yield failure(item, READ, "UnfitRecord", str(error), run.started)
+                else:
+                    batch.append((item, facts_of(example)))
+            yield from caption_rows(batch, captioner(grids), run)
         error_type = type(damage[0]).__name__ if damage else "MissingRecord"
         message = str(damage[0]) if damage else f"{container} has no record of this id any more"
         for item in wanted.values():

@@ -25,7 +25,7 @@ from pipelines.commits.shards import Shard
 from pipelines.corpora.corpus import distinct
 from pipelines.corpora.listing import annotated_images
 from pipelines.images.batches import Batches
-from pipelines.images.inference import INFER, Inference
+from pipelines.images.inference import INFER, NOT_FINITE, Inference
 from pipelines.images.loading import load_shard
 from pipelines.images.once import Once, Remembered
 from pipelines.images.reading import LoadedImage, Reading, failure
@@ -150,6 +150,8 @@ def example_of(item: LoadedImage, grid: np.ndarray | Exception, run: Run) -> Fea
     """
     if isinstance(grid, Exception):
         return failure(item.todo, INFER, type(grid).__name__, str(grid), run.started)
+    if not np.isfinite(grid).all():
+        return failure(item.todo, INFER, "NonFinite", NOT_FINITE, run.started)
     reference = item.todo.reference
     rows, columns, channels = grid.shape
     return FeatureExample(

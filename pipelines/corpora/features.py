@@ -41,10 +41,11 @@ def _references(outputs: list[str], backbone: str, weights_digest: str, options:
         manifest = read_manifest_of(output)
         if manifest is None or manifest.job != "featurize":
             raise RefusedError(f"--features {path} is not an output of beamscribe featurize: run that first")
-        if (manifest.details["backbone"], manifest.details["weights_digest"]) != (backbone, weights_digest):
+        theirs = [str(manifest.details.get(name, "unknown")) for name in ("backbone", "weights_digest")]
+        if theirs != [backbone, weights_digest]:
             raise RefusedError(
-                f"--features {path} holds features of {manifest.details['backbone']} with weights "
-                f"{manifest.details['weights_digest'][:12]}…, the bundle needs {backbone} with {weights_digest[:12]}…"
+                f"--features {path} holds features of {theirs[0]} with weights {theirs[1][:12]}…, "
+                f"the bundle needs {backbone} with {weights_digest[:12]}…"
             )
         receipts = Ledger(output, FeatureRecords()).receipts()
         for stamp in (receipt.rows for receipt in receipts if receipt.fingerprint in manifest.kept_fingerprints):

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.commits.commit import Run
 from pipelines.commits.shards import Todo
-from pipelines.images.inference import INFER
+from pipelines.images.inference import INFER, NO_CAPTION, NOT_FINITE
 from pipelines.images.quality import flags_of
 from pipelines.images.reading import LoadedImage, failure
 from schemas.caption_row import Alternative, CaptionRow
@@ -37,18 +37,40 @@ def facts_of(item: LoadedImage | FeatureExample) -> ImageFacts:
     return ImageFacts(reference.uri, reference.id, item.sha256, image.width, image.height, image.repairs)
 
 
-def grid_of(example: FeatureExample) -> np.ndarray:
-    """Stored features, float16 (rows, columns, channels)."""
-    return np.frombuffer(example.features, DTYPE).reshape(example.shape)
+INT32 = 2**31
+"""Rows hold an image's sides in 32 bits, records in 64."""
+
+
+def grid_of(example: FeatureExample, grid: tuple[int, int, int]) -> np.ndarray:
+    """Stored features, float16 (rows, columns, channels).
+
+    Args:
+        example: a record of featurize, or of whoever wrote the file.
+        grid: that the captioner takes.
+
+    Raises:
+        ValueError: if the record cannot become a row; the message says why.
+    """
+    if example.shape != grid:
+        raise ValueError(f"its features are {example.shape}, the captioner takes {grid}")
+    if not (0 <= example.width < INT32 and 0 <= example.height < INT32):
+        raise ValueError(f"an image of {example.width}×{example.height} pixels is none")
+    values = np.frombuffer(example.features, "<f2").astype(DTYPE, copy=False).reshape(grid)
+    if not np.isfinite(values).all():
+        raise ValueError(NOT_FINITE)
+    return values
 
 
 def caption_rows(
     items: Sequence[tuple[Todo, ImageFacts]], captions: Iterable[Captions | Exception], run: Run
 ) -> Iterator[CaptionRow | FailureRow]:
-    """Rows of one batch; each image's captions come best first, and the best is chosen."""
+    """Rows of one batch; each image's captions come best first, and the best is chosen; without one it has failed."""
     for (todo, facts), alternatives in zip(items, captions, strict=True):
         if isinstance(alternatives, Exception):
             yield failure(todo, INFER, type(alternatives).__name__, str(alternatives), run.started)
+            continue
+        if not alternatives:
+            yield failure(todo, INFER, "NoCaption", NO_CAPTION, run.started)
             continue
         yield CaptionRow(
             **facts._asdict(),

@@ -8,6 +8,9 @@ import numpy as np
 
 INFER = "infer"
 
+NOT_FINITE = "the backbone's features of this image are not finite numbers: a value is beyond what float16 holds"
+NO_CAPTION = f"the captioner gives no caption, as where {NOT_FINITE}"
+
 SMALLEST_QUARTER = 4
 """Below that, a call costs as much as a larger one."""
 
