@@ -17,8 +17,8 @@ from model.transient import StorageError
 from model.uri import absolute, canonical, filesystem, open_uri, read_uri
 from pipelines.corpora.corpus import Corpus, distinct
 from pipelines.corpora.listing import find_files
-from pipelines.corpora.members import read_arrow
 from pipelines.corpora.reference import ARROW, PARQUET, UNREADABLE, Member, Reference
+from pipelines.corpora.tables import read_arrow
 from schemas.command import RefusedError
 
 URI_COLUMNS = ("uri", "image_uri", "url", "image_url", "path", "image_path", "file_name", "image")

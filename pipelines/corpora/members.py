@@ -3,51 +3,23 @@
 import functools
 import json
 import tempfile
-import threading
 import zipfile
 from collections.abc import Callable
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from model.transient import TIMEOUT_SECONDS, retried, within
-from model.uri import only_os_errors, open_uri, read_range, read_uri
+from model.uri import only_os_errors, read_range, read_uri
 from pipelines.corpora.archives import inflate, is_damage
+from pipelines.corpora.opened import LOCK, OPEN_CONTAINERS, UnreadableMemberError, Where
 from pipelines.corpora.reference import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
-
-OPEN_CONTAINERS = 4
-"""That a process keeps open: the images of a shard come from one."""
+from pipelines.corpora.tables import read_arrow_row, read_parquet_row
 
 MAX_MEMBER_BYTES = 2**30
 """A zip may promise far more than it takes; no photograph has a gigabyte."""
 
 CHUNK = 2**16
-
-_LOCK = threading.RLock()
-"""Held while a container is opened, or read at a position that threads share."""
-
-
-class UnreadableMemberError(OSError):
-    """A member of a container cannot be read; the message says why."""
-
-
-class Where(NamedTuple):
-    """A container.
-
-    Attributes:
-        uri: of the file.
-        options: passed to fsspec, as JSON.
-        allow_private: as in `model.uri.read_uri`.
-    """
-
-    uri: str
-    options: str
-    allow_private: bool
-
-    def open(self) -> IO[bytes]:
-        """The file, to seek in."""
-        return open_uri(self.uri, json.loads(self.options), self.allow_private)
 
 
 def read_reference(reference: Reference, options: dict[str, Any], allow_private: bool = False) -> bytes:
@@ -91,7 +63,7 @@ def _whole(data: bytes, member: Member) -> bytes:
 
 
 def _read_zip(where: Where, member: Member) -> bytes:
-    with _LOCK:
+    with LOCK:
         archive = _zip(where)
     info = archive.infolist()[member.start]
     if info.file_size > MAX_MEMBER_BYTES:
@@ -105,7 +77,7 @@ def _zip(where: Where) -> zipfile.ZipFile:
 
 
 def _read_inflated_tar(where: Where, member: Member) -> bytes:
-    with _LOCK:
+    with LOCK:
         file = _inflated(where)
         file.seek(member.start)
         return _whole(file.read(member.size), member)
@@ -130,53 +102,9 @@ def _inflated(where: Where) -> IO[bytes]:
     return inflated
 
 
-def _read_parquet(where: Where, member: Member) -> bytes:
-    with _LOCK:
-        return _image_bytes(_row_group(where, member.start, member.detail)[member.size])
-
-
-@functools.lru_cache(2)
-def _row_group(where: Where, group: int, column: str) -> pa.ChunkedArray:
-    return _parquet(where).read_row_group(group, columns=[column]).column(0)
-
-
-@functools.lru_cache(OPEN_CONTAINERS)
-def _parquet(where: Where) -> pq.ParquetFile:
-    return pq.ParquetFile(where.open())
-
-
-def _read_arrow(where: Where, member: Member) -> bytes:
-    with _LOCK:
-        return _image_bytes(_arrow(where).column(member.detail)[member.start])
-
-
-@functools.lru_cache(1)
-def _arrow(where: Where) -> pa.Table:
-    return read_arrow(where.open())
-
-
-def read_arrow(file: IO[bytes]) -> pa.Table:
-    """An Arrow file, or a stream as Hugging Face `datasets` keeps them."""
-    try:
-        return pa.ipc.open_file(file).read_all()
-    except pa.ArrowInvalid:
-        file.seek(0)
-        return pa.ipc.open_stream(file).read_all()
-
-
-def _image_bytes(value: pa.Scalar) -> bytes:
-    """A binary value, or the `bytes` of a struct of bytes and path."""
-    found = value.as_py()
-    if isinstance(found, dict):
-        found = found["bytes"]
-    if found is None:
-        raise UnreadableMemberError("this row holds no image")
-    return found
-
-
 _READERS: dict[str, Callable[[Where, Member], bytes]] = {
     ZIP: _read_zip,
     INFLATED_TAR: _read_inflated_tar,
-    PARQUET: _read_parquet,
-    ARROW: _read_arrow,
+    PARQUET: read_parquet_row,
+    ARROW: read_arrow_row,
 }

@@ -1,0 +1,35 @@
+"""Files that hold many images, and what the readers of them share."""
+
+import json
+import threading
+from typing import IO, NamedTuple
+
+from model.uri import open_uri
+
+OPEN_CONTAINERS = 4
+"""That a process keeps open: the images of a shard come from one."""
+
+LOCK = threading.RLock()
+"""Held while a container is opened, or read at a position that threads share."""
+
+
+class UnreadableMemberError(OSError):
+    """A member of a container cannot be read; the message says why."""
+
+
+class Where(NamedTuple):
+    """A container.
+
+    Attributes:
+        uri: of the file.
+        options: passed to fsspec, as JSON.
+        allow_private: as in `model.uri.read_uri`.
+    """
+
+    uri: str
+    options: str
+    allow_private: bool
+
+    def open(self) -> IO[bytes]:
+        """The file, to seek in."""
+        return open_uri(self.uri, json.loads(self.options), self.allow_private)
