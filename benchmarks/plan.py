@@ -87,7 +87,7 @@ def commit_half(output: Storage, references: int) -> None:
             os.makedirs(os.path.dirname(output.path(path)), exist_ok=True)
             with open(output.path(path), "wb") as file:  # without the fsync of a commit
                 file.write(data)
-    manifest = Manifest("caption", FINGERPRINT, [FINGERPRINT.digest], {}, references, 0, 0, 1, "")
+    manifest = Manifest("caption", FINGERPRINT, [FINGERPRINT.digest], {}, references, 0, {}, references, 1, "")
     output.write(MANIFEST, manifest.to_json().encode())
 
 

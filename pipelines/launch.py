@@ -26,7 +26,7 @@ from pipelines.options import JobFlags
 from pipelines.plan import plan
 from pipelines.progress import Progress
 from pipelines.running import interruptible, is_elsewhere, refuse_local, run_pipeline, stop_workers
-from pipelines.summary import done_in, summary_lines
+from pipelines.summary import done_in, left_out, summary_lines
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest
@@ -203,7 +203,8 @@ def _assign(request: Request, before: Tally, kept: list[str], started: datetime.
         details=request.details,
         references=len(references),
         repeated=request.corpus.repeated,
-        skipped=request.corpus.skipped,
+        skipped=dict(request.corpus.skipped),
+        listed=request.corpus.listed,
         shards=shards,
         run_started=started.isoformat(),
     )
@@ -261,8 +262,8 @@ def _summarize(
             print(f"{name}: warning: {warning}", file=sys.stderr)
             code = CHECK_FAILED if request.strict else code
     print(
-        f"{name}: {asked} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do "
-        f"→ {request.output.uri()}{advice}"
+        f"{name}: {asked} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do"
+        f"{left_out(request.corpus.repeated, request.corpus.skipped)} → {request.output.uri()}{advice}"
     )
     return code
 

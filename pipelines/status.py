@@ -25,6 +25,8 @@ class Status(NamedTuple):
         done: of these, ids with a row.
         failures: failure rows of the others.
         todo: ids with neither.
+        repeated: references of the corpus beyond the first of their id.
+        skipped: what its sources name and the run left out, counted by reason.
         writer: process and host that hold the output; None if no run does.
         this_run: images that the latest run has committed.
         a_second: images a second of the latest run, from its start to now, or to its last commit if it is over; None
@@ -36,6 +38,8 @@ class Status(NamedTuple):
     done: int
     failures: list[FailureRow]
     todo: int
+    repeated: int
+    skipped: dict[str, int]
     writer: str | None
     this_run: int
     a_second: float | None
@@ -67,7 +71,18 @@ def status(output: Storage) -> Status:
         until = datetime.datetime.now(datetime.UTC) if writer else max(map(datetime.datetime.fromisoformat, ended))
         seconds = (until - datetime.datetime.fromisoformat(manifest.run_started)).total_seconds()
         a_second = this_run / max(seconds, 1e-3)
-    return Status(manifest.job, len(asked), found.rows, found.failures, len(found.todo), writer, this_run, a_second)
+    return Status(
+        job=manifest.job,
+        asked=len(asked),
+        done=found.rows,
+        failures=found.failures,
+        todo=len(found.todo),
+        repeated=manifest.repeated,
+        skipped=manifest.skipped,
+        writer=writer,
+        this_run=this_run,
+        a_second=a_second,
+    )
 
 
 def lines(found: Status) -> list[str]:
@@ -79,6 +94,11 @@ def lines(found: Status) -> list[str]:
         *(f"{'':>12}   {line}" for line in failure_lines(found.failures)),
         f"{found.todo:>12,} to do",
     ]
+    if found.repeated:
+        told.append(f"{found.repeated:>12,} repeated")
+    if found.skipped:
+        told.append(f"{sum(found.skipped.values()):>12,} skipped")
+        told += [f"{'':>12}   {count} × {reason}" for reason, count in sorted(found.skipped.items())]
     if found.writer:
         left = found.seconds_left
         rate = f"{found.a_second:.1f} images a second" if found.a_second else "nothing committed yet"

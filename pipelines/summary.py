@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.commits.commit import Receipt
@@ -31,6 +31,20 @@ def done_in(run_started: str, receipts: Sequence[Receipt]) -> int:
     return sum(len(file.ids) for receipt in now for file in (receipt.rows, receipt.failures) if file)
 
 
+def left_out(repeated: int, skipped: Mapping[str, int]) -> str:
+    """What a corpus names beyond its references, as the end of a sentence; empty where that is nothing.
+
+    Args:
+        repeated: references beyond the first of their id.
+        skipped: counts by reason.
+    """
+    told = f", {repeated} repeated" if repeated else ""
+    if skipped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+        told += f", {sum(skipped.values())} skipped ({reasons})"
+    return told
+
+
 def summary_lines(found: Tally, corpus: Corpus, this_run: Sequence[Receipt], seconds: float) -> list[str]:
     """What an output holds and what the run that ended has added, as a table for people.
 
@@ -48,8 +62,7 @@ def summary_lines(found: Tally, corpus: Corpus, this_run: Sequence[Receipt], sec
     ]
     if corpus.repeated:
         lines.append(f"{corpus.repeated:>12,}  repeated references counted once")
-    if corpus.skipped:
-        lines.append(f"{corpus.skipped:>12,}  files without an image suffix skipped")
+    lines += [f"{count:>12,}  skipped: {reason}" for reason, count in sorted(corpus.skipped.items())]
     lines += [f"{'':>12}  {line}" for line in spent_lines(total(one.spent for one in this_run if one.spent))]
     if files:
         lines.append(f"{sum(len(file.ids) for file in files) / max(seconds, 1e-3):>12,.1f}  a second in this run")

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.fingerprint import Fingerprint
-from schemas.table import check_version
+from schemas.table import NewerSchemaError, check_version
 
 FOLDER = "_beamscribe"
 FILE = "manifest.json"
-VERSION = 1
+VERSION = 2
+"""Version 1 counted what was skipped without reasons: files that are no images by their suffix."""
+
+_UNCOUNTED = "no image suffix"
 
 
 class ManifestError(ValueError):
@@ -28,7 +31,8 @@ class Manifest:
         details: settings that later commands read back, such as the bundle or the backbone.
         references: distinct ids in the latest run's corpus.
         repeated: references beyond the first of their id.
-        skipped: files of the corpus that are no images by their suffix.
+        skipped: what the sources of the corpus name and the run left out, counted by reason.
+        listed: everything that they name: references + repeated + skipped.
         shards: number that loose references were hashed into.
         run_started: ISO 8601, UTC, of the latest run.
         schema_version: of this file.
@@ -40,7 +44,8 @@ class Manifest:
     details: dict[str, Any]
     references: int
     repeated: int
-    skipped: int
+    skipped: dict[str, int]
+    listed: int
     shards: int
     run_started: str
     schema_version: int = VERSION
@@ -65,6 +70,13 @@ class Manifest:
             fields = json.loads(text)
             check_version(what, fields["schema_version"], VERSION)
             fingerprint = Fingerprint(fields.pop("fingerprint")["fields"])
+            if fields["schema_version"] == 1:
+                skipped = fields["skipped"]
+                fields["listed"] = fields["references"] + fields["repeated"] + skipped
+                fields |= {"skipped": {_UNCOUNTED: skipped} if skipped else {}, "schema_version": VERSION}
+            fields["skipped"] = {reason: count + 0 for reason, count in fields["skipped"].items()}
             return cls(fingerprint=fingerprint, **fields)
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        except NewerSchemaError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ManifestError(f"{what} is not a Beamscribe manifest: {type(error).__name__}: {error}") from error

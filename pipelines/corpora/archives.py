@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
 from model.uri import open_uri
-from pipelines.corpora.corpus import IMAGE_SUFFIXES
+from pipelines.corpora.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX, Skipped
 from pipelines.corpora.reference import INFLATED_TAR, TAR, UNREADABLE, ZIP, Member, Reference
 
 INFLATERS: dict[str, Callable[..., Any]] = {
@@ -69,8 +69,8 @@ def split_chained(source: str) -> tuple[str, str]:
 
 def list_archive(
     uri: str, kind: str, inside: str, options: dict[str, Any], allow_private: bool = False
-) -> tuple[list[Reference], int]:
-    """The images of an archive, in its order.
+) -> Iterator[Reference | Skipped]:
+    """The images of an archive, in its order, and what is left out.
 
     Args:
         uri: of the archive.
@@ -79,26 +79,25 @@ def list_archive(
         options: passed to fsspec.
         allow_private: as in `model.uri.read_uri`.
 
-    Returns:
-        References, and how many members were left out. Where the archive is damaged, what could be listed, and one
-        reference in the archive's own name that tells why as a failure.
+    Yields:
+        A reference an image, and what is skipped. Where the archive is damaged, what could be listed, and one reference
+        in the archive's own name that tells why as a failure.
     """
-    references: list[Reference] = []
-    skipped = 0
+    images = 0
     try:
         for place, (name, start, size) in enumerate(_members(uri, kind, options, allow_private)):
             if not _asked(name.removeprefix("./"), inside):
-                skipped += 1
+                yield Skipped(NO_IMAGE_SUFFIX)
                 continue
             # A name need not be UTF-8, but ids are.
             item = f"{uri}::{name}".encode("utf-8", "backslashreplace").decode()
-            references.append(Reference(item, item, container=uri, member=Member(kind, place, start, size)))
+            yield Reference(item, item, container=uri, member=Member(kind, place, start, size))
+            images += 1
     except (OSError, *_DAMAGE) as error:
         if not is_damage(error):
             raise
-        reason = f"the archive is damaged; {len(references)} images of it could be listed: {error}"
-        references.append(Reference(uri, uri, container=uri, member=Member(UNREADABLE, len(references), detail=reason)))
-    return references, skipped
+        reason = f"the archive is damaged; {images} images of it could be listed: {error}"
+        yield Reference(uri, uri, container=uri, member=Member(UNREADABLE, images, detail=reason))
 
 
 def _asked(name: str, inside: str) -> bool:

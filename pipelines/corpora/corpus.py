@@ -1,6 +1,7 @@
-"""A corpus: what a job was asked to do, each image once."""
+"""A corpus: what a job was asked to do, each image once, and the count of everything that its sources name."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,37 +14,73 @@ IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpe", ".jpeg", ".
 """Files of a directory that count as images, in any case; a glob or a manifest may name any file."""
 
 
+NO_IMAGE_SUFFIX = "no image suffix"
+BEYOND_LIMIT = "beyond --limit"
+NOT_SAMPLED = "not in --sample"
+"""Reasons for which a job leaves out what its sources name."""
+
+
+class Skipped(NamedTuple):
+    """What a source names and a job leaves out.
+
+    Attributes:
+        reason: in a few words, which are counted together: the same words for the same reason.
+        count: of files, members or rows.
+    """
+
+    reason: str
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody calls on this
+
+
 class Corpus(NamedTuple):
-    """A listing: distinct references, and what was not taken.
+    """A listing. What its sources name is exactly references + repeated + skipped, which `listed` counts on its own.
 
     Attributes:
         references: distinct by id, in the order found.
         repeated: references beyond the first of their id.
-        skipped: files of a directory that are no images by their suffix.
+        skipped: what was left out, counted by reason.
+        listed: everything that the sources name.
     """
 
     references: References
     repeated: int = 0
-    skipped: int = 0
+    skipped: Mapping[str, int] = {}
+    listed: int = 0
 
 
-def distinct(references: Iterable[Reference], limit: int | None = None) -> Corpus:
-    """Keeps the first reference of each id, `limit` of them at most."""
-    found = References.of(references if limit is None else _of_first_ids(references, limit))
+def distinct(found: Iterable[Reference | Skipped], limit: int | None = None) -> Corpus:
+    """Keeps the first reference of each id, `limit` of them at most, and counts all that is found."""
+    skipped: Counter[str] = Counter()
+    listed = 0
+
+    def references() -> Iterator[Reference]:
+        nonlocal listed
+        for one in found:
+            if isinstance(one, Reference):
+                listed += 1
+                yield one
+            else:
+                listed += one.count
+                skipped[one.reason] += one.count
+
+    packed = References.of(references() if limit is None else _of_first_ids(references(), limit, skipped))
     # Numbers count distinct ids in the order in which they first come, so a new one is above all before it.
-    numbers = found.ids.dictionary_encode().indices.to_numpy()
+    numbers = packed.ids.dictionary_encode().indices.to_numpy()
     highest = np.maximum.accumulate(numbers)
     first = np.flatnonzero(np.diff(highest, prepend=-1))
-    return Corpus(found if len(first) == len(found) else found.take(first), len(found) - len(first))
+    kept = packed if len(first) == len(packed) else packed.take(first)
+    return Corpus(kept, len(packed) - len(first), dict(skipped), listed)
 
 
-def _of_first_ids(references: Iterable[Reference], limit: int) -> Iterator[Reference]:
-    """References of the first so many ids."""
+def _of_first_ids(references: Iterable[Reference], limit: int, skipped: Counter[str]) -> Iterator[Reference]:
+    """References of the first so many ids; counts the others."""
     ids: set[str] = set()
     for reference in references:
         if reference.id in ids or len(ids) < limit:
             ids.add(reference.id)
             yield reference
+        else:
+            skipped[BEYOND_LIMIT] += 1
 
 
 def sampled(corpus: Corpus, size: int | None) -> Corpus:
@@ -52,4 +89,5 @@ def sampled(corpus: Corpus, size: int | None) -> Corpus:
         return corpus
     digests = (bucket(reference.id, 2**64) for reference in corpus.references)
     order = np.argsort(np.fromiter(digests, np.uint64, len(corpus.references)), kind="stable")
-    return corpus._replace(references=corpus.references.take(np.sort(order[:size])))
+    skipped = {**corpus.skipped, NOT_SAMPLED: len(corpus.references) - size}
+    return corpus._replace(references=corpus.references.take(np.sort(order[:size])), skipped=skipped)

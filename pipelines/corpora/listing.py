@@ -2,15 +2,16 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from fsspec.implementations.local import LocalFileSystem
 
 from model.transient import StorageError
 from model.uri import canonical, filesystem
 from pipelines.corpora.archives import kind_of, list_archive, split_chained
-from pipelines.corpora.corpus import IMAGE_SUFFIXES, Corpus, distinct
+from pipelines.corpora.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX, Corpus, Skipped, distinct
 from pipelines.corpora.reference import Reference
 from schemas.coco import CocoImage
 from schemas.command import RefusedError
@@ -24,44 +25,56 @@ def list_images(
     Raises:
         RefusedError: if a source does not exist or names no image.
     """
-    skipped = 0
+    images = (one for source in sources for one in _images(source, options, allow_private))
+    return distinct(images, limit)
 
-    def found() -> Iterator[Reference]:
-        nonlocal skipped
-        for source in sources:
-            inside, source = split_chained(source)
-            uris, left_out = find_files(source, "--images", options)
-            empty = True
-            for uri in uris:
-                references, others = [Reference(uri, uri)], 0
-                if kind := kind_of(uri):
-                    references, others = _members(uri, kind, inside, options, allow_private)
-                yield from references
-                empty = empty and not references
-                left_out += others
-            if empty:
-                suffixes = (
-                    f"; {left_out} files there have no image suffix ({', '.join(IMAGE_SUFFIXES)})" if left_out else ""
-                )
-                raise RefusedError(
-                    f"--images {source} names no image{suffixes}: name a folder, a glob or an archive that holds images"
-                )
-            skipped += left_out
 
-    return distinct(found(), limit)._replace(skipped=skipped)
+def _images(source: str, options: dict[str, Any], allow_private: bool) -> Iterator[Reference | Skipped]:
+    """What one source names, which is not nothing."""
+    inside, source = split_chained(source)
+    files, left_out = find_files(source, "--images", options)
+    yield from left_out
+    skipped = Counter(dict(left_out))
+    empty = True
+    for uri in files:
+        kind = kind_of(uri)
+        for one in _members(uri, kind, inside, options, allow_private) if kind else [Reference(uri, uri)]:
+            if isinstance(one, Skipped):
+                skipped[one.reason] += one.count
+            else:
+                empty = False
+            yield one
+    if empty:
+        others = "".join(f"; {count} files there: {reason}" for reason, count in sorted(skipped.items()))
+        suffixes = f" ({', '.join(IMAGE_SUFFIXES)})" if NO_IMAGE_SUFFIX in skipped else ""
+        raise RefusedError(
+            f"--images {source} names no image{others}{suffixes}: name a folder, a glob or an archive that holds images"
+        )
 
 
 def _members(
     uri: str, kind: str, inside: str, options: dict[str, Any], allow_private: bool
-) -> tuple[list[Reference], int]:
+) -> Iterator[Reference | Skipped]:
     try:
-        return list_archive(uri, kind, inside, options, allow_private)
+        yield from list_archive(uri, kind, inside, options, allow_private)
     except OSError as error:
         raise RefusedError(f"--images {uri} cannot be read: {error}") from error
 
 
-def find_files(source: str, flag: str, options: dict[str, Any]) -> tuple[list[str], int]:
-    """The files that a source names, and how many of a folder were left out because they are no images.
+class Found(NamedTuple):
+    """What a path names.
+
+    Attributes:
+        files: their URIs, sorted.
+        skipped: what was left out, by reason.
+    """
+
+    files: list[str]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def find_files(source: str, flag: str, options: dict[str, Any]) -> Found:
+    """The files that a source names; of a folder, those that are images.
 
     Raises:
         RefusedError: if it does not exist or cannot be listed.
@@ -71,11 +84,11 @@ def find_files(source: str, flag: str, options: dict[str, Any]) -> tuple[list[st
         # A folder may be called "photos [2020]", so what is there is no glob.
         if glob.has_magic(source) and not fs.exists(path):
             found = fs.glob(path, detail=True)
-            return sorted(canonical(fs, name) for name, item in found.items() if item["type"] == "file"), 0
+            return Found(sorted(canonical(fs, name) for name, item in found.items() if item["type"] == "file"))
         if not fs.exists(path):
             raise RefusedError(f"{flag} {source} does not exist: check the path")
         if fs.isfile(path):
-            return [canonical(fs, path)], 0
+            return Found([canonical(fs, path)])
         # os.walk keeps names that are not UTF-8 readable as they are on disk.
         if isinstance(fs, LocalFileSystem):
             walk = os.walk(path, onerror=_raise)
@@ -87,7 +100,8 @@ def find_files(source: str, flag: str, options: dict[str, Any]) -> tuple[list[st
     except OSError as error:
         raise RefusedError(f"{flag} {source} cannot be listed: {error}") from error
     images = sorted(canonical(fs, file) for file in files if file.lower().endswith(IMAGE_SUFFIXES))
-    return images, len(files) - len(images)
+    others = len(files) - len(images)
+    return Found(images, (Skipped(NO_IMAGE_SUFFIX, others),) if others else ())
 
 
 def _raise(error: OSError) -> None:

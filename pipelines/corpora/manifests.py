@@ -15,8 +15,8 @@ from fsspec import AbstractFileSystem
 
 from model.transient import StorageError
 from model.uri import absolute, canonical, filesystem, open_uri, read_uri
-from pipelines.corpora.corpus import Corpus, distinct
-from pipelines.corpora.listing import find_files
+from pipelines.corpora.corpus import Corpus, Skipped, distinct
+from pipelines.corpora.listing import Found, find_files
 from pipelines.corpora.reference import ARROW, PARQUET, UNREADABLE, Member, Reference
 from pipelines.corpora.tables import read_arrow
 from schemas.command import RefusedError
@@ -54,28 +54,36 @@ def read_manifests(
     Raises:
         RefusedError: if one cannot be read or names no image.
     """
-    uris = (uri for source in sources for uri in _expanded(source, options))
-    return distinct(itertools.chain.from_iterable(_some(uri, columns, options) for uri in uris), limit)
+    return distinct(itertools.chain.from_iterable(_named_in(source, columns, options) for source in sources), limit)
 
 
-def _some(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference]:
+def _named_in(source: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference | Skipped]:
+    uris, skipped = _expanded(source, options)
+    yield from skipped
+    for uri in uris:
+        yield from _some(uri, columns, options)
+
+
+def _some(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference | Skipped]:
     """What a manifest names, which is not nothing."""
     empty = True
-    for reference in _read(uri, columns, options):
+    for one in _read(uri, columns, options):
         empty = False
-        yield reference
+        yield one
     if empty:
         raise RefusedError(f"--manifest {uri} is empty: write one URI a line")
 
 
-def _expanded(source: str, options: dict[str, Any]) -> list[str]:
+def _expanded(source: str, options: dict[str, Any]) -> Found:
     try:
-        return find_files(source, "--manifest", options)[0] if glob.has_magic(source) else [absolute(source, options)]
+        return (
+            find_files(source, "--manifest", options) if glob.has_magic(source) else Found([absolute(source, options)])
+        )
     except StorageError as error:
         raise RefusedError(f"--manifest {source} cannot be read: {error}") from error
 
 
-def _read(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference]:
+def _read(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference | Skipped]:
     name = uri.lower()
     try:
         if name.endswith(".parquet"):

@@ -27,7 +27,7 @@ def begun(output: Storage, untrained_bundle: Bundle) -> Storage:
     """An output that was begun with OpenVINO in bfloat16, a beam of three."""
     fingerprint = _fingerprint(asked(), untrained_bundle, BEGUN)
     started = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC).isoformat()
-    manifest = Manifest("caption", fingerprint, [fingerprint.digest], {}, 1, 0, 0, 1, started)
+    manifest = Manifest("caption", fingerprint, [fingerprint.digest], {}, 1, 0, {}, 1, 1, started)
     output.write(MANIFEST, manifest.to_json().encode())
     return output
 

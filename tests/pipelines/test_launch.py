@@ -18,7 +18,7 @@ from pipelines.commits.manifest_file import MANIFEST, is_resumed, read_manifest_
 from pipelines.commits.pending import CORPUS
 from pipelines.commits.rows import FAILURES
 from pipelines.commits.watchdog import STARTED, commit_watched
-from pipelines.corpora.corpus import distinct
+from pipelines.corpora.corpus import Skipped, distinct
 from pipelines.launch import Request, launch
 from pipelines.options import JobFlags, parse
 from pipelines.summary import failure_bound
@@ -59,7 +59,7 @@ def go(local, log):
         output=local,
         name="caption",
         repeated=0,
-        skipped=0,
+        skipped=(),
         suspicious=(),
         strict=False,
         **flags,
@@ -69,7 +69,7 @@ def go(local, log):
         return launch(
             Request(
                 job=job,
-                corpus=distinct(references(*ids))._replace(repeated=repeated, skipped=skipped),
+                corpus=distinct([*references(*ids, *ids[:1] * repeated), *skipped]),
                 output=output,
                 fingerprint=fingerprint,
                 details={"colour": "blue"},
@@ -110,10 +110,11 @@ def test_a_first_run(go, local, log, capsys):
 
 def test_the_manifest_says_what_was_asked(go, local):
     before = datetime.datetime.now(datetime.UTC)
-    go(repeated=3, skipped=4)
+    go(repeated=3, skipped=[Skipped("broken link", 3), Skipped("hidden file")])
     manifest = read_manifest_of(local)
     assert (manifest.job, manifest.fingerprint, manifest.kept_fingerprints) == ("caption", OLD, [OLD.digest])
-    assert (manifest.references, manifest.repeated, manifest.skipped, manifest.shards) == (8, 3, 4, 4)
+    assert (manifest.references, manifest.repeated, manifest.shards, manifest.listed) == (8, 3, 4, 15)
+    assert manifest.skipped == {"broken link": 3, "hidden file": 1}
     assert (manifest.details, manifest.schema_version) == ({"colour": "blue"}, VERSION)
     assert before <= datetime.datetime.fromisoformat(manifest.run_started) <= datetime.datetime.now(datetime.UTC)
 
@@ -451,10 +452,11 @@ def test_an_empty_corpus_is_done(go, local, log, capsys):
 
 
 def test_tells_repeats_and_files_that_are_no_images(go, capsys):
-    go("ab", repeated=5, skipped=7)
+    go("ab", repeated=5, skipped=[Skipped("no image suffix", 7), Skipped("broken link")])
     out = capsys.readouterr().out
     assert "5  repeated references counted once" in out
-    assert "7  files without an image suffix skipped" in out
+    assert "7  skipped: no image suffix" in out
+    assert "0 to do, 5 repeated, 8 skipped (1 broken link, 7 no image suffix) → " in out.splitlines()[-1]
     go("ab")
     assert "repeated" not in capsys.readouterr().out
 

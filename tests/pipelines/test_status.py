@@ -7,6 +7,7 @@ from pipelines.commits.commit import commit_shard
 from pipelines.commits.lease import FILE as LEASE
 from pipelines.commits.lease import Lease
 from pipelines.commits.pending import CORPUS
+from pipelines.corpora.corpus import Skipped
 from pipelines.status import lines, run, status
 from schemas.command import DONE, STOPPED, RefusedError
 from tests.pipelines.fake_job import FakeJob, run_of, shard
@@ -31,6 +32,21 @@ def test_a_finished_job(local, capsys):
         "           0 to do",
     ]
     assert told[5].startswith("not running; the latest run did 6, ")
+
+
+def test_tells_what_the_sources_name_and_the_job_leaves_out(local, capsys):
+    go(local, "aab", skipped=[Skipped("broken link", 2), Skipped("hidden file")])
+    told = lines(status(local))
+    assert told[4:8] == [
+        "           1 repeated",
+        "           3 skipped",
+        "               2 × broken link",
+        "               1 × hidden file",
+    ]
+    capsys.readouterr()
+    run([local.root, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["repeated"], found["skipped"]) == (1, {"broken link": 2, "hidden file": 1})
 
 
 def test_a_job_that_was_killed_half_way(local):

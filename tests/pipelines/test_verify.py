@@ -23,11 +23,11 @@ from tests.pipelines.fake_job import FakeJob, caption, reference, references, ru
 FINGERPRINT = Fingerprint({"style": "oil"})
 
 
-def go(output, ids, failing="", on_change="refuse", fingerprint=FINGERPRINT):
+def go(output, ids, failing="", on_change="refuse", fingerprint=FINGERPRINT, skipped=()):
     return launch(
         Request(
             job=FakeJob(frozenset(failing), fingerprint.fields["style"]),
-            corpus=distinct(references(*ids)),
+            corpus=distinct([*references(*ids), *skipped]),
             output=output,
             fingerprint=fingerprint,
             details={},

@@ -19,7 +19,8 @@ MANIFEST = Manifest(
     details={"bundle": "/models/1", "nested": {"list": [1, None, "ü"]}},
     references=118_287,
     repeated=2,
-    skipped=1,
+    skipped={"no image suffix": 1},
+    listed=118_290,
     shards=256,
     run_started="2025-11-23T12:00:00+00:00",
 )
@@ -80,6 +81,9 @@ def test_a_manifest_without_a_field_is_refused(name: str) -> None:
         changed(fingerprint={}),
         changed(fingerprint=None),
         changed(colour="red"),
+        changed(skipped=1),
+        changed(skipped={"hidden": "1"}),
+        "[" * 100_000,
     ],
 )
 def test_other_files_are_refused(text: str | bytes) -> None:
@@ -87,7 +91,15 @@ def test_other_files_are_refused(text: str | bytes) -> None:
         Manifest.from_json(text, "OUT/manifest.json")
 
 
+@pytest.mark.parametrize(("count", "reasons"), [(0, {}), (7, {"no image suffix": 7})])
+def test_a_manifest_of_version_1_counted_without_reasons(count: int, reasons: dict[str, int]) -> None:
+    fields = json.loads(MANIFEST.to_json()) | {"skipped": count, "schema_version": 1}
+    del fields["listed"]
+    again = Manifest.from_json(json.dumps(fields), "x")
+    assert again == dataclasses.replace(MANIFEST, skipped=reasons, listed=118_289 + count)
+
+
 def test_a_newer_schema_is_refused_by_name_whatever_else_changed() -> None:
     text = json.dumps({"schema_version": VERSION + 1, "surprise": 1})
-    with pytest.raises(NewerSchemaError, match="OUT/manifest.json has schema version 2.*upgrade Beamscribe"):
+    with pytest.raises(NewerSchemaError, match="OUT/manifest.json has schema version 3.*upgrade Beamscribe"):
         Manifest.from_json(text, "OUT/manifest.json")

@@ -55,7 +55,8 @@ def write_features(tmp_path: Path) -> Callable[..., str]:
             details={"backbone": "inception_v3", "weights": "random", "weights_digest": weights_digest},
             references=sum(map(len, files)),
             repeated=0,
-            skipped=0,
+            skipped={},
+            listed=1,
             shards=1,
             run_started="2026-01-01T00:00:00+00:00",
         )

@@ -56,7 +56,8 @@ def write_output(folder: Path, *files: Iterable[CaptionRow], job: str = "caption
         details={},
         references=0,
         repeated=0,
-        skipped=0,
+        skipped={},
+        listed=0,
         shards=1,
         run_started="2026-01-01T00:00:00+00:00",
     )

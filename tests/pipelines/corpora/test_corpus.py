@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.corpora.corpus import Corpus, distinct, sampled
+from pipelines.corpora.corpus import Corpus, Skipped, distinct, sampled
 from pipelines.corpora.reference import Reference
 from pipelines.corpora.references import References
 
@@ -8,7 +8,8 @@ from pipelines.corpora.references import References
 def test_limit_takes_the_first_and_still_counts_their_repeats():
     references = [Reference(id, id) for id in "abacbdb"]
     corpus = distinct(references, limit=2)
-    assert corpus == Corpus(References.of((Reference("a", "a"), Reference("b", "b"))), repeated=3)
+    kept = References.of((Reference("a", "a"), Reference("b", "b")))
+    assert corpus == Corpus(kept, repeated=3, skipped={"beyond --limit": 2}, listed=7)
     assert len(distinct(references).references) == 4
 
 
@@ -30,3 +31,17 @@ def test_a_larger_sample_holds_the_smaller():
     corpus = distinct(Reference(str(number), str(number)) for number in range(20))
     assert set(sampled(corpus, 5).references) < set(sampled(corpus, 6).references)
     assert sampled(corpus, None) == sampled(corpus, 21) == corpus
+    assert sampled(corpus, 5).skipped == {"not in --sample": 15}
+
+
+def test_what_is_skipped_is_counted_by_reason():
+    found = [
+        Skipped("broken link"),
+        Reference("a", "a"),
+        Skipped("hidden file", 3),
+        Reference("a", "a"),
+        Skipped("broken link"),
+    ]
+    corpus = distinct(found)
+    assert (len(corpus.references), corpus.repeated, corpus.listed) == (1, 1, 7)
+    assert corpus.skipped == {"broken link": 2, "hidden file": 3}

@@ -40,7 +40,7 @@ def test_walks_a_folder(photos):
     ]
     assert ids(corpus) == expected
     assert [reference.uri for reference in corpus.references] == expected
-    assert (corpus.repeated, corpus.skipped) == (0, 4)
+    assert (corpus.repeated, corpus.skipped, corpus.listed) == (0, {"no image suffix": 4}, 9)
 
 
 def test_walks_a_remote_folder(memory):
@@ -48,7 +48,7 @@ def test_walks_a_remote_folder(memory):
         memory.write(name, b"x")
     corpus = list_images([memory.uri("p")], {})
     assert ids(corpus) == [memory.uri("p/b.jpg"), memory.uri("p/deep/a.PNG")]
-    assert corpus.skipped == 1
+    assert corpus.skipped == {"no image suffix": 1}
 
 
 def test_takes_what_a_glob_names_whatever_its_suffix(photos):
@@ -66,7 +66,7 @@ def test_takes_what_a_glob_names_whatever_its_suffix(photos):
 def test_takes_a_single_file_whatever_its_suffix(photos):
     corpus = list_images([str(photos / "notes.txt")], {})
     assert ids(corpus) == [f"file://{photos}/notes.txt"]
-    assert corpus.skipped == 0
+    assert corpus.skipped == {}
 
 
 def test_counts_repeats_across_sources_once(photos, monkeypatch):
@@ -90,7 +90,7 @@ def test_refuses_a_source_that_is_not_there(tmp_path, monkeypatch, source):
 
 def test_refuses_a_folder_without_images_and_says_what_is_there(tmp_path):
     (tmp_path / "notes.txt").write_bytes(b"x")
-    with pytest.raises(RefusedError, match="1 files there have no image suffix"):
+    with pytest.raises(RefusedError, match="1 files there: no image suffix"):
         list_images([str(tmp_path)], {})
 
 
