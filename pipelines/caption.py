@@ -17,7 +17,7 @@ from model.storage import Storage
 from pipelines import options
 from pipelines.choosing import choose_for
 from pipelines.commits.commit import Process, Receipt, Run
-from pipelines.commits.manifest_file import is_resumed
+from pipelines.commits.manifest_file import ids_to_record, is_resumed
 from pipelines.commits.rows import ParquetRows
 from pipelines.commits.shards import Shard, Todo
 from pipelines.corpora.corpus import Corpus
@@ -41,6 +41,7 @@ from schemas.caption_row import CaptionRow
 from schemas.command import FlagParser, RefusedError, positive
 from schemas.failure_row import FailureRow
 from schemas.fingerprint import Fingerprint
+from schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS
 
 BATCH_SIZE = 32
 BUNDLES = f"{manifest.FOLDER}/bundles"
@@ -252,12 +253,22 @@ def run(argv: Sequence[str]) -> int:
             corpus=corpus,
             output=output,
             fingerprint=fingerprint,
-            details={"bundle": model, "backbone": bundle.backbone.name, **choice._asdict()},
+            details={
+                "bundle": model,
+                "backbone": bundle.backbone.name,
+                IDS: ids_to_record(output, _ids_of(ours)),
+                **choice._asdict(),
+            },
             flags=flags,
             options=beam_options,
             strict=ours.strict,
         )
     )
+
+
+def _ids_of(ours: argparse.Namespace) -> str:
+    """Where the ids of this run's rows come from."""
+    return ANNOTATIONS if ours.features else URIS if ours.images else MANIFEST
 
 
 def _fingerprint(ours: argparse.Namespace, bundle: Bundle, choice: Choice) -> Fingerprint:

@@ -117,6 +117,12 @@ def parser() -> FlagParser:
     flags.add_argument("--captions", required=True, metavar="OUTPUT", help="output of beamscribe caption")
     flags.add_argument("--annotations", required=True, metavar="JSON", help="COCO captions of these images by people")
     flags.add_argument("--output", metavar="NAME.json", help="file for the scores; each image's go to NAME.parquet")
+    flags.add_argument(
+        "--by-id",
+        action="store_true",
+        help="ids of the captions are those of the annotations, whatever the files are called [ids alone where they "
+        "came from annotations, else file names]",
+    )
     flags.add_argument("--against", metavar="OUTPUT2", help="another output of beamscribe caption, to compare with")
     add_storage_options(flags)
     return flags
@@ -137,7 +143,7 @@ def run(argv: Sequence[str]) -> int:
     _refuse_without_scorers()
     data, images = _read_annotations(ours.annotations, ours.storage_options)
     asked = [("--captions", ours.captions), *([("--against", ours.against)] if ours.against else [])]
-    meetings = [_meet(flag, output, images, ours.storage_options) for flag, output in asked]
+    meetings = [_meet(flag, output, images, ours) for flag, output in asked]
     # Loaded only now: the other commands do not need these packages, so they may be missing.
     from training.java_scorers import JavaError
     from training.scores import NoReferencesError, Scorer
@@ -176,9 +182,9 @@ def _read_annotations(uri: str, options: dict[str, Any]) -> tuple[bytes, tuple[C
     return data, corpus.images
 
 
-def _meet(flag: str, output: str, images: Sequence[CocoImage], options: dict[str, Any]) -> Meeting:
+def _meet(flag: str, output: str, images: Sequence[CocoImage], ours: argparse.Namespace) -> Meeting:
     try:
-        meeting = meet(read_captions(output, options), images)
+        meeting = meet(read_captions(output, ours.storage_options), images, ours.by_id)
     except RefusedError as error:
         raise RefusedError(f"{flag} {output}: {error}") from error
     if meeting.renamed:
@@ -187,6 +193,8 @@ def _meet(flag: str, output: str, images: Sequence[CocoImage], options: dict[str
             "has another name there: are these the annotations that were featurized?",
             file=sys.stderr,
         )
+    if meeting.repeated:
+        print(f"beamscribe evaluate: {meeting.repeated} captions of {output} repeat that of the same file")
     return meeting
 
 

@@ -5,6 +5,7 @@ from pipelines.commits.pending import Job
 from schemas.command import RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import FILE, FOLDER, Manifest, ManifestError
+from schemas.matching import ids_after, ids_of_output
 from schemas.table import NewerSchemaError
 
 MANIFEST = f"{FOLDER}/{FILE}"
@@ -40,6 +41,17 @@ def is_resumed(output: Storage, fingerprint: Fingerprint) -> bool:
     """Whether an earlier run was launched with the same settings, so that they need not be tried out again."""
     manifest = read_manifest_of(output)
     return manifest is not None and manifest.fingerprint == fingerprint
+
+
+def ids_to_record(output: Storage, asked: str) -> str:
+    """Where the ids of an output's rows will have come from after a further run.
+
+    Args:
+        output: of caption.
+        asked: where those of the run come from, see `schemas.matching`.
+    """
+    earlier = read_manifest_of(output)
+    return ids_after(ids_of_output(earlier.details, output.read) if earlier else None, asked)
 
 
 def kept_fingerprints(

@@ -20,6 +20,7 @@ from schemas.caption_row import Alternative, CaptionRow
 from schemas.evaluation import METRICS
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest
+from schemas.matching import ANNOTATIONS, IDS
 from schemas.table import to_table
 
 FINGERPRINT = "0123456789abcdef"
@@ -43,8 +44,10 @@ def caption(id: str, text: str, uri: str = "", fingerprint: str = FINGERPRINT) -
     )
 
 
-def write_output(folder: Path, *files: Iterable[CaptionRow], job: str = "caption") -> str:
-    """An output of caption with one Parquet file a list of rows."""
+def write_output(
+    folder: Path, *files: Iterable[CaptionRow], job: str = "caption", ids: str | None = ANNOTATIONS
+) -> str:
+    """An output of caption with one Parquet file a list of rows; `ids` are where they came from."""
     (folder / "captions").mkdir(parents=True)
     (folder / "_beamscribe").mkdir()
     for number, rows in enumerate(files):
@@ -53,7 +56,7 @@ def write_output(folder: Path, *files: Iterable[CaptionRow], job: str = "caption
         job=job,
         fingerprint=Fingerprint({"beam_size": 3}),
         kept_fingerprints=[FINGERPRINT],
-        details={},
+        details={IDS: ids} if ids else {},
         references=0,
         repeated=0,
         skipped={},

@@ -8,9 +8,11 @@ import pytest
 from schemas import caption_row
 from schemas.coco import CocoCaption, CocoImage
 from schemas.command import RefusedError
+from schemas.matching import ANNOTATIONS
 from schemas.table import VERSION_KEY, to_table
 from tests.training.made_captions import FINGERPRINT, caption, write_output
-from training.captions import Caption, meet, read_captions
+from training.captions import Caption, Captions, Meeting, read_captions
+from training.captions import meet as meet_captions
 
 
 def image(id: int, file_name: str, captions: int = 2) -> CocoImage:
@@ -19,6 +21,10 @@ def image(id: int, file_name: str, captions: int = 2) -> CocoImage:
 
 def said(id: str, uri: str = "", text: str = "A dog.") -> Caption:
     return Caption(id, uri or id, text, FINGERPRINT)
+
+
+def meet(captions: list[Caption], images: list[CocoImage], ids: str = ANNOTATIONS, trust_ids: bool = False) -> Meeting:
+    return meet_captions(Captions(captions, ids), images, trust_ids)
 
 
 def test_captions_of_annotated_features_meet_by_id_whatever_their_file_is_called() -> None:
@@ -55,15 +61,19 @@ def test_images_without_references_are_not_scored_and_their_captions_are_counted
 @pytest.mark.parametrize(
     ("captions", "images", "message"),
     [
-        ([said("1"), said("1", text="A cat.")], [image(1, "1.jpg")], "image 1 has two captions, 'A dog.' and 'A cat.'"),
+        (
+            [said("1", "/1.jpg"), said("1", "/1.jpg", "A cat.")],
+            [image(1, "1.jpg")],
+            "has two captions, 'A dog.' of /1.jpg and 'A cat.' of",
+        ),
         (
             [said("/a/1.jpg"), said("/b/1.jpg")],
             [image(1, "1.jpg")],
             "/a/1.jpg and /b/1.jpg may both be 1.jpg .*or feat",
         ),
-        ([said("1"), said("/b/1.jpg")], [image(1, "1.jpg")], "may both be 1.jpg"),
+        ([said("1", "/1.jpg"), said("/b/1.jpg")], [image(1, "1.jpg")], "may both be 1.jpg"),
         ([said("/1.jpg")], [image(4, "a/1.jpg"), image(9, "b/1.jpg")], r"a/1.jpg \(id 4\) or b/1.jpg \(id 9\)"),
-        ([said("/1.jpg")], [image(4, "a/1.jpg"), image(9, "b/1.jpg", captions=0)], "base names are the same"),
+        ([said("/1.jpg")], [image(4, "a/1.jpg"), image(9, "b/1.jpg", captions=0)], "names are the same"),
         ([said("/2.jpg"), said("7")], [image(1, "1.jpg")], r"/2.jpg .* not among the annotated 1.jpg \(id 1\)"),
         ([said("1")], [image(1, "1.jpg", captions=0)], "annotations hold no captions"),
     ],
@@ -88,8 +98,8 @@ def test_rows_of_all_files_are_read_but_those_that_are_being_replaced(tmp_path: 
     (tmp_path / "out" / "captions" / ".2.parquet.tmp").write_bytes(b"half")
     (tmp_path / "out" / "captions" / ".3.parquet").write_bytes(b"half")
     expected = [said("/1.jpg"), said("3", "/3.jpg", "A cat.")]
-    assert read_captions(output, {}) == expected
-    assert read_captions(f"file://{output}/", {}) == expected
+    assert read_captions(output, {}) == Captions(expected, ANNOTATIONS)
+    assert read_captions(f"file://{output}/", {}) == Captions(expected, ANNOTATIONS)
 
 
 def newer() -> bytes:
