@@ -2,7 +2,8 @@
 
 One rule for every job, so that training and captioning see the same pixels. Nothing is invented: what cannot be decoded
 whole is an `ImageError`, never a grey or half picture. `POLICY_VERSION` enters the fingerprint of every row; raise it
-with any change that can move a pixel. Pillow's own release can move one too (it brings its libjpeg and its filters).
+with any change that can move a pixel. Pillow's own release can move one too (it brings its libjpeg and its filters), so
+its version stands there as well.
 """
 
 import io
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -25,6 +27,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 POLICY_VERSION = "1"
+PILLOW_VERSION = PIL.__version__
 MAX_PIXELS = 100_000_000  # 400 MB in Pillow's four bytes a pixel; cameras of 2025 make 50 to 100 million
 MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 strip would need 120 GB between the two passes of the resize
 

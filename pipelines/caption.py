@@ -11,9 +11,10 @@ import numpy as np
 
 from model.backbone.choice import AUTO, ENGINES, INT8, PRECISIONS, Choice
 from model.bundle import Bundle, BundleError, copy_bundle, open_bundle
-from model.images import POLICY_VERSION
+from model.images import PILLOW_VERSION, POLICY_VERSION
 from model.pretrained import NoBundleError, default_bundle
 from model.storage import Storage
+from model.versions import DETOKENIZER_VERSION, SEARCH_VERSION
 from pipelines import options
 from pipelines.choosing import choose_for
 from pipelines.commits.commit import Process, Receipt, Run
@@ -273,13 +274,18 @@ def _ids_of(ours: argparse.Namespace) -> str:
 
 def _fingerprint(ours: argparse.Namespace, bundle: Bundle, choice: Choice) -> Fingerprint:
     int8 = {"quantized_backbone": bundle.quantized_digest} if choice.precision == INT8 else {}
+    # Features were decoded by whichever Pillow made them.
+    pillow = {} if ours.features else {"pillow": PILLOW_VERSION}
     return Fingerprint(
         {
             "decode_policy": POLICY_VERSION,
+            **pillow,
             "backbone": bundle.backbone.name,
             "backbone_weights": bundle.backbone_weights.digest,
             "captioner_weights": bundle.weights_digest,
             "vocabulary": bundle.vocabulary_digest,
+            "search": SEARCH_VERSION,
+            "detokenizer": DETOKENIZER_VERSION,
             "beam_size": ours.beam_size,
             "max_length": ours.max_length,
             "engine": choice.engine,

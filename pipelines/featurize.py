@@ -12,7 +12,7 @@ import numpy as np
 from model.backbone.choice import AUTO, BFLOAT16, ENGINES, FLOAT32, TENSORFLOW, Choice
 from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsError, backbone_name, resolve_weights
 from model.fetched import fetched
-from model.images import POLICY_VERSION
+from model.images import PILLOW_VERSION, POLICY_VERSION
 from model.storage import Storage
 from model.uri import read_uri
 from model.views import WHOLE, view_of
@@ -271,6 +271,7 @@ def _fingerprint(ours: argparse.Namespace, weights: ResolvedWeights, choice: Cho
     return Fingerprint(
         {
             "decode_policy": POLICY_VERSION,
+            "pillow": PILLOW_VERSION,
             "backbone": ours.backbone,
             "backbone_weights": weights.digest,
             "view": ours.view,

@@ -40,7 +40,7 @@ def manifest_of(output: Storage) -> Manifest:
 def is_resumed(output: Storage, fingerprint: Fingerprint) -> bool:
     """Whether an earlier run was launched with the same settings, so that they need not be tried out again."""
     manifest = read_manifest_of(output)
-    return manifest is not None and manifest.fingerprint == fingerprint
+    return manifest is not None and manifest.fingerprint.same_rows(fingerprint)
 
 
 def ids_to_record(output: Storage, asked: str) -> str:
@@ -80,9 +80,8 @@ def kept_fingerprints(
         return [new]
     if earlier.job != job.name:
         raise RefusedError(f"{output.uri()} holds the output of {earlier.job}: choose another --output")
-    if earlier.fingerprint == fingerprint:
-        return earlier.kept_fingerprints
-    if on_change == "keep":
+    # A fingerprint that lacks fields of this one has another digest: its rows are kept beside the new ones.
+    if earlier.fingerprint.same_rows(fingerprint) or on_change == "keep":
         return [*(digest for digest in earlier.kept_fingerprints if digest != new), new]
     if on_change == "replace":
         return [new]

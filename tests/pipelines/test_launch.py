@@ -286,6 +286,19 @@ def test_a_failure_replaced_by_a_failure(go, local):
 
 
 @pytest.mark.parametrize("on_change", ["refuse", "keep", "replace"])
+def test_an_output_from_before_a_field_was_recorded_goes_on(go, local, log, on_change):
+    assert go("abcd") == DONE
+    done_in(log)
+    now = Fingerprint({**OLD.fields, "search": "1", "pillow": "12.3.0"})
+    assert go("abcdef", fingerprint=now, on_change=on_change) == DONE
+    assert done_in(log) == list("ef")
+    assert [id for id, _ in captions_of(local)] == list("abcdef")
+    assert read_manifest_of(local).kept_fingerprints == [OLD.digest, now.digest]
+    with pytest.raises(RefusedError, match=r"pillow: 12.3.0 → 13"):
+        go("abcdef", fingerprint=Fingerprint({**now.fields, "pillow": "13"}))
+
+
+@pytest.mark.parametrize("on_change", ["refuse", "keep", "replace"])
 def test_the_output_of_another_job_is_refused_whatever_is_said_of_changes(go, local, on_change):
     go("ab", name="featurize")
     before = contents(local)

@@ -58,3 +58,24 @@ def test_digests_that_differ_have_a_difference_to_tell(
 ) -> None:
     assert Fingerprint(ours).digest != Fingerprint(theirs).digest
     assert Fingerprint(ours).differences(Fingerprint(theirs))
+
+
+def test_a_field_that_came_later_is_compared_with_what_was_true_before() -> None:
+    old = Fingerprint({"beam_size": 3})
+    now = Fingerprint({"beam_size": 3, "search": "1", "detokenizer": "1", "pillow": "12.3.0"})
+    assert old.digest != now.digest
+    assert old.same_rows(now)
+    assert now.same_rows(old)
+    searched_otherwise = Fingerprint({**now.fields, "search": "2"})
+    assert old.differences(searched_otherwise) == ["search: 1 → 2"]
+    # Two versions that are both known are compared.
+    assert now.differences(Fingerprint({**now.fields, "pillow": "13.0.0"})) == ["pillow: 12.3.0 → 13.0.0"]
+    assert not old.same_rows(Fingerprint({**now.fields, "beam_size": 5}))
+    assert not old.same_rows(Fingerprint({**now.fields, "engine": "openvino"}))
+
+
+@given(FIELDS, FIELDS)
+def test_the_same_rows_both_ways(ours: dict[str, str | int | float], theirs: dict[str, str | int | float]) -> None:
+    one, other = Fingerprint(ours), Fingerprint(theirs)
+    assert one.same_rows(other) == other.same_rows(one)
+    assert one.same_rows(Fingerprint({**ours, "pillow": "12.3.0"}))
