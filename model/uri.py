@@ -1,59 +1,92 @@
 """Files by their URIs, on any storage that fsspec reaches; what can pass is tried again, see `model.transient`."""
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from model.location import Location, locate, shown
 from model.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
-from model.web import WEB, web_options
+from model.web import WebFileSystem, web_filesystem
+
+MAX_BYTES = 2**28
+"""Of an image file, unless `--max-bytes` says otherwise: no photograph that fits `--max-pixels` has more."""
+
+_EXACT = ("s3", "gs", "memory")
+"""Protocols whose URIs hold nothing but bucket and name; of others fsspec reads hosts and users from the URI."""
 
 
-def filesystem(uri: str, options: dict[str, Any]) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of a URI and the path on it.
+class FileTooLargeError(OSError):
+    """A file has more bytes than are read."""
+
+
+def filesystem(uri: str, options: dict[str, Any], allow_private: bool = False) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of a URI and the exact path on it; a URI that a file names goes through `named_uri` before.
 
     Args:
         uri: a local path, or `protocol://path`.
         options: passed to fsspec for remote protocols; local files take none.
+        allow_private: whether http(s) may ask private, loopback and link-local addresses, see `model.web`.
 
     Raises:
         StorageError: for a protocol that fsspec does not know or whose client is not installed.
     """
-    protocol = uri.split("://", 1)[0] if "://" in uri else "file"
+    location = locate(uri)
     try:
-        if protocol == "file":
-            return fsspec.core.url_to_fs(os.path.expanduser(uri))
-        return fsspec.core.url_to_fs(uri, **options)
-    except (ImportError, ValueError) as error:
-        raise StorageError(f"cannot reach {uri}: {error}") from error
+        if location.local:
+            return LocalFileSystem(), location.path
+        if location.web:
+            return web_filesystem(allow_private, options), location.path
+        return _remote(location, options), location.path
+    except (ImportError, ValueError, TypeError) as error:
+        raise StorageError(f"cannot reach {shown(uri)}: {error}") from error
+
+
+def _remote(location: Location, options: dict[str, Any]) -> fsspec.AbstractFileSystem:
+    kind = fsspec.get_filesystem_class(location.protocol)
+    found = {} if location.protocol in _EXACT else kind._get_kwargs_from_urls(f"{location.protocol}://{location.path}")
+    own = options.get(location.protocol)
+    return kind(**{**found, **(own if isinstance(own, dict) else options)})
 
 
 def canonical(fs: fsspec.AbstractFileSystem, path: str) -> str:
-    """The one absolute URI of a path, safe to store as UTF-8; local paths lose `..` and double slashes.
-
-    A local name that is not UTF-8 is written with backslash escapes: it cannot be opened by that URI,
-    so it ends as a failure row instead of stopping the job.
-    """
+    """The one absolute URI of a path, see `Location.uri`."""
+    if isinstance(fs, WebFileSystem):
+        return locate(path).uri
+    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
     if isinstance(fs, LocalFileSystem):
-        path = os.path.normpath(path)
-    return fs.unstrip_protocol(path).encode("utf-8", "backslashreplace").decode("utf-8")
+        protocol = "file"
+    # Of a path on a host fsspec keeps the host apart.
+    host = fs.storage_options.get("host") if path.startswith("/") else None
+    if host:
+        user, port = (
+            fs.storage_options.get("username") or fs.storage_options.get("user"),
+            fs.storage_options.get("port"),
+        )
+        path = f"{f'{user}@' if user else ''}{host}{f':{port}' if port else ''}{path}"
+    return Location(protocol, path).uri
 
 
-def read_uri(uri: str, options: dict[str, Any], allow_private: bool = False) -> bytes:
+def read_uri(uri: str, options: dict[str, Any], allow_private: bool = False, max_bytes: int | None = None) -> bytes:
     """The whole file behind a URI.
 
     Args:
         uri: a local path, or `protocol://path`.
         options: passed to fsspec for remote protocols.
         allow_private: whether http(s) may ask private, loopback and link-local addresses, see `model.web`.
+        max_bytes: that it may have; None: any number, and of local files also what is not a regular file, such as a
+            pipe that was named on the command line.
 
     Raises:
+        FileTooLargeError: if it has more bytes; no more of them are read.
         OSError: if it cannot be read, whatever the storage's client calls its error.
     """
-    return read_path(*_guarded(uri, options, allow_private))
+    return read_path(*filesystem(uri, options, allow_private), max_bytes)
 
 
 def read_range(uri: str, start: int, size: int, options: dict[str, Any], allow_private: bool = False) -> bytes:
@@ -69,7 +102,7 @@ def read_range(uri: str, start: int, size: int, options: dict[str, Any], allow_p
     Raises:
         OSError: if it cannot be read.
     """
-    return read_path_range(*_guarded(uri, options, allow_private), start, start + size)
+    return read_path_range(*filesystem(uri, options, allow_private), start, start + size)
 
 
 def open_uri(uri: str, options: dict[str, Any], allow_private: bool = False) -> IO[bytes]:
@@ -78,15 +111,11 @@ def open_uri(uri: str, options: dict[str, Any], allow_private: bool = False) -> 
     Raises:
         OSError: if it cannot be opened.
     """
-    fs, path = _guarded(uri, options, allow_private)
+    fs, path = filesystem(uri, options, allow_private)
+    if isinstance(fs, LocalFileSystem):
+        return open_regular(path)
     with only_os_errors():
         return fs.open(path, "rb")
-
-
-def _guarded(uri: str, options: dict[str, Any], allow_private: bool) -> tuple[fsspec.AbstractFileSystem, str]:
-    if uri.startswith(WEB):
-        options = {**web_options(allow_private), **options}
-    return filesystem(uri, options)
 
 
 def absolute(uri: str, options: dict[str, Any]) -> str:
@@ -94,20 +123,58 @@ def absolute(uri: str, options: dict[str, Any]) -> str:
     return canonical(*filesystem(uri, options))
 
 
+def open_regular(path: str) -> IO[bytes]:
+    """A local file; never a pipe, a device or a socket, which may have no end and no bytes.
+
+    Raises:
+        OSError: if there is none.
+    """
+    # Opening a pipe would wait for its other end; of a regular file the flag means nothing.
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(opened).st_mode
+    if stat.S_ISREG(mode):
+        return open(opened, "rb")
+    os.close(opened)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, "not a regular file", path)
+
+
 @retried
-def read_path(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
+def read_path(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None = None) -> bytes:
     """The whole file at a path of a filesystem; as `read_uri` otherwise."""
     if isinstance(fs, LocalFileSystem):
-        with open(path, "rb") as file:
-            return file.read()
-    with only_os_errors():
-        return within(TIMEOUT_SECONDS, lambda: fs.cat_file(path))
+        with open(path, "rb") if max_bytes is None else open_regular(path) as file:
+            data = file.read() if max_bytes is None else file.read(max_bytes + 1)
+    else:
+        with only_os_errors():
+            data = within(TIMEOUT_SECONDS, lambda: _cat(fs, path, max_bytes))
+    if max_bytes is not None and len(data) > max_bytes:
+        raise FileTooLargeError(f"it has more than {max_bytes} bytes; --max-bytes sets the limit")
+    return data
+
+
+def _cat(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None) -> bytes:
+    """A remote file, of a bounded number one byte more at most."""
+    if max_bytes is None:
+        return fs.cat_file(path)
+    if isinstance(fs, WebFileSystem):
+        return fs.cat_file(path, max_bytes=max_bytes + 1)
+    size = fs.info(path)["size"]
+    if size is not None and size > max_bytes:
+        raise FileTooLargeError(f"it has {size} bytes, more than {max_bytes}; --max-bytes sets the limit")
+    # What replaced the file meanwhile may be larger. Stores refuse a range of nothing.
+    return fs.cat_file(path, start=0, end=max_bytes + 1) if size else b""
 
 
 @retried
 def read_path_range(fs: fsspec.AbstractFileSystem, path: str, start: int, end: int) -> bytes:
     """Bytes `start` to `end` of a file at a path of a filesystem; as `read_range` otherwise."""
     with only_os_errors():
+        if isinstance(fs, LocalFileSystem):
+            with open_regular(path) as file:
+                file.seek(start)
+                return file.read(end - start)
         return within(TIMEOUT_SECONDS, lambda: fs.cat_file(path, start=start, end=end))
 
 

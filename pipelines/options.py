@@ -1,7 +1,6 @@
 """Flags of the jobs: ours first, then Beam's; a flag that neither knows is refused with the nearest one."""
 
 import argparse
-import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -10,7 +9,8 @@ from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.images import MAX_PIXELS
-from model.web import WEB
+from model.location import has_password, last_link, locate, shown
+from model.uri import MAX_BYTES
 from pipelines.commits.commit import STALL_TIMEOUT_SECONDS
 from pipelines.commits.shards import DEFAULT_SHARD_SIZE
 from pipelines.images.reading import Reading
@@ -94,6 +94,13 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="images that declare more become failure rows",
     )
+    group.add_argument(
+        "--max-bytes",
+        type=positive,
+        default=MAX_BYTES,
+        metavar="BYTES",
+        help="image files that have more, after inflating, become failure rows",
+    )
     group.add_argument("--accept-truncated", action="store_true", help="keep what was decoded of files that end early")
     group.add_argument("--allow-http", action="store_true", help="images may be on the web, http and https")
     group.add_argument(
@@ -110,16 +117,21 @@ def refuse_web(uris: Iterable[str], ours: argparse.Namespace) -> None:
         RefusedError: naming the first.
     """
     for uri in uris:
-        if "@" in uri and urllib.parse.urlsplit(uri).password:
-            host = uri.rsplit("@", 1)[-1]
-            raise RefusedError(f"the address of …@{host} holds a password, which every row would repeat: leave it out")
-        if uri.startswith(WEB) and not ours.allow_http:
+        if has_password(uri):
+            raise RefusedError(f"{shown(uri)} holds a password, which every row would repeat: leave it out")
+        if locate(last_link(uri)).web and not ours.allow_http:
             raise RefusedError(f"{uri} is on the web: --allow-http permits reading images from there")
 
 
 def reading(ours: argparse.Namespace) -> Reading:
     """The flags of `add_reading_flags`, as parsed."""
-    return Reading(ours.storage_options, ours.max_pixels, ours.accept_truncated, ours.allow_private_addresses)
+    return Reading(
+        ours.storage_options,
+        ours.max_pixels,
+        ours.accept_truncated,
+        ours.allow_private_addresses,
+        ours.max_bytes,
+    )
 
 
 def job_flags(ours: argparse.Namespace) -> JobFlags:

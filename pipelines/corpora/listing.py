@@ -32,7 +32,7 @@ def list_images(
 def _images(source: str, options: dict[str, Any], allow_private: bool) -> Iterator[Reference | Skipped]:
     """What one source names, which is not nothing."""
     inside, source = split_chained(source)
-    files, left_out = find_files(source, "--images", options)
+    files, left_out = find_files(source, "--images", options, allow_private)
     yield from left_out
     skipped = Counter(dict(left_out))
     empty = True
@@ -73,14 +73,14 @@ class Found(NamedTuple):
     skipped: tuple[Skipped, ...] = ()
 
 
-def find_files(source: str, flag: str, options: dict[str, Any]) -> Found:
+def find_files(source: str, flag: str, options: dict[str, Any], allow_private: bool = False) -> Found:
     """The files that a source names; of a folder, those that are images.
 
     Raises:
         RefusedError: if it does not exist or cannot be listed.
     """
     try:
-        fs, path = filesystem(source, options)
+        fs, path = filesystem(source, options, allow_private)
         # A folder may be called "photos [2020]", so what is there is no glob.
         if glob.has_magic(source) and not fs.exists(path):
             found = fs.glob(path, detail=True)

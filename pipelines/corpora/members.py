@@ -10,7 +10,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from model.transient import TIMEOUT_SECONDS, retried, within
-from model.uri import only_os_errors, read_range, read_uri
+from model.uri import MAX_BYTES, only_os_errors, read_range, read_uri
 from pipelines.corpora.archives import inflate, is_damage
 from pipelines.corpora.opened import LOCK, OPEN_CONTAINERS, UnreadableMemberError, Where
 from pipelines.corpora.reference import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
@@ -22,20 +22,23 @@ MAX_MEMBER_BYTES = 2**30
 CHUNK = 2**16
 
 
-def read_reference(reference: Reference, options: dict[str, Any], allow_private: bool = False) -> bytes:
+def read_reference(
+    reference: Reference, options: dict[str, Any], allow_private: bool = False, max_bytes: int = MAX_BYTES
+) -> bytes:
     """The bytes of an image.
 
     Args:
         reference: what to read.
         options: passed to fsspec.
         allow_private: as in `model.uri.read_uri`.
+        max_bytes: of an image file.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if it cannot be read, or has more bytes.
     """
     member = reference.member
     if member is None:
-        return read_uri(reference.uri, options, allow_private)
+        return read_uri(reference.uri, options, allow_private, max_bytes)
     if member.kind == UNREADABLE:
         raise UnreadableMemberError(member.detail)
     if member.kind == TAR:

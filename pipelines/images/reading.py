@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from model.backbone.spec import BackboneSpec
 from model.images import MAX_PIXELS, DecodedImage, ImageError, decode_image
+from model.uri import MAX_BYTES
 from pipelines.commits.shards import Todo
 from pipelines.corpora.members import read_reference
 from schemas.failure_row import FailureRow
@@ -22,12 +23,14 @@ class Reading(NamedTuple):
         max_pixels: images that declare more are refused.
         accept_truncated: whether what was decoded of a file that ends early is kept.
         allow_private: whether http(s) may ask addresses inside this machine's network.
+        max_bytes: of an image file; larger ones are refused while they are read.
     """
 
     storage_options: dict[str, Any]
     max_pixels: int = MAX_PIXELS
     accept_truncated: bool = False
     allow_private: bool = False
+    max_bytes: int = MAX_BYTES
 
 
 class LoadedImage(NamedTuple):
@@ -62,7 +65,7 @@ def load_image(
     """Reads and decodes one image for a backbone."""
     begun = time.perf_counter()
     try:
-        data = read_reference(todo.reference, reading.storage_options, reading.allow_private)
+        data = read_reference(todo.reference, reading.storage_options, reading.allow_private, reading.max_bytes)
     except (OSError, ValueError) as error:
         return failure(todo, READ, type(error).__name__, str(error), run_started)
     was_read = time.perf_counter()

@@ -3,15 +3,14 @@
 import base64
 import hashlib
 import io
-import urllib.parse
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from model.images import MAX_PIXELS, ImageError, decode_image
+from model.location import UriError, named_uri, path_of
 from model.uri import absolute
-from model.web import WEB
 from pipelines.corpora.members import read_reference
 from pipelines.corpora.reference import Reference
 from schemas.caption_row import CaptionRow
@@ -68,8 +67,10 @@ def read_photograph(row: CaptionRow, reading: PictureReading, reference: Referen
     reason = ""
     named = reference or Reference(row.id, row.image_uri)
     for uri in _places(named.container or named.uri, reading.root, reading.storage_options):
-        if uri.startswith(WEB) and not reading.allow_http:
-            raise MissingPictureError("The photograph is on the web: --allow-http permits reading it from there.")
+        try:
+            uri = named_uri(uri, allow_http=reading.allow_http).uri if reading.root is None else uri
+        except UriError as error:
+            raise MissingPictureError(f"The photograph is not read: {error}.") from error
         here = named._replace(container=uri) if named.container else named._replace(uri=uri)
         try:
             data = read_reference(here, reading.storage_options)
@@ -88,8 +89,8 @@ def _places(uri: str, root: str | None, options: dict[str, Any]) -> Iterator[str
         yield uri
         return
     base = absolute(root, options).rstrip("/")
-    parts = urllib.parse.urlsplit(uri).path.split("/") if uri.startswith(WEB) else uri.split("://")[-1].split("/")
-    parts = [part for part in parts if part]
+    # Nothing that a row says leads out of the root.
+    parts = [part for part in path_of(uri).split("/") if part not in ("", ".", "..")]
     for start in range(len(parts)):
         yield "/".join([base, *parts[start:]])
 
