@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, RefusedError
+from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, FlagParser, RefusedError
 
 if TYPE_CHECKING:
     from pipelines.notebook import Captioner as Captioner
@@ -30,6 +30,8 @@ COMMANDS = {
     "status": ("pipelines.status", "how far is a job?"),
     "verify": ("pipelines.verify", "is every image of an output accounted for?"),
 }
+JOBS = ("featurize", "caption", "speak")
+"""Commands that run a Beam pipeline: flags that they do not know go to Beam."""
 
 HEAD = """Beamscribe captions and voices image corpora of any size.
 
@@ -70,6 +72,13 @@ PUBLIC = {
 """Names for use from Python, each imported when it is first asked for."""
 
 
+__all__ = [*PUBLIC, "main"]  # noqa: PLE0604
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})
+
+
 def __getattr__(name: str) -> Any:
     if name in PUBLIC:
         return getattr(importlib.import_module(PUBLIC[name]), name)
@@ -96,7 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if argv[0] == "completion":
             return _completion(argv[1:])
-        return _command(argv[0]).run(argv[1:])
+        _refuse_unknown_command(argv[0])
+        _refuse_wrong_flags(argv[0], argv[1:])
+        code: int = importlib.import_module(COMMANDS[argv[0]][0]).run(argv[1:])
+        return code
     except RefusedError as error:
         print(f"beamscribe {argv[0]}: {error}", file=sys.stderr)
         return REFUSED
@@ -104,12 +116,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _command(name: str) -> Any:
-    """The module of a subcommand, which has `run(argv) -> int`."""
+def _refuse_unknown_command(name: str) -> None:
     if name not in COMMANDS:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1)
         raise RefusedError("unknown command" + (f": did you mean {nearest[0]}?" if nearest else "; see --help"))
-    return importlib.import_module(COMMANDS[name][0])
+
+
+def parser_of(name: str) -> FlagParser:
+    """The flags of a subcommand, without anything heavy."""
+    package = COMMANDS[name][0].partition(".")[0]
+    parser: FlagParser = importlib.import_module(f"{package}.flags.{name}").parser()
+    return parser
+
+
+def _refuse_wrong_flags(name: str, argv: Sequence[str]) -> None:
+    """Refuses a wrong flag before TensorFlow and Beam are imported, which takes seconds."""
+    parser = parser_of(name)
+    if name in JOBS:
+        # What neither this parser nor Beam knows is refused by `pipelines.options.parse`.
+        parser.parse_known_args(argv)
+    else:
+        parser.parse_strictly(argv)
 
 
 def _help() -> str:
@@ -123,7 +150,7 @@ def _completion(argv: Sequence[str]) -> int:
 
     if len(argv) != 1 or argv[0] not in SHELLS:
         raise RefusedError(f"name a shell: beamscribe completion {'|'.join(SHELLS)}")
-    print(completion(argv[0], {name: _command(name).parser() for name in COMMANDS}))
+    print(completion(argv[0], {name: parser_of(name) for name in COMMANDS}))
     return DONE
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from model.captioner import DECODERS, TRANSFORMER
+from model.decoder_names import DECODERS, TRANSFORMER
 
 RATES = (2e-4, 4e-4, 8e-4)
 BEAMS = (1, 3)

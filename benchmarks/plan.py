@@ -31,8 +31,9 @@ from pipelines.commits.manifest_file import MANIFEST
 from pipelines.commits.pending import Job
 from pipelines.commits.shards import Shard
 from pipelines.corpora.manifests import Columns, read_manifests
+from pipelines.flags.jobs import JobFlags
 from pipelines.images.reading import Reading
-from pipelines.options import JobFlags, parse
+from pipelines.options import parse
 from schemas.command import FlagParser
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest

@@ -23,6 +23,7 @@ from pipelines.commits.commit import Process, Run
 from pipelines.commits.rows import ParquetRows
 from pipelines.commits.shards import Shard, Todo
 from pipelines.corpora.listing import list_images
+from pipelines.flags.jobs import job_flags
 from pipelines.images.batches import Batches
 from pipelines.images.caption_rows import caption_rows, facts_of
 from pipelines.images.inference import Inference
@@ -95,7 +96,7 @@ def measure(folder: str, count: int) -> Measured:
             output=Storage(output, {}),
             fingerprint=Fingerprint({"model": "null"}),
             details={},
-            flags=options.job_flags(ours),
+            flags=job_flags(ours),
             options=beam_options,
         )
     )

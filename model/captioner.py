@@ -7,12 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from model.decoder import Cache, TransformerDecoder
+from model.decoder_names import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER
 from model.encoder import BasicEncoder, CellEncoder, GridEncoder, PooledEncoder
 from model.lstm_decoder import LSTMDecoder
-
-LSTM, LSTM_ATTENTION, BASIC, TRANSFORMER = "lstm", "lstm-attention", "transformer-basic", "transformer"
-DECODERS = (LSTM, LSTM_ATTENTION, BASIC, TRANSFORMER)
-"""The captioners of the project's source slides in the order of the story, and ours last."""
 
 
 class CaptionerConfig(NamedTuple):

@@ -26,9 +26,10 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from schemas.limits import MAX_PIXELS
+
 POLICY_VERSION = "1"
 PILLOW_VERSION = PIL.__version__
-MAX_PIXELS = 100_000_000  # 400 MB in Pillow's four bytes a pixel; cameras of 2025 make 50 to 100 million
 MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 strip would need 120 GB between the two passes of the resize
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

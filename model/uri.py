@@ -14,9 +14,6 @@ from model.location import Location, locate, shown
 from model.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
 from model.web import WebFileSystem, web_filesystem
 
-MAX_BYTES = 2**28
-"""Of an image file, unless `--max-bytes` says otherwise: no photograph that fits `--max-pixels` has more."""
-
 _EXACT = ("s3", "gs", "memory")
 """Protocols whose URIs hold nothing but bucket and name; of others fsspec reads hosts and users from the URI."""
 

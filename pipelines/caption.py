@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from model.backbone.choice import AUTO, ENGINES, INT8, PRECISIONS, Choice
+from model.backbone.choice import INT8, Choice
 from model.bundle import Bundle, BundleError, copy_bundle, open_bundle
 from model.images import PILLOW_VERSION, POLICY_VERSION
 from model.pretrained import NoBundleError, default_bundle
@@ -27,24 +27,25 @@ from pipelines.corpora.hashing import grouped_by_content
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.manifests import Columns, read_manifests
 from pipelines.corpora.reference import Reference
+from pipelines.flags import jobs
+from pipelines.flags.caption import parser
 from pipelines.images.batches import Batches
 from pipelines.images.caption_rows import Captions, ImageFacts, caption_rows, facts_of, grid_of
 from pipelines.images.inference import Inference
 from pipelines.images.loading import load_shard
 from pipelines.images.once import Once, Remembered
-from pipelines.images.quality import ALARM_PERCENT, ALARM_ROWS, sameness
+from pipelines.images.quality import ALARM_PERCENT, sameness
 from pipelines.images.reading import READ, LoadedImage, Reading, failure
 from pipelines.images.stages import Spent
 from pipelines.launch import Request, launch
 from pipelines.running import share_cores
 from schemas import caption_row, manifest
 from schemas.caption_row import CaptionRow
-from schemas.command import FlagParser, RefusedError, positive
+from schemas.command import RefusedError
 from schemas.failure_row import FailureRow
 from schemas.fingerprint import Fingerprint
 from schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS
 
-BATCH_SIZE = 32
 BUNDLES = f"{manifest.FOLDER}/bundles"
 CAPTIONS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
 
@@ -158,62 +159,6 @@ def _captions(output: Storage, receipts: Sequence[Receipt]) -> Iterator[tuple[st
         yield from zip(table["sha256"].to_pylist(), table["caption"].to_pylist(), strict=True)
 
 
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(
-        prog="beamscribe caption",
-        description="Photographs, or features of them, to captions in Parquet.",
-        epilog=options.BEAM_EPILOG,
-    )
-    source = flags.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--images", nargs="+", metavar="GLOB_OR_DIR", help="folders (walked), globs, files, zip and tar archives"
-    )
-    source.add_argument(
-        "--manifest",
-        nargs="+",
-        metavar="FILE",
-        help="text with one image URI a line, CSV, JSON lines, Parquet or Arrow; tables may hold the images themselves",
-    )
-    source.add_argument("--features", nargs="+", metavar="OUTPUT", help="outputs of beamscribe featurize")
-    flags.add_argument("--uri-column", metavar="NAME", help="of a manifest: URIs, or images [uri, image_uri, url, …]")
-    flags.add_argument("--id-column", metavar="NAME", help="of a manifest: ids [id, if there is one, else the URI]")
-    flags.add_argument(
-        "--model",
-        metavar="BUNDLE",
-        help="folder that beamscribe train wrote [$BEAMSCRIBE_MODEL, else the one in a checkout's pretrained/]",
-    )
-    flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
-    flags.add_argument(
-        "--beam-size", type=positive, default=3, metavar="CAPTIONS", help="kept at each step; 1 is greedy"
-    )
-    flags.add_argument("--max-length", type=positive, default=24, metavar="TOKENS", help="of a caption at most")
-    flags.add_argument(
-        "--alarm-share",
-        type=float,
-        default=ALARM_PERCENT,
-        metavar="PERCENT",
-        help=f"warn when one caption is said of more than this share of {ALARM_ROWS} or more different images",
-    )
-    flags.add_argument("--strict", action="store_true", help="end with exit code 3 where there is such a warning")
-    flags.add_argument("--engine", choices=(*ENGINES, AUTO), default=AUTO, help="what runs the CNN")
-    flags.add_argument(
-        "--precision",
-        choices=(*PRECISIONS, AUTO),
-        default=AUTO,
-        help="of the CNN; bfloat16 and int8 are faster and write slightly other captions, int8 needs a bundle of "
-        "beamscribe quantize; auto is float32, or what an output was begun with",
-    )
-    flags.add_argument(
-        "--deduplicate",
-        action="store_true",
-        help="read every image once more before the job, so that equal ones are captioned once by all workers together",
-    )
-    options.add_reading_flags(flags)
-    options.add_job_flags(flags, BATCH_SIZE)
-    return flags
-
-
 def run(argv: Sequence[str]) -> int:
     """Parses, builds, runs.
 
@@ -225,7 +170,7 @@ def run(argv: Sequence[str]) -> int:
     """
     ours, beam_options = options.parse(parser(), argv)
     share_cores(beam_options)
-    flags = options.job_flags(ours)
+    flags = jobs.job_flags(ours)
     model, bundle = _checked_bundle(ours.model, ours.max_length, flags.storage_options)
     output = Storage(ours.output, flags.storage_options)
     choice = choose_for(
@@ -312,7 +257,7 @@ def _checked_bundle(path: str | None, max_length: int, storage_options: dict[str
     return (path.rstrip("/") if "://" in path else bundle.path), bundle
 
 
-def _corpus(ours: argparse.Namespace, bundle: Bundle, flags: options.JobFlags) -> Corpus:
+def _corpus(ours: argparse.Namespace, bundle: Bundle, flags: jobs.JobFlags) -> Corpus:
     if ours.images:
         return list_images(ours.images, flags.storage_options, flags.limit, ours.allow_private_addresses)
     if ours.manifest:

@@ -14,12 +14,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from model.storage import Storage
 from model.uri import filesystem, read_uri
+from pipelines.flags.export import parser
 from pipelines.report.caption_output import open_captions
 from schemas import caption_row
 from schemas.coco import CocoError, parse_coco
-from schemas.command import DONE, FlagParser, RefusedError, add_storage_options
+from schemas.command import DONE, RefusedError
 
-SIDECARS = ("txt", "xmp")
 XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -180,31 +180,6 @@ def _forget(path: str) -> None:
 
 
 LINES: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {"csv": csv_lines, "jsonl": json_lines}
-FORMS = ("coco-results", *LINES, "sidecar")
-
-
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(
-        prog="beamscribe export",
-        description="Captions in the forms that other programs read: COCO's results file, CSV, JSON lines, or a file "
-        "beside each photograph.",
-    )
-    flags.add_argument("captions", metavar="OUTPUT", help="output of beamscribe caption")
-    flags.add_argument("--to", required=True, choices=FORMS, help="form; a sidecar is photo.txt beside photo.jpg")
-    flags.add_argument(
-        "--output", metavar="PATH", help="file or URI; for sidecars a folder [beside the photographs themselves]"
-    )
-    flags.add_argument("--annotations", metavar="JSON", help="COCO file that gives image ids for coco-results")
-    flags.add_argument(
-        "--sidecar",
-        choices=SIDECARS,
-        default="txt",
-        help="txt: the caption alone; xmp: for photograph managers",
-    )
-    flags.add_argument("--replace", action="store_true", help="write over sidecars that say something else")
-    add_storage_options(flags)
-    return flags
 
 
 def run(argv: Sequence[str]) -> int:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from model.backbone.choice import AUTO, BFLOAT16, ENGINES, FLOAT32, TENSORFLOW, Choice
-from model.backbone.spec import BACKBONES, IMAGENET, ResolvedWeights, WeightsError, backbone_name, resolve_weights
+from model.backbone.choice import TENSORFLOW, Choice
+from model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError, resolve_weights
 from model.fetched import fetched
 from model.images import PILLOW_VERSION, POLICY_VERSION
 from model.storage import Storage
 from model.uri import read_uri
-from model.views import WHOLE, view_of
+from model.views import view_of
 from pipelines import options
 from pipelines.choosing import choose_for
 from pipelines.commits.commit import Process, Receipt, Run
@@ -24,6 +24,8 @@ from pipelines.commits.rows import RowKey
 from pipelines.commits.shards import Shard
 from pipelines.corpora.corpus import distinct
 from pipelines.corpora.listing import annotated_images
+from pipelines.flags import jobs
+from pipelines.flags.featurize import parser
 from pipelines.images.batches import Batches
 from pipelines.images.inference import INFER, NOT_FINITE, Inference
 from pipelines.images.loading import load_shard
@@ -34,12 +36,10 @@ from pipelines.launch import Request, launch
 from pipelines.running import share_cores
 from schemas import feature_example, manifest
 from schemas.coco import CocoError, describe, parse_coco
-from schemas.command import FlagParser, RefusedError, not_negative
+from schemas.command import RefusedError
 from schemas.failure_row import FailureRow
 from schemas.feature_example import FeatureExample
 from schemas.fingerprint import Fingerprint
-
-BATCH_SIZE = 32
 
 KNOWN_GRIDS = 256
 """Grids that are remembered for equal images: 64 MB of InceptionV3's."""
@@ -171,51 +171,6 @@ def example_of(item: LoadedImage, grid: np.ndarray | Exception, run: Run) -> Fea
     )
 
 
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(
-        prog="beamscribe featurize",
-        description="COCO captions and photographs to TFRecords of precomputed backbone features.",
-        epilog=options.BEAM_EPILOG,
-    )
-    flags.add_argument("--annotations", required=True, help="COCO caption JSON (2014 or 2017); test files too")
-    flags.add_argument("--images", required=True, help="folder of the images that the annotations name")
-    flags.add_argument("--output", required=True, help="folder or URI for features/, failures/ and _beamscribe/")
-    flags.add_argument(
-        "--backbone",
-        type=backbone_name,
-        default="inception_v3",
-        metavar="NAME",
-        help="inception_v3, efficientnet_lite2 or efficientnet_lite2_levels (need no network), or any name of "
-        "keras.applications [inception_v3]",
-    )
-    flags.add_argument(
-        "--backbone-weights",
-        default=IMAGENET,
-        metavar="imagenet|FILE|random",
-        help="imagenet: Keras downloads them, efficientnet_lite2 takes those of the embedded bundle; FILE: weights "
-        "without top, of keras.applications or an .npz of efficientnet_lite2; random: for tests",
-    )
-    flags.add_argument(
-        "--view",
-        type=not_negative,
-        default=WHOLE,
-        metavar="NUMBER",
-        help="of each photograph, to train on several: 0 the whole, 1 its mirror image, 2, 3, … random parts [0]",
-    )
-    flags.add_argument("--engine", choices=(*ENGINES, AUTO), default=AUTO, help="what runs the CNN")
-    flags.add_argument(
-        "--precision",
-        choices=(FLOAT32, BFLOAT16, AUTO),
-        default=AUTO,
-        help="of the CNN; bfloat16 is faster and gives slightly other features; auto is float32, or what an output "
-        "was begun with",
-    )
-    options.add_reading_flags(flags)
-    options.add_job_flags(flags, BATCH_SIZE)
-    return flags
-
-
 def run(argv: Sequence[str]) -> int:
     """Parses, builds, runs.
 
@@ -227,7 +182,7 @@ def run(argv: Sequence[str]) -> int:
     """
     ours, beam_options = options.parse(parser(), argv)
     share_cores(beam_options)
-    flags = options.job_flags(ours)
+    flags = jobs.job_flags(ours)
     try:
         corpus = parse_coco(read_uri(ours.annotations, flags.storage_options))
     except OSError as error:

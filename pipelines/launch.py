@@ -22,7 +22,7 @@ from pipelines.commits.shards import Cut, shard_count
 from pipelines.commits.tally import Tally
 from pipelines.commits.watchdog import LOST_SECONDS, Lookout, forget_started
 from pipelines.corpora.corpus import Corpus, sampled
-from pipelines.options import JobFlags
+from pipelines.flags.jobs import JobFlags
 from pipelines.plan import plan
 from pipelines.progress import Progress
 from pipelines.running import interruptible, is_elsewhere, refuse_local, run_pipeline, stop_workers

@@ -14,9 +14,9 @@ from model.images import ImageError, decode_image
 from model.pretrained import NoBundleError, default_bundle
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.members import read_reference
-from schemas.command import DONE, FlagParser, RefusedError, add_storage_options, positive
+from pipelines.flags.quantize import parser
+from schemas.command import DONE, RefusedError
 
-CALIBRATION = 300
 """Photographs; NNCF's own default. More hardly move the ranges."""
 
 CHECKED = 32
@@ -24,27 +24,6 @@ CHECKED = 32
 
 GOOD_ENOUGH = 0.05
 """Mean error of the features, relative to their mean size, up to which the fastest scheme is kept."""
-
-
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(
-        prog="beamscribe quantize", description="A bundle's backbone in int8, which caption --precision int8 runs."
-    )
-    flags.add_argument("--model", metavar="BUNDLE", help="the bundle [as for beamscribe caption]")
-    flags.add_argument(
-        "--calibration",
-        nargs="+",
-        required=True,
-        metavar="GLOB_OR_DIR",
-        help="photographs like those to be captioned, but none that captions will be judged on",
-    )
-    flags.add_argument(
-        "--calibration-images", type=positive, default=CALIBRATION, metavar="IMAGES", help="how many of them to use"
-    )
-    flags.add_argument("--output", required=True, metavar="BUNDLE", help="local folder for the bundle with both")
-    add_storage_options(flags)
-    return flags
 
 
 def run(argv: Sequence[str]) -> int:

@@ -4,22 +4,13 @@ import os
 from collections.abc import Sequence
 
 from model.storage import Storage
-from pipelines.speak import add_speech_flags, open_or_refuse
+from pipelines.flags.say import parser
+from pipelines.flags.speak import FORMATS
+from pipelines.speak import open_or_refuse
 from pipelines.speech import SpeechError
-from pipelines.speech.audio import FORMATS
 from pipelines.speech.clip import Style, make_clip
 from pipelines.speech.spoken import normalize_text
-from schemas.command import DONE, FlagParser, RefusedError, add_storage_options
-
-
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(prog="beamscribe say", description="One line of text to one audio file.")
-    flags.add_argument("text", help="what to say")
-    flags.add_argument("--output", required=True, help=f"file or URI, ending in {', '.join(FORMATS)}")
-    add_speech_flags(flags)
-    add_storage_options(flags)
-    return flags
+from schemas.command import DONE, RefusedError
 
 
 def run(argv: Sequence[str]) -> int:

@@ -14,24 +14,23 @@ from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.manifest_file import read_manifest_of
 from pipelines.commits.rows import ParquetRows
 from pipelines.commits.shards import Shard, Todo
+from pipelines.flags import jobs
+from pipelines.flags.speak import LAYOUTS, parser
 from pipelines.images.reading import failure
 from pipelines.launch import Request, launch
-from pipelines.speech import ENGINES, SpeechEngine, SpeechError, SpeechSettings, open_engine
-from pipelines.speech.audio import FORMATS
+from pipelines.speech import SpeechEngine, SpeechError, SpeechSettings, open_engine
 from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
 from pipelines.speech.clip import Style
-from pipelines.speech.layout import LAYOUTS
 from pipelines.speech.speaker import Manner, Outcome, Speaker
 from pipelines.speech.speech_index import INDEX, index_row, refuse_other_captions, remove_unnamed
 from pipelines.speech.spoken import TEXT_NORMALISATION, audio_key, normalize_text
 from pipelines.speech.spread_texts import SpeakSpreadTexts, reason_unspoken
-from schemas.command import FlagParser, RefusedError
+from schemas.command import RefusedError
 from schemas.failure_row import FailureRow
 from schemas.fingerprint import Fingerprint
 from schemas.speech_row import SpeechRow
 
 SPEAK = "speak"
-QUIETEST_LUFS, LOUDEST_LUFS = -60.0, -5.0
 
 
 @dataclass(frozen=True)
@@ -111,30 +110,6 @@ def texts_of(images: Images) -> dict[str, str]:
     return {key: normalize_text(items[0].reference.text) for key, items in images.items()}
 
 
-def add_speech_flags(flags: argparse.ArgumentParser) -> None:
-    """The flags that say how to speak."""
-    flags.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="espeak needs no network")
-    flags.add_argument("--lang", default="en", help="IETF language tag, such as en or pt-br")
-    flags.add_argument("--voice", default="", help="of espeak or gcloud: en-us+f3, en-US-Neural2-C [the language's]")
-    flags.add_argument("--words-per-minute", type=int, default=175, help="espeak's speed, 80 to 450")
-    flags.add_argument("--tld", default="com", help="gtts speaks to translate.google.TLD, which picks the accent")
-    flags.add_argument("--slow", action="store_true", help="gtts's slow speed")
-    flags.add_argument("--endpoint", default="", help="gcloud's host, such as eu-texttospeech.googleapis.com")
-    flags.add_argument(
-        "--loudness",
-        type=_loudness,
-        metavar="LUFS",
-        help="such as -16: makes espeak or gcloud that loud [as the engine speaks]",
-    )
-
-
-def _loudness(text: str) -> float:
-    lufs = float(text)
-    if not QUIETEST_LUFS <= lufs <= LOUDEST_LUFS:
-        raise argparse.ArgumentTypeError(f"{text} LUFS is not within {QUIETEST_LUFS:g} and {LOUDEST_LUFS:g}")
-    return lufs
-
-
 def speech_settings(ours: argparse.Namespace) -> SpeechSettings:
     """The settings that the flags give."""
     return SpeechSettings(ours.engine, ours.lang, ours.voice, ours.words_per_minute, ours.tld, ours.slow, ours.endpoint)
@@ -170,13 +145,6 @@ def budget(ours: argparse.Namespace, engine: SpeechEngine) -> float | None:
     return engine.requests_per_minute if wanted is None else wanted
 
 
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 < rate < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
-    return rate
-
-
 def fingerprint_of(ours: argparse.Namespace, engine: SpeechEngine) -> Fingerprint:
     """What can change the sound of a text."""
     settings = speech_settings(ours)
@@ -203,38 +171,6 @@ def refuse_other_layout(layout: str, output: Storage) -> None:
         raise RefusedError(f"{output.uri()} has --layout {found}, not {layout}: choose another --output")
 
 
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(
-        prog="beamscribe speak",
-        description="Captions to one audio file for each distinct text, and an index of the images in Parquet.",
-        epilog=options.BEAM_EPILOG,
-    )
-    flags.add_argument(
-        "--captions",
-        required=True,
-        metavar="OUTPUT",
-        help="output of beamscribe caption, or Parquet (file, folder, glob) with columns image_uri and caption",
-    )
-    flags.add_argument("--output", required=True, help="folder or URI for audio/, index/, failures/ and _beamscribe/")
-    flags.add_argument("--format", choices=FORMATS, default="mp3", help="of the audio files")
-    flags.add_argument(
-        "--layout",
-        choices=LAYOUTS,
-        default=LAYOUTS[0],
-        help="a file a text, or tar (WebDataset) or Parquet files of many",
-    )
-    add_speech_flags(flags)
-    flags.add_argument(
-        "--requests-per-minute",
-        type=_rate,
-        metavar="N",
-        help="to the engine's service, by all workers together; a long text takes several [gtts 60, gcloud 900]",
-    )
-    options.add_job_flags(flags, batch_size=None)
-    return flags
-
-
 def run(argv: Sequence[str]) -> int:
     """Parses, builds, runs.
 
@@ -245,7 +181,7 @@ def run(argv: Sequence[str]) -> int:
         RefusedError: if the command cannot do its work.
     """
     ours, beam_options = options.parse(parser(), argv)
-    flags = options.job_flags(ours)
+    flags = jobs.job_flags(ours)
     engine = open_or_refuse(ours)
     manner = Manner(speech_settings(ours), Style(ours.format, ours.loudness), ours.layout, budget(ours, engine))
     fingerprint = fingerprint_of(ours, engine)

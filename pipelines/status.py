@@ -10,9 +10,10 @@ from pipelines.commits.lease import Lease
 from pipelines.commits.ledger import Ledger, count_failures
 from pipelines.commits.manifest_file import manifest_of
 from pipelines.commits.pending import read_ids
+from pipelines.flags.status import parser
 from pipelines.summary import done_in, failure_lines
 from pipelines.verify import FORMATS
-from schemas.command import DONE, STOPPED, FlagParser, RefusedError, add_storage_options
+from schemas.command import DONE, STOPPED, RefusedError
 from schemas.failure_row import FailureRow
 
 
@@ -115,15 +116,6 @@ def _as_json(found: Status) -> str:
     failed = [{"stage": stage, "error_type": kind, "count": count} for (stage, kind), count in sorted(counts.items())]
     fields = {**found._asdict(), "failures": failed, "failed": len(found.failures), "seconds_left": found.seconds_left}
     return json.dumps(fields)
-
-
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(prog="beamscribe status", description="How far is a job?")
-    flags.add_argument("output", metavar="OUTPUT", help="output of featurize, caption or speak")
-    flags.add_argument("--json", action="store_true", help="one JSON object, for programs")
-    add_storage_options(flags)
-    return flags
 
 
 def run(argv: Sequence[str]) -> int:

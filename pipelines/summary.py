@@ -1,9 +1,6 @@
 """What an output holds of what was asked, counted from its committed shards, and told at the end of a job."""
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from pipelines.commits.commit import Receipt
 from pipelines.commits.ledger import count_failures
@@ -68,34 +65,3 @@ def summary_lines(found: Tally, corpus: Corpus, this_run: Sequence[Receipt], sec
         lines.append(f"{sum(len(file.ids) for file in files) / max(seconds, 1e-3):>12,.1f}  a second in this run")
         lines.append(f"{sum(file.size for file in files):>12,}  bytes of rows in this run")
     return lines
-
-
-class FailureBound(NamedTuple):
-    """`--max-failures`: a number of failure rows, or a percentage of the corpus.
-
-    Attributes:
-        number: of either.
-        percent: which.
-    """
-
-    number: float
-    percent: bool
-
-    def exceeded(self, failures: int, corpus: int) -> bool:
-        """Whether there are more failure rows than allowed in a corpus of so many ids."""
-        return failures > (self.number * corpus / 100 if self.percent else self.number)
-
-    def __str__(self) -> str:
-        return f"{self.number:g}{'%' if self.percent else ''}"
-
-
-def failure_bound(text: str) -> FailureBound:
-    """Reads `N` or `P%`, for argparse."""
-    percent = text.endswith("%")
-    try:
-        bound = FailureBound(float(text.removesuffix("%")) if percent else int(text), percent)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is neither a number of images nor a percentage such as 5%") from None
-    if not 0 <= bound.number <= (100 if percent else sys.maxsize):
-        raise argparse.ArgumentTypeError(f"{text} is no possible share of the images")
-    return bound

@@ -14,9 +14,10 @@ from pipelines.commits.pending import CORPUS, read_part
 from pipelines.commits.repair import repair
 from pipelines.commits.rows import FAILURES, RowFormat, RowKey, read_failures
 from pipelines.featurize import FeatureRecords
+from pipelines.flags.verify import parser
 from pipelines.speech.speech_index import INDEX
 from pipelines.speech.verify_audio import check_audio_of
-from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError, add_storage_options
+from schemas.command import CHECK_FAILED, DONE, STOPPED, RefusedError
 from schemas.failure_row import FailureRow
 from schemas.table import NewerSchemaError
 
@@ -187,19 +188,6 @@ def _ids(what: str, found: Iterable[str]) -> list[str]:
         return []
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return [f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}"]
-
-
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(prog="beamscribe verify", description="Is every image of an output accounted for?")
-    flags.add_argument("output", metavar="OUTPUT", help="output of featurize, caption or speak")
-    flags.add_argument(
-        "--repair",
-        action="store_true",
-        help="remove what is damaged, repeated or belongs to nothing; a run of the job then does those images again",
-    )
-    add_storage_options(flags)
-    return flags
 
 
 def run(argv: Sequence[str]) -> int:

@@ -1,9 +1,11 @@
 """What every command promises whoever calls it: exit codes, refusals in one line, strict flags."""
 
 import argparse
+import contextlib
 import difflib
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 DONE = 0
@@ -32,14 +34,53 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class FlagParser(argparse.ArgumentParser):
-    """Takes no abbreviations and refuses in one line instead of printing its usage."""
+    """Takes no abbreviations and refuses in one line instead of printing its usage.
 
-    def __init__(self, **kwargs: Any) -> None:
+    Args:
+        words: the flag that takes what somebody typed without one, such as `--images`.
+        kwargs: of `ArgumentParser`.
+    """
+
+    def __init__(self, words: str = "", **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
+        self.words = words
 
     def error(self, message: str) -> NoReturn:
         """Raises `RefusedError`."""
         raise RefusedError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does it, but a misspelt flag is named before those that are missing because of it.
+
+        Raises:
+            RefusedError: for a flag that is nearly one of these, a word without a flag, or a wrong value.
+        """
+        with self._nothing_required():
+            _, rest = super().parse_known_args(args)
+        if rest and (not rest[0].startswith("-") or self.nearest(rest[0], SURELY_MEANT)):
+            refuse_unknown(rest, self)
+        return super().parse_known_args(args, namespace)
+
+    @contextlib.contextmanager
+    def _nothing_required(self) -> Iterator[None]:
+        required = [item for item in (*self._actions, *self._mutually_exclusive_groups) if item.required]
+        try:
+            for item in required:
+                item.required = False
+            yield
+        finally:
+            for item in required:
+                item.required = True
+
+    def nearest(self, flag: str, cutoff: float) -> list[str]:
+        """The flag that is most like one that was typed, if one is.
+
+        Args:
+            flag: as typed, with its value or without.
+            cutoff: from 0 to 1, see `difflib`.
+        """
+        known = [name for action in self._actions for name in action.option_strings]
+        return difflib.get_close_matches(flag.split("=", 1)[0], known, n=1, cutoff=cutoff)
 
     def parse_strictly(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parses the flags of a command without a pipeline.
@@ -52,8 +93,17 @@ class FlagParser(argparse.ArgumentParser):
         return ours
 
 
-def refuse_unknown(unknown: Sequence[str], *parsers: argparse.ArgumentParser) -> None:
+SURELY_MEANT = 0.8
+"""Likeness of a misspelt flag to one of ours from which on Beam is not asked: none of its own is so like one."""
+
+
+def refuse_unknown(unknown: Sequence[str], parser: FlagParser, others: Iterable[str] = ()) -> None:
     """Refuses arguments that no parser knows, naming the nearest flag that one does.
+
+    Args:
+        unknown: what is left of the command line.
+        parser: of the command.
+        others: flags that would be passed on.
 
     Raises:
         RefusedError: if there are any.
@@ -61,9 +111,12 @@ def refuse_unknown(unknown: Sequence[str], *parsers: argparse.ArgumentParser) ->
     if not unknown:
         return
     flag = unknown[0].split("=", 1)[0]
-    known = [name for parser in parsers for action in parser._actions for name in action.option_strings]
-    nearest = difflib.get_close_matches(flag, known, n=1)
-    hint = f": did you mean {nearest[0]}?" if nearest else f"; see {parsers[0].prog} --help"
+    if not flag.startswith("-"):
+        hint = f": did you mean {parser.words} {shlex.quote(flag)}?" if parser.words else f"; see {parser.prog} --help"
+        raise RefusedError(f"unknown argument {flag}{hint}")
+    nearest = parser.nearest(flag, 0.6) + difflib.get_close_matches(flag, others, n=1)
+    best = difflib.get_close_matches(flag, nearest, n=1)
+    hint = f": did you mean {best[0]}?" if best else f"; see {parser.prog} --help"
     raise RefusedError(f"unknown argument {flag}{hint}")
 
 

@@ -1,4 +1,3 @@
-import importlib
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("command", beamscribe.COMMANDS)
 def test_every_flag_is_explained_with_its_unit(command: str) -> None:
-    parser = importlib.import_module(beamscribe.COMMANDS[command][0]).parser()
+    parser = beamscribe.parser_of(command)
     actions = [action for action in parser._actions if action.dest != "help"]
     assert [action.dest for action in actions if not action.help] == []
     numbers = [action for action in actions if isinstance(action.default, int | float) and action.nargs != 0]
@@ -112,3 +111,39 @@ def test_public_names_are_there() -> None:
 def test_the_front_door_loads_nothing_heavy() -> None:
     code = "import beamscribe, sys; print(sorted({'tensorflow', 'apache_beam', 'keras'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+HEAVY = {"tensorflow", "apache_beam", "keras", "pyarrow", "scipy", "soundfile"}
+
+
+@pytest.mark.parametrize("command", beamscribe.COMMANDS)
+def test_flags_load_nothing_heavy(command: str) -> None:
+    code = f"import beamscribe, sys; beamscribe.parser_of('{command}'); print(sorted({HEAVY} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("caption --imags x --output y", "unknown argument --imags: did you mean --images?"),
+        ("caption --imags=x --output y", "unknown argument --imags: did you mean --images?"),
+        ("caption my-photographs --output y", "unknown argument my-photographs: did you mean --images my-photographs?"),
+        ("caption", "the following arguments are required: --output; see beamscribe caption --help"),
+        ("caption --images x --output y --limit none", "argument --limit: invalid positive value: 'none'"),
+        ("speak captions", "unknown argument captions: did you mean --captions captions?"),
+        ("train --feature x --output y", "unknown argument --feature: did you mean --features?"),
+        ("verify out --repare", "unknown argument --repare: did you mean --repair?"),
+        ("say hello there --output a.mp3", "unknown argument there; see beamscribe say --help"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_told_before_anything_heavy_is_loaded(typed: str, says: str) -> None:
+    code = f"import beamscribe, sys; code = beamscribe.main({typed.split()}); "
+    code += f"print(sorted({HEAVY} & set(sys.modules))); sys.exit(code)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stdout == "[]\n"
+    assert (ended.returncode, ended.stderr.count("\n")) == (REFUSED, 1)
+    assert says in ended.stderr
+
+
+def test_public_names_are_listed() -> None:
+    assert {"Captioner", "featurize", "speak", "main"} <= set(dir(beamscribe)) & set(beamscribe.__all__)

@@ -1,6 +1,5 @@
 """Documents are true: their commands can be typed, and what they say that the program says, it says."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -30,7 +29,7 @@ def test_every_flag_in_the_documents_is_one(document: str) -> None:
         if program != "beamscribe" or "…" in command.text or words[0] in ("completion", "--help"):
             continue
         # Both refuse what they do not know.
-        parser = importlib.import_module(beamscribe.COMMANDS[words[0]][0]).parser()
+        parser = beamscribe.parser_of(words[0])
         if words[0] in JOBS:
             options.parse(parser, words[1:])
         else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.backbone.choice import AUTO
-from model.captioner import TRANSFORMER
+from model.decoder_names import TRANSFORMER
 from schemas.command import RefusedError
 
 
@@ -15,7 +15,7 @@ class TrainingConfig:
     """A recipe; flags of the command line replace single fields.
 
     Attributes:
-        decoder: one of `model.captioner.DECODERS`.
+        decoder: one of `model.decoder_names.DECODERS`.
         epochs: passes over the images.
         batch_size: images a step, each with all its captions.
         captions_per_image: captions of an image that one step sees; more are sampled anew each epoch.

@@ -16,13 +16,14 @@ from model.storage import Storage
 from model.uri import absolute, read_uri
 from schemas import score_row
 from schemas.coco import CocoError, CocoImage, describe, parse_coco
-from schemas.command import DONE, STOPPED, FlagParser, RefusedError, add_storage_options
+from schemas.command import DONE, STOPPED, RefusedError
 from schemas.evaluation import METRICS, Difference, EvaluatedCaptions, Evaluation, Score
 from schemas.score_row import ScoreRow
 from schemas.table import to_table
 from training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
 from training.captions import Meeting, meet, read_captions
 from training.diversity import measure_diversity
+from training.flags.evaluate import parser
 from training.score_table import score_table
 
 if TYPE_CHECKING:
@@ -109,23 +110,6 @@ def compare(first: Scored, second: Scored) -> dict[str, Difference]:
         value = first.scores.values[name] - second.scores.values[name]
         found[name] = Difference(value, *interval(resampled), float((resampled > 0).mean()))
     return found
-
-
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(prog="beamscribe evaluate", description="How well captions agree with what people wrote.")
-    flags.add_argument("--captions", required=True, metavar="OUTPUT", help="output of beamscribe caption")
-    flags.add_argument("--annotations", required=True, metavar="JSON", help="COCO captions of these images by people")
-    flags.add_argument("--output", metavar="NAME.json", help="file for the scores; each image's go to NAME.parquet")
-    flags.add_argument(
-        "--by-id",
-        action="store_true",
-        help="ids of the captions are those of the annotations, whatever the files are called [ids alone where they "
-        "came from annotations, else file names]",
-    )
-    flags.add_argument("--against", metavar="OUTPUT2", help="another output of beamscribe caption, to compare with")
-    add_storage_options(flags)
-    return flags
 
 
 def run(argv: Sequence[str]) -> int:

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from model.backbone.choice import AUTO, BFLOAT16, FLOAT32, has_bfloat16
 
-PRECISIONS = (FLOAT32, BFLOAT16, AUTO)
 _OPTION = "auto_mixed_precision_onednn_bfloat16"
 
 

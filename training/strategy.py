@@ -4,8 +4,7 @@ import contextlib
 
 import tensorflow as tf
 
-SINGLE, MIRRORED = "single", "mirrored"
-STRATEGIES = (SINGLE, MIRRORED)
+from training.flags.train import SINGLE
 
 
 def scope(strategy: str) -> contextlib.AbstractContextManager[object]:

@@ -8,16 +8,13 @@ from typing import Any
 
 from model import weights
 from model.bundle import BundleError, open_bundle
-from model.captioner import DECODERS, Captioner
+from model.captioner import Captioner
 from model.ensemble import Ensemble, member_name, together
 from schemas.command import (
     DONE,
     INTERRUPTED,
     STOPPED,
-    FlagParser,
     RefusedError,
-    add_storage_options,
-    positive,
 )
 from training import cross_entropy, fine_tune, self_critical
 from training.batches import feature_lessons
@@ -25,56 +22,10 @@ from training.checkpoints import DivergedError, is_better
 from training.config import TrainingConfig, override, read_config
 from training.cross_entropy import evaluator
 from training.export import Member, export
+from training.flags.train import parser
 from training.material import Material, prepare
-from training.precision import PRECISIONS, computing_in, resolved
-from training.strategy import SINGLE, STRATEGIES
+from training.precision import computing_in, resolved
 from training.validation import CIDER, CiderValidation
-
-
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(prog="beamscribe train", description="Features to a captioner, as a bundle.")
-    flags.add_argument("--features", nargs="+", required=True, metavar="OUTPUT", help="outputs of beamscribe featurize")
-    flags.add_argument(
-        "--validation",
-        nargs="+",
-        metavar="OUTPUT",
-        help="the same, to stop by; without it a share of --features is held out [5 %%]",
-    )
-    flags.add_argument("--output", required=True, metavar="BUNDLE", help="local folder for the bundle")
-    flags.add_argument("--work", metavar="DIR", help="folder for checkpoints, logs and unpacked features [OUTPUT.work]")
-    flags.add_argument("--config", metavar="FILE", help="recipe, see training/configs/; the flags below replace fields")
-    flags.add_argument(
-        "--decoder", choices=DECODERS, help="which captioner; the first three are the source's [transformer]"
-    )
-    flags.add_argument("--epochs", type=positive, help="passes over the images")
-    flags.add_argument("--batch-size", type=positive, help="images a step, each with all its captions")
-    flags.add_argument("--learning-rate", type=float, help="peak of the schedule")
-    flags.add_argument("--vocabulary-size", type=positive, help="subword tokens at most")
-    flags.add_argument("--patience", type=positive, help="epochs without better validation captions before stopping")
-    flags.add_argument(
-        "--members",
-        type=positive,
-        metavar="CAPTIONERS",
-        help="that write together, each trained alone with a seed of its own; better captions, slower [1]",
-    )
-    flags.add_argument(
-        "--strategy", choices=STRATEGIES, default=SINGLE, help="mirrored: on all GPUs of this machine [single]"
-    )
-    flags.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        help="of products of matrices on CPUs; auto is bfloat16 where the processor has it [auto]",
-    )
-    flags.add_argument("--seed", type=int, help="of weights, dropout and the order of the images")
-    flags.add_argument(
-        "--fine-tune-from",
-        metavar="LAYER",
-        help="afterwards, train on through the backbone from this layer on; reads the images again",
-    )
-    flags.add_argument("--images-root", metavar="DIR", help="where these images are now, if they have moved")
-    add_storage_options(flags)
-    return flags
 
 
 def run(argv: Sequence[str]) -> int:

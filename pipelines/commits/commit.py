@@ -12,6 +12,7 @@ from model.storage import Storage
 from model.unbroken import unbroken
 from pipelines.commits.rows import FAILURES, RowFormat
 from pipelines.commits.shards import Shard, asked_digest
+from pipelines.flags.jobs import STALL_TIMEOUT_SECONDS
 from pipelines.images.stages import Spent, Stopwatch, total
 from schemas import manifest
 from schemas.failure_row import FailureRow
@@ -95,9 +96,6 @@ class Receipt(NamedTuple):
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a receipt: {error}") from error
-
-
-STALL_TIMEOUT_SECONDS = 300
 
 
 class Run(NamedTuple):

@@ -9,9 +9,6 @@ import numpy as np
 from pipelines.corpora.reference import INFLATED_TAR, Reference
 from pipelines.corpora.references import References
 
-DEFAULT_SHARD_SIZE = 256
-"""References a shard holds at most on average: some ten seconds of work on two cores, which is what a kill can cost."""
-
 
 class Todo(NamedTuple):
     """A reference that is still to do, and how many runs have failed at it."""

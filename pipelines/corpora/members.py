@@ -10,11 +10,12 @@ from typing import IO, Any
 import pyarrow as pa
 
 from model.transient import TIMEOUT_SECONDS, retried, within
-from model.uri import MAX_BYTES, only_os_errors, read_range, read_uri
+from model.uri import only_os_errors, read_range, read_uri
 from pipelines.corpora.archives import inflate, is_damage
 from pipelines.corpora.opened import LOCK, OPEN_CONTAINERS, UnreadableMemberError, Where
 from pipelines.corpora.reference import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
 from pipelines.corpora.tables import read_arrow_row, read_parquet_row
+from schemas.limits import MAX_BYTES
 
 MAX_MEMBER_BYTES = 2**30
 """A zip may promise far more than it takes; no photograph has a gigabyte."""

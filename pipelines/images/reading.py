@@ -6,11 +6,11 @@ import time
 from typing import Any, NamedTuple
 
 from model.backbone.spec import BackboneSpec
-from model.images import MAX_PIXELS, DecodedImage, ImageError, decode_image
-from model.uri import MAX_BYTES
+from model.images import DecodedImage, ImageError, decode_image
 from pipelines.commits.shards import Todo
 from pipelines.corpora.members import read_reference
 from schemas.failure_row import FailureRow
+from schemas.limits import MAX_BYTES, MAX_PIXELS
 
 READ, DECODE = "read", "decode"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from model.storage import Storage
 from pipelines.commits.pending import CORPUS, read_part
 from pipelines.corpora.reference import Reference
+from pipelines.flags.report import parser
 from pipelines.report.caption_output import open_captions
 from pipelines.report.cards import Sources, make_cards
 from pipelines.report.gallery import Gallery
@@ -16,25 +17,7 @@ from pipelines.report.references import read_scores
 from pipelines.report.sound import spoken
 from pipelines.report.survey import survey
 from pipelines.status import status
-from schemas.command import DONE, FlagParser, RefusedError, add_storage_options, positive
-
-
-def parser() -> FlagParser:
-    """The command's flags."""
-    flags = FlagParser(
-        prog="beamscribe report",
-        description="Captions and their photographs as one page to look at, which needs no network.",
-    )
-    flags.add_argument("captions", metavar="OUTPUT", help="output of beamscribe caption")
-    flags.add_argument("--output", required=True, metavar="PAGE.html", help="file or URI of the page")
-    flags.add_argument("--gallery", type=positive, default=60, metavar="IMAGES", help="photographs shown at most")
-    flags.add_argument("--images-root", metavar="DIR", help="folder that holds the photographs now, if they were moved")
-    flags.add_argument("--model", metavar="BUNDLE", help="the bundle, if it was moved [as the captions' manifest says]")
-    flags.add_argument("--speech", metavar="OUTPUT", help="output of beamscribe speak for these captions")
-    flags.add_argument("--scores", metavar="NAME.json", help="what beamscribe evaluate --output wrote of them")
-    flags.add_argument("--allow-http", action="store_true", help="photographs may be read from the web")
-    add_storage_options(flags)
-    return flags
+from schemas.command import DONE, RefusedError
 
 
 def run(argv: Sequence[str]) -> int:

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from model.images import MAX_PIXELS, ImageError, decode_image
+from model.images import ImageError, decode_image
 from model.location import UriError, named_uri, path_of
 from model.uri import absolute
 from pipelines.corpora.members import read_reference
 from pipelines.corpora.reference import Reference
 from schemas.caption_row import CaptionRow
+from schemas.limits import MAX_PIXELS
 
 LONG_SIDE = 480
 """Pixels: a card of the gallery at twice the resolution of an ordinary screen."""

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from pipelines.flags.speak import FORMATS
 from pipelines.speech.engine import Encoded, SpeechError, Waveform
 from pipelines.speech.loudness import loudness_lufs
-
-FORMATS = ("mp3", "ogg", "flac", "wav")
 
 MP3_KBIT_PER_SECOND = 64
 """Constant bit rate: plenty for 22 kHz mono speech, a second is 8 KB, and any player seeks in it exactly."""

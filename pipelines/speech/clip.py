@@ -12,7 +12,7 @@ class Style(NamedTuple):
     """How the files are made.
 
     Attributes:
-        format: a name in `pipelines.speech.audio.FORMATS`.
+        format: a name in `pipelines.flags.speak.FORMATS`.
         loudness_lufs: wanted loudness; None leaves it as the engine made it.
     """
 

@@ -18,7 +18,6 @@ from schemas import audio_row
 from schemas.audio_row import AudioFile, AudioRow
 
 CONTAINERS: dict[str, Container] = {"tar": Tar(), "parquet": Parquet()}
-LAYOUTS = ("files", *CONTAINERS)
 
 _OF_SHARD = re.compile(r"(?P<index>\d+)-of-(?P<count>\d+)-.*")
 
@@ -61,7 +60,7 @@ def open_shelf(layout: str, speech: Speech, shard: str, texts: Mapping[str, str]
     """The shelf of a shard.
 
     Args:
-        layout: a name in `LAYOUTS`.
+        layout: a name in `pipelines.flags.speak.LAYOUTS`.
         speech: of the run.
         shard: its name.
         texts: key → normalised text.

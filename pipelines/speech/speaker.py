@@ -32,7 +32,7 @@ class Manner:
     Attributes:
         settings: engine, voice and speed.
         style: of the files.
-        layout: where audio lies, a name in `pipelines.speech.layout.LAYOUTS`.
+        layout: where audio lies, a name in `pipelines.flags.speak.LAYOUTS`.
         requests_per_minute: that the whole job may make; None for an engine that asks no service.
     """
 

@@ -19,8 +19,9 @@ import pytest
 from beamscribe import main
 from model.storage import Storage
 from pipelines.corpora.corpus import distinct
+from pipelines.flags.jobs import JobFlags
 from pipelines.launch import Request, launch
-from pipelines.options import JobFlags, parse
+from pipelines.options import parse
 from pipelines.verify import verify
 from schemas.command import DONE, STOPPED, FlagParser
 from schemas.fingerprint import Fingerprint

@@ -13,7 +13,8 @@ import pytest
 
 from beamscribe import main
 from model.storage import Storage
-from pipelines.speech.layout import CONTAINERS, LAYOUTS
+from pipelines.flags.speak import LAYOUTS
+from pipelines.speech.layout import CONTAINERS
 from schemas.command import DONE
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,8 @@ import pytest
 from model import weights
 from model.attention_maps import AttentionMaps, NoAttentionError
 from model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
-from model.captioner import BASIC, DECODERS, LSTM, LSTM_ATTENTION, TRANSFORMER, Captioner, CaptionerConfig
+from model.captioner import Captioner, CaptionerConfig
+from model.decoder_names import BASIC, DECODERS, LSTM, LSTM_ATTENTION, TRANSFORMER
 from model.tokenizer import RESERVED
 
 WORDS = [*RESERVED, "a", "dog", "skate", "##boarder", "s", "'", "t", "-", "shirt", "!"]

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from model import weights
-from model.captioner import BASIC, DECODERS, LSTM, TRANSFORMER, Captioner, CaptionerConfig
+from model.captioner import Captioner, CaptionerConfig
+from model.decoder_names import BASIC, DECODERS, LSTM, TRANSFORMER
 from model.tokenizer import PAD, START
 from tests.model.numpy_captioner import logits as in_numpy
 

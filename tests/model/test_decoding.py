@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.captioner import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER, Captioner, CaptionerConfig
+from model.captioner import Captioner, CaptionerConfig
 from model.decoder import Cache
+from model.decoder_names import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER
 from model.decoding import Decoded, _best, beam_search
 from model.tokenizer import END, PAD, START, UNKNOWN
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from model import weights
 from model.bundle import VOCABULARY, WEIGHTS, write_bundle
-from model.captioner import DECODERS, LSTM, CaptionerConfig
+from model.captioner import CaptionerConfig
 from model.captioning import load_captioner
+from model.decoder_names import DECODERS, LSTM
 from model.decoding import beam_search
 from model.ensemble import Ensemble, from_config
 from model.tokenizer import PAD, RESERVED, START

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.captioner import DECODERS, Captioner, CaptionerConfig
+from model.captioner import Captioner, CaptionerConfig
+from model.decoder_names import DECODERS
 from model.sampling import sample
 from model.tokenizer import END, PAD, START, UNKNOWN
 

@@ -19,9 +19,9 @@ from pipelines.commits.pending import CORPUS
 from pipelines.commits.rows import FAILURES
 from pipelines.commits.watchdog import STARTED, commit_watched
 from pipelines.corpora.corpus import Skipped, distinct
+from pipelines.flags.jobs import JobFlags, failure_bound
 from pipelines.launch import Request, launch
-from pipelines.options import JobFlags, parse
-from pipelines.summary import failure_bound
+from pipelines.options import parse
 from pipelines.verify import verify
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError
 from schemas.fingerprint import Fingerprint

@@ -1,9 +1,11 @@
 import pytest
 from apache_beam.options import pipeline_options
 
-from pipelines.options import add_job_flags, job_flags, parse
-from pipelines.speak import parser as speak_parser
-from schemas.command import FlagParser, RefusedError
+import beamscribe
+from pipelines.flags.jobs import add_job_flags, job_flags
+from pipelines.flags.speak import parser as speak_parser
+from pipelines.options import parse
+from schemas.command import SURELY_MEANT, FlagParser, RefusedError
 
 
 def parser(batch_size=32):
@@ -148,3 +150,16 @@ def test_a_job_without_a_model_has_no_batches():
         parse(parser(batch_size=None), ["--batch-size=3"])
     with pytest.raises(RefusedError, match="--batch-size"):
         parse(speak_parser(), ["--captions=c", "--output=o", "--batch-size=3"])
+
+
+@pytest.mark.parametrize("command", beamscribe.JOBS)
+def test_no_flag_of_beam_is_taken_for_a_misspelt_one_of_ours(command):
+    ours = beamscribe.parser_of(command)
+    known = {name for action in ours._actions for name in action.option_strings}
+    classes = {str(found): found for found in pipeline_options.PipelineOptions.__subclasses__()}.values()
+    beams = pipeline_options._BeamArgumentParser(allow_abbrev=False, add_help=False)
+    for options_class in classes:
+        options_class._add_argparse_args(beams)
+    flags = {name for action in beams._actions for name in action.option_strings} - known
+    assert "--direct_num_workers" in flags
+    assert {flag: ours.nearest(flag, SURELY_MEANT) for flag in flags if ours.nearest(flag, SURELY_MEANT)} == {}

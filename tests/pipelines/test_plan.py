@@ -14,8 +14,9 @@ from pipelines.commits.commit import Process, Run
 from pipelines.commits.shards import Shard, Todo
 from pipelines.corpora.corpus import distinct
 from pipelines.corpora.reference import Reference
+from pipelines.flags.jobs import JobFlags
 from pipelines.launch import Request, launch
-from pipelines.options import JobFlags, parse
+from pipelines.options import parse
 from pipelines.plan import Sample, check_writable, forecast, take_sample
 from pipelines.speak import run as speak
 from schemas.command import CHECK_FAILED, DONE, FlagParser, RefusedError

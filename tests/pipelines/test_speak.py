@@ -12,10 +12,11 @@ from model.storage import Storage
 from pipelines.commits.rows import FAILURES, read_failures
 from pipelines.commits.shards import Todo, make_shard
 from pipelines.corpora.containers import Tar
+from pipelines.flags.speak import LAYOUTS
 from pipelines.speak import SpeakJob, run
 from pipelines.speech import SpeechError, SpeechSettings, open_engine
 from pipelines.speech.clip import Style
-from pipelines.speech.layout import CONTAINERS, LAYOUTS
+from pipelines.speech.layout import CONTAINERS
 from pipelines.speech.speaker import Manner
 from pipelines.speech.speech_index import INDEX
 from pipelines.speech.spoken import audio_key, normalize_text

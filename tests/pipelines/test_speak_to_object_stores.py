@@ -6,7 +6,7 @@ import pytest
 
 from beamscribe import main
 from model.storage import Storage
-from pipelines.speech.layout import LAYOUTS
+from pipelines.flags.speak import LAYOUTS
 from schemas.command import DONE
 from tests.object_stores import ObjectStore
 from tests.pipelines.test_speak import TEXTS, index_of, sound_of, write_captions

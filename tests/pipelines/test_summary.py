@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from pipelines.summary import FailureBound, failure_bound
+from pipelines.flags.jobs import FailureBound, failure_bound
 
 
 @pytest.mark.parametrize(

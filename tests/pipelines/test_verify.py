@@ -12,8 +12,9 @@ from pipelines.commits.lease import Lease
 from pipelines.commits.manifest_file import MANIFEST
 from pipelines.commits.pending import CORPUS, write_corpus
 from pipelines.corpora.corpus import distinct
+from pipelines.flags.jobs import JobFlags
 from pipelines.launch import Request, launch
-from pipelines.options import JobFlags, parse
+from pipelines.options import parse
 from pipelines.verify import inspect, run, verify
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError
 from schemas.fingerprint import Fingerprint

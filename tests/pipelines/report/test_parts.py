@@ -16,6 +16,7 @@ from PIL import Image
 from model.storage import Storage
 from pipelines.commits.rows import ParquetRows
 from pipelines.corpora.listing import list_images
+from pipelines.flags.speak import LAYOUTS
 from pipelines.report.attention import small
 from pipelines.report.charts import HEIGHT, histogram, signed
 from pipelines.report.gallery import BEST, REPAIRED, SAMPLED, WORST, Gallery
@@ -24,7 +25,6 @@ from pipelines.report.references import read_scores
 from pipelines.report.sound import SpokenAt, sounds, spoken
 from pipelines.report.survey import Bar, Survey
 from pipelines.speak import run as speak
-from pipelines.speech.layout import LAYOUTS
 from schemas import score_row
 from schemas.command import DONE, RefusedError
 from schemas.score_row import ScoreRow

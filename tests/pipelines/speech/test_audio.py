@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipelines.flags.speak import FORMATS
 from pipelines.speech import open_engine
-from pipelines.speech.audio import FORMATS, check_audio, decode, duration_bounds_seconds, encode, transcode
+from pipelines.speech.audio import check_audio, decode, duration_bounds_seconds, encode, transcode
 from pipelines.speech.engine import Encoded, SpeechError, SpeechSettings, Waveform
 
 CAPTION = "Two dogs are playing with a frisbee in the snow."

@@ -3,9 +3,10 @@ import os
 import pytest
 
 from pipelines.commits.shards import bucket_name
+from pipelines.flags.speak import LAYOUTS
 from pipelines.speech import SpeechSettings, open_engine
 from pipelines.speech.clip import Style, make_clip
-from pipelines.speech.layout import LAYOUTS, Speech, open_shelf
+from pipelines.speech.layout import Speech, open_shelf
 from pipelines.speech.spoken import audio_key
 
 TEXTS = {audio_key(text, "f"): text for text in ("A cat.", "A dog.", "A bird.")}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines.speech.audio import FORMATS, encode
+from pipelines.flags.speak import FORMATS
+from pipelines.speech.audio import encode
 from pipelines.speech.engine import Waveform
 from pipelines.speech.tags import tag
 

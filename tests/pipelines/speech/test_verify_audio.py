@@ -9,7 +9,7 @@ import pytest
 from model.storage import Storage
 from pipelines import speak
 from pipelines.commits.commit import RECEIPTS
-from pipelines.speech.layout import LAYOUTS
+from pipelines.flags.speak import LAYOUTS
 from pipelines.speech.speech_index import INDEX
 from pipelines.verify import inspect, run, verify
 from schemas.command import CHECK_FAILED, DONE, STOPPED

@@ -1,0 +1,1 @@
+"""Flags of the commands. Nothing heavy is imported here, so that a wrong flag is refused within a second."""

@@ -1,0 +1,22 @@
+"""Flags of `beamscribe evaluate`."""
+
+from schemas.command import FlagParser, add_storage_options
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(
+        words="--captions", prog="beamscribe evaluate", description="How well captions agree with what people wrote."
+    )
+    flags.add_argument("--captions", required=True, metavar="OUTPUT", help="output of beamscribe caption")
+    flags.add_argument("--annotations", required=True, metavar="JSON", help="COCO captions of these images by people")
+    flags.add_argument("--output", metavar="NAME.json", help="file for the scores; each image's go to NAME.parquet")
+    flags.add_argument(
+        "--by-id",
+        action="store_true",
+        help="ids of the captions are those of the annotations, whatever the files are called [ids alone where they "
+        "came from annotations, else file names]",
+    )
+    flags.add_argument("--against", metavar="OUTPUT2", help="another output of beamscribe caption, to compare with")
+    add_storage_options(flags)
+    return flags
