@@ -63,7 +63,8 @@ class FlagParser(argparse.ArgumentParser):
 
     @contextlib.contextmanager
     def _nothing_required(self) -> Iterator[None]:
-        required = [item for item in (*self._actions, *self._mutually_exclusive_groups) if item.required]
+        items: list[Any] = [*self._actions, *self._mutually_exclusive_groups]
+        required = [item for item in items if item.required]
         try:
             for item in required:
                 item.required = False
@@ -93,7 +94,7 @@ class FlagParser(argparse.ArgumentParser):
         return ours
 
 
-SURELY_MEANT = 0.8
+SURELY_MEANT = 0.85
 """Likeness of a misspelt flag to one of ours from which on Beam is not asked: none of its own is so like one."""
 
 
