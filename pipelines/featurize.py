@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,12 @@ class FeatureRecords:
         from model.examples import decode_file
 
         return [RowKey(example.id, example.fingerprint) for example in decode_file(data, name)]
+
+    def only(self, data: bytes, name: str, ids: Collection[str]) -> bytes:
+        """A file with the examples of some ids alone."""
+        from model.examples import decode_file
+
+        return self.encode(example for example in decode_file(data, name) if example.id in ids)
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def _run_under_lease(request: Request, started: datetime.datetime) -> int:
     code = _summarize(request, ledger, current, started, failed)
     if code == DONE and replaced:
         # Only now, when everything that replaces them is committed.
-        ledger.remove(replaced)
+        ledger.remove_done(replaced, current)
         request.job.tidy(request.output)
     return code
 

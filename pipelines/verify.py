@@ -51,11 +51,13 @@ class Inspection(NamedTuple):
         verdict: for people.
         remove: files of which nothing can be kept, or that repeat what others hold; a run does their images again.
         orphans: files that belong to nothing.
+        notes: what is not wrong and may surprise, one line each.
     """
 
     verdict: Verdict
     remove: frozenset[str]
     orphans: frozenset[str]
+    notes: tuple[str, ...] = ()
 
 
 def verify(output: Storage) -> Verdict:
@@ -112,10 +114,10 @@ def inspect(output: Storage) -> Inspection:
     findings += _ids("ids with more than one row", (id for id, count in rows.items() if count > 1))
     findings += _ids("ids with more than one failure row", (id for id, count in failures.items() if count > 1))
     findings += _ids("ids with both a row and a failure row", rows.keys() & failures.keys())
-    findings += _ids(
-        "rows of settings that are being replaced (the run that replaces them removes them at its end)",
-        replacing,
-    )
+    twice = [id for id in replacing if id in rows or id in failures]
+    findings += _ids("rows that newer ones replace (the run that replaces them removes them at its end)", twice)
+    waiting = len(replacing) - len(twice)
+    notes = [f"{waiting} rows of earlier settings stay until a run replaces them"] if waiting else []
     orphans = set(output.temporaries())
     findings += _ids("temporaries that a killed run left (the next run removes them)", orphans)
     if len(asked) != manifest.references:
@@ -124,7 +126,7 @@ def inspect(output: Storage) -> Inspection:
     if manifest.job == "speak":
         findings += _audio_findings(output, finished=not todo, remove=remove, orphans=orphans)
     verdict = Verdict(len(rows), len(failures.keys() - rows.keys()), len(todo), tuple(findings))
-    return Inspection(verdict, frozenset(remove), frozenset(orphans))
+    return Inspection(verdict, frozenset(remove), frozenset(orphans), tuple(notes))
 
 
 RowT = TypeVar("RowT", RowKey, FailureRow)
@@ -203,12 +205,12 @@ def run(argv: Sequence[str]) -> int:
     output = Storage(ours.output, ours.storage_options)
     try:
         inspection = inspect(output)
-        _tell(inspection.verdict)
+        _tell(inspection)
         if ours.repair and inspection.verdict.findings:
             repair(output, FORMATS[manifest_of(output).job], inspection.remove, inspection.orphans)
             inspection = inspect(output)
             print("beamscribe verify: after the repair")
-            _tell(inspection.verdict)
+            _tell(inspection)
     except OSError as error:
         raise RefusedError(f"{ours.output} cannot be read: {error}") from error
     verdict = inspection.verdict
@@ -220,6 +222,6 @@ def run(argv: Sequence[str]) -> int:
     return CHECK_FAILED if verdict.findings else STOPPED if verdict.todo else DONE
 
 
-def _tell(verdict: Verdict) -> None:
-    for finding in verdict.findings:
+def _tell(found: Inspection) -> None:
+    for finding in (*found.verdict.findings, *found.notes):
         print(f"beamscribe verify: {finding}")

@@ -1,15 +1,16 @@
 """The ledger: which ids an output holds. Data files are the truth, receipts spare reading them again."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import pyarrow as pa
 
 from model.storage import Storage
-from pipelines.commits.commit import RECEIPTS, Receipt, stamp
+from pipelines.commits.commit import RECEIPTS, FileStamp, Receipt, stamp
 from pipelines.commits.rows import FAILURES, RowFormat, read_failures
+from pipelines.commits.shards import asked_digest
 from pipelines.commits.tally import Tally, newest_failures, tally
 from schemas.failure_row import FailureRow
 
@@ -139,17 +140,69 @@ class Ledger:
         return receipt
 
     def remove(self, receipts: Iterable[Receipt]) -> None:
-        """Deletes commits, data first, so that a kill in between leaves only a receipt to clear away."""
+        """Deletes commits, data first, so that a kill in between leaves only a receipt to clear away.
+
+        Failures go before rows: rows say under which settings they were made, failure rows do not.
+        """
         for receipt in receipts:
-            for file in (receipt.rows, receipt.failures):
+            for file in (receipt.failures, receipt.rows):
                 if file:
                     self.output.delete(file.name)
             self.output.delete(receipt.name)
+
+    def remove_done(self, replaced: Iterable[Receipt], current: Iterable[Receipt]) -> None:
+        """Deletes of some commits what others hold too: rows of images that were not done again stay.
+
+        Only the holder of the lease may call this.
+
+        Args:
+            replaced: commits under earlier settings.
+            current: commits that replace them.
+        """
+        done = {id for receipt in current for id in _ids(receipt)}
+        for receipt in replaced:
+            rest = {id for id in _ids(receipt) if id not in done}
+            if len(rest) < len(_ids(receipt)):
+                try:
+                    self._write_part(receipt, rest)
+                except ValueError:
+                    # What cannot be read cannot be parted. `verify` names such a file, and its repair removes it.
+                    continue
+                self.remove([receipt])
+
+    def _write_part(self, receipt: Receipt, ids: Collection[str]) -> None:
+        """Writes the rows and failure rows of some ids of a commit as a commit of its own."""
+        if not ids:
+            return
+        stem = f"{receipt.stem.rpartition('-')[0]}-{asked_digest(receipt.fingerprint, ids)}"
+        files: dict[str, bytes] = {}
+
+        def part(form: RowFormat, file: FileStamp | None) -> FileStamp | None:
+            kept = [id for id in file.ids if id in ids] if file else []
+            if not file or not kept:
+                return None
+            name = f"{form.folder}/{stem}{form.suffix}"
+            files[name] = form.only(self.output.read(file.name), self.output.uri(file.name), ids)
+            return stamp(name, files[name], kept)
+
+        parted = receipt._replace(
+            stem=stem, rows=part(self.format, receipt.rows), failures=part(FAILURES, receipt.failures)
+        )
+        # Failure rows do not say under which settings they failed. After a kill in between, a receipt without its file
+        # is cleared away, but such a file without its receipt would count as the latest run's.
+        self.output.write(parted.name, parted.to_json())
+        for name, data in files.items():
+            self.output.write(name, data)
 
     def tally(self, asked: pa.LargeStringArray | pa.ChunkedArray, receipts: Sequence[Receipt]) -> Tally:
         """What some commits hold of the ids that were asked."""
         rows = chain.from_iterable(receipt.rows.ids for receipt in receipts if receipt.rows)
         return tally(asked, rows, chain.from_iterable(self.failures(receipts).values()))
+
+
+def _ids(receipt: Receipt) -> list[str]:
+    """Of the rows and failure rows of a commit."""
+    return [id for file in (receipt.rows, receipt.failures) if file for id in file.ids]
 
 
 def count_failures(rows: Iterable[FailureRow]) -> Counter[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -40,6 +40,14 @@ class RowFormat(Protocol):
 
     def read_keys(self, data: bytes, name: str) -> list[RowKey]:
         """Ids and fingerprints in a file.
+
+        Raises:
+            ValueError: if the file is damaged or newer than this reader.
+        """
+        ...
+
+    def only(self, data: bytes, name: str, ids: Collection[str]) -> bytes:
+        """A file with the rows of some ids alone.
 
         Raises:
             ValueError: if the file is damaged or newer than this reader.
@@ -102,6 +110,15 @@ class ParquetRows:
             raise ValueError(f"{name} has a row without a fingerprint")
         # Millions of ids may be held, but there are few fingerprints.
         return [RowKey(id, sys.intern(fingerprint)) for id, fingerprint in zip(ids, fingerprints, strict=True)]
+
+    def only(self, data: bytes, name: str, ids: Collection[str]) -> bytes:
+        """A file with the rows of some ids alone, in the columns that it has."""
+        self.read(data, name, ["id"])
+        table = pq.ParquetFile(io.BytesIO(data)).read()
+        buffer = io.BytesIO()
+        kept = table.filter(pa.array([id in ids for id in table["id"].to_pylist()], pa.bool_()))
+        pq.write_table(kept, buffer, compression="zstd")
+        return buffer.getvalue()
 
 
 FAILURES = ParquetRows(failure_row.FOLDER, failure_row.SCHEMA, failure_row.VERSION)

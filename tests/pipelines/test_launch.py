@@ -244,6 +244,22 @@ def test_replace_does_all_again_and_then_removes_the_old(go, local, log):
     assert verify(local) == (4, 0, 0, ())
 
 
+def test_a_replacement_of_a_part_leaves_the_rest_until_it_is_done_too(go, local, log):
+    go("abcdefgh", failing="bg", shard_size=4)
+    done_in(log)
+    assert go("abc", shard_size=4, fingerprint=NEW, on_change="replace") == DONE
+    assert done_in(log) == list("abc")
+    assert captions_of(local) == sorted(all_in("ink", "abc") + all_in("oil", "defh"))
+    assert attempts_of(local) == [("g", 1)]
+    assert verify(local) == (3, 0, 0, ())
+    # The output is still being replaced, whoever goes on with it.
+    assert go("abcdefgh", shard_size=4, fingerprint=NEW, sample=5) == DONE
+    assert len(captions_of(local)) == 8 - (attempts_of(local) == [("g", 1)])
+    assert go("abcdefgh", shard_size=4, fingerprint=NEW) == DONE
+    assert captions_of(local) == all_in("ink", "abcdefgh")
+    assert verify(local) == (8, 0, 0, ())
+
+
 def test_a_replacement_that_crashes_keeps_the_old_until_the_new_are_there(go, local, log):
     go("abcdefgh", shard_size=1)
     done_in(log)

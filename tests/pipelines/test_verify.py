@@ -255,7 +255,7 @@ def test_a_lost_receipt(output):
 def test_rows_of_other_settings(output):
     commit_by_hand(output, "a", fingerprint=Fingerprint({"style": "ink"}))
     [finding] = found(output)
-    assert finding.startswith("1 rows of settings that are being replaced")
+    assert finding.startswith("1 rows that newer ones replace")
     assert finding.endswith(": a")
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import datetime
 import json
 import uuid
@@ -264,6 +265,65 @@ def test_a_kill_while_removing_leaves_no_data_without_its_receipt():
 def test_counts_failures_by_stage_and_type():
     rows = [failure_row("a", 1), failure_row("b", 2), failure_row("c", 1)._replace(stage="decode")]
     assert count_failures(rows) == {("read", "FakeError"): 2, ("decode", "FakeError"): 1}
+
+
+NEWER = "ffeeddccbbaa9988"
+
+
+def replace_some(output):
+    """a to f under earlier settings (b and e failed); then a, b and d again, of which d failed."""
+    do(output, shard("one", *"abc"), "b")
+    do(output, shard("two", *"def"), "e")
+    do(output, shard("three", *"g"), "g")
+    do(output, shard("four", *"abd"), "d", LATER, NEWER)
+
+
+def remove_done(output):
+    receipts = ledger(output).settle(NEWER)
+    by_age = [[one for one in receipts if (one.fingerprint == NEWER) is newer] for newer in (False, True)]
+    ledger(output).remove_done(*by_age)
+
+
+@pytest.mark.parametrize("operations", [*range(14), None])
+def test_only_what_was_done_again_is_removed_wherever_a_run_is_killed(operations):
+    output = DyingStorage(f"memory://{uuid.uuid4().hex}")
+    replace_some(output)
+    before = set(captions_of(output))
+    output.live(operations)
+    with contextlib.suppress(Killed):
+        remove_done(output)
+    output.live(None)
+    assert {id for id, _ in captions_of(output)} >= set("abcf")
+    assert set(captions_of(output)) <= before
+    remove_done(output)
+    receipts = ledger(output).settle(NEWER)
+    assert_receipts_agree(output, receipts)
+    held = {(one.fingerprint, file.ids) for one in receipts for file in (one.rows, one.failures) if file}
+    assert held == {
+        (FINGERPRINT, ("c",)),
+        (FINGERPRINT, ("f",)),
+        (FINGERPRINT, ("e",)),
+        (FINGERPRINT, ("g",)),
+        (NEWER, ("a", "b")),
+        (NEWER, ("d",)),
+    }
+    again = contents(output)
+    remove_done(output)
+    assert contents(output) == again
+    output.remove()
+
+
+def test_a_damaged_file_is_not_parted(local):
+    replace_some(local)
+    [name] = [entry.name for entry in local.files("captions") if "one" in entry.name]
+    data = local.read(name)
+    local.write(name, data[:4] + bytes(len(data) - 4))
+    receipts = ledger(local).receipts()
+    newer = [one for one in receipts if one.fingerprint == NEWER]
+    ledger(local).remove_done([one for one in receipts if one not in newer], newer)
+    assert local.exists(name)
+    local.delete(name)
+    assert [id for id, _ in captions_of(local)] == ["a", "b", "f"]
 
 
 IDS = "abcdefgh"
