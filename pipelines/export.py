@@ -1,155 +1,49 @@
 """`beamscribe export`: captions in the forms that other programs read."""
 
-import contextlib
-import csv
-import io
-import json
+import argparse
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-from xml.sax.saxutils import escape
 
 from fsspec.implementations.local import LocalFileSystem
 
-from model.storage import Storage
-from model.uri import filesystem, read_uri
+from model import whole_files
+from model.uri import filesystem, only_os_errors, read_uri
+from pipelines.caption_lines import Row, coco_results, csv_line, csv_lines, json_lines
 from pipelines.flags.export import parser
-from pipelines.report.caption_output import open_captions
+from pipelines.report.caption_output import Captions, open_captions
+from pipelines.sidecars import Captioned, Written, write_below, write_beside
 from schemas import caption_row
-from schemas.coco import CocoError, parse_coco
-from schemas.command import DONE, RefusedError
+from schemas.coco import CocoError, describe, parse_coco
+from schemas.command import DONE, RefusedError, stopped_writing
+from schemas.matching import ANNOTATIONS, Matcher, MatchError
+from schemas.printable import printable
 
-XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
-   <dc:description><rdf:Alt><rdf:li xml:lang="x-default">{}</rdf:li></rdf:Alt></dc:description>
-  </rdf:Description>
- </rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="w"?>
-"""
-"""A description as photograph managers read it from a file beside the photograph (XMP, ISO 16684-1)."""
-
-Row = dict[str, Any]
+BEGINNING = 4096
+"""Of a file that are looked at to tell whether an earlier export wrote it."""
 
 
-def csv_lines(rows: Iterable[Row]) -> Iterator[str]:
-    """Comma-separated lines with a header; lists are JSON (RFC 4180, UTF-8)."""
-    names = caption_row.SCHEMA.names
-    yield _csv_line(names)
-    for row in rows:
-        fields = _plain(row)
-        yield _csv_line(
-            [
-                json.dumps(fields[name], ensure_ascii=False) if isinstance(fields[name], list) else fields[name]
-                for name in names
-            ]
-        )
-
-
-def _csv_line(fields: Sequence[Any]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(fields)
-    return buffer.getvalue()
-
-
-def json_lines(rows: Iterable[Row]) -> Iterator[str]:
-    """One JSON object a line, with every field."""
-    for row in rows:
-        yield json.dumps(_plain(row), ensure_ascii=False) + "\n"
-
-
-def _plain(row: Row) -> Row:
-    return {**row, "run_started": row["run_started"].isoformat()}
-
-
-def coco_results(rows: Iterable[Row], ids: dict[str, int | None]) -> Iterator[str]:
-    """The results file of COCO's captioning task: a JSON array of `image_id` and `caption`.
-
-    Args:
-        rows: of captions.
-        ids: COCO image ids by file name; None where two images have the same.
+def open_matcher(ours: argparse.Namespace, captioned: Captions) -> Matcher | None:
+    """What finds the COCO image of each row; None where the rows' own ids are COCO's.
 
     Raises:
-        RefusedError: for a row whose COCO image id is not known.
+        RefusedError: if the annotations cannot be read, or there are none and ids came from elsewhere.
     """
-    before = "["
-    for row in rows:
-        yield before + json.dumps({"image_id": _coco_id(row, ids), "caption": row["caption"]}, ensure_ascii=False)
-        before = ",\n"
-    yield "[]\n" if before == "[" else "]\n"
-
-
-def _coco_id(row: Row, ids: dict[str, int | None]) -> int:
-    if row["id"].isascii() and row["id"].isdigit():
-        return int(row["id"])
-    found = ids.get(row["image_uri"].rsplit("/", 1)[-1])
-    if found is None:
+    if ours.annotations is None:
+        if ours.by_id or captioned.ids == ANNOTATIONS:
+            return None
         raise RefusedError(
-            f"the COCO image id of {row['image_uri']} is not known: --annotations gives the ids of file names"
+            f"the ids in {ours.captions} did not come from annotations, so they are not COCO's: --annotations JSON "
+            "gives those of the file names; --by-id says that the ids of the rows are COCO's all the same"
         )
-    return found
-
-
-def ids_by_name(uri: str | None, options: dict[str, Any]) -> dict[str, int | None]:
-    """COCO image ids by the base name of their file; None where two images have the same.
-
-    Raises:
-        RefusedError: if the annotations cannot be read.
-    """
-    if uri is None:
-        return {}
     try:
-        images = parse_coco(read_uri(uri, options)).images
+        corpus = parse_coco(read_uri(ours.annotations, ours.storage_options))
     except (OSError, CocoError) as error:
-        raise RefusedError(f"--annotations {uri}: {error}") from error
-    found: dict[str, int | None] = {}
-    for image in images:
-        name = image.file_name.rsplit("/", 1)[-1]
-        found[name] = None if name in found else image.id
-    return found
-
-
-def sidecar_names(uris: Sequence[str], suffix: str) -> dict[str, str]:
-    """The URI of each photograph's sidecar: `photo.txt`, or `photo.jpg.txt` where two would share the shorter name."""
-    shorter = {uri: os.path.splitext(uri)[0] for uri in uris}
-    taken: dict[str, int] = {}
-    for name in shorter.values():
-        taken[name] = taken.get(name, 0) + 1
-    return {uri: f"{name if taken[name] == 1 else uri}.{suffix}" for uri, name in shorter.items()}
-
-
-def write_sidecars(texts: dict[str, str], kind: str, output: str | None, replace: bool, options: dict[str, Any]) -> int:
-    """Writes a file for each photograph.
-
-    Args:
-        texts: photograph's URI → caption.
-        kind: of `SIDECARS`.
-        output: folder for them, laid out as the photographs are below the folder they share; None: beside them.
-        replace: whether a sidecar that says something else is written over.
-        options: for storage.
-
-    Returns:
-        How many were left as they were because they say something else.
-
-    Raises:
-        OSError: if one cannot be written.
-    """
-    names = sidecar_names(list(texts), kind)
-    shared = os.path.commonpath([os.path.dirname(uri) for uri in names]) if output and names else ""
-    left = 0
-    for uri, text in texts.items():
-        place = names[uri] if output is None else os.path.join(output, os.path.relpath(names[uri], shared))
-        content = (XMP.format(escape(text)) if kind == "xmp" else text + "\n").encode()
-        folder, name = place.rsplit("/", 1)
-        storage = Storage(folder, options)
-        if storage.exists(name) and not replace:
-            left += storage.read(name) != content
-        else:
-            storage.write(name, content)
-    return left
+        raise RefusedError(f"--annotations {ours.annotations}: {error}") from error
+    if corpus.defects:
+        print(printable(f"beamscribe export: {ours.annotations} has defects:\n{describe(corpus.defects)}", lines=True))
+    return Matcher(corpus.images, captioned.ids, ours.by_id)
 
 
 def write_lines(uri: str, lines: Iterable[str], options: dict[str, Any]) -> None:
@@ -159,62 +53,128 @@ def write_lines(uri: str, lines: Iterable[str], options: dict[str, Any]) -> None
         OSError: if it cannot be written.
     """
     fs, path = filesystem(uri, options)
-    local = isinstance(fs, LocalFileSystem)
-    with contextlib.ExitStack() as undo:
-        # In the same folder, so that renaming it is all there is left to do.
-        folder = os.path.dirname(path) if local else undo.enter_context(tempfile.TemporaryDirectory())
-        os.makedirs(folder, exist_ok=True)
-        temporary = os.path.join(folder, f".export.{os.getpid()}.tmp")
-        undo.callback(_forget, temporary)
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.writelines(lines)
-        if local:
-            os.replace(temporary, path)
-        else:
+    encoded = (line.encode() for line in lines)
+    if isinstance(fs, LocalFileSystem):
+        with whole_files.replacing(path) as file:
+            file.writelines(encoded)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = os.path.join(folder, "export")
+        with open(temporary, "wb") as file:
+            file.writelines(encoded)
+        with only_os_errors():
             fs.put_file(temporary, path)
 
 
-def _forget(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+def refuse_foreign(uri: str, form: str, options: dict[str, Any]) -> None:
+    """Leaves files alone that an earlier export of this form did not write.
+
+    Raises:
+        RefusedError: if there is one.
+    """
+    fs, path = filesystem(uri, options)
+    with only_os_errors():
+        if not fs.exists(path):
+            return
+        begun = fs.cat_file(path, start=0, end=BEGINNING) if fs.isfile(path) else None
+    if begun is None or not _is_ours(begun, form):
+        raise RefusedError(
+            f"--output {uri} is there and no {form} that beamscribe export wrote: --replace writes over it, or name "
+            "another file"
+        )
 
 
-LINES: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {"csv": csv_lines, "jsonl": json_lines}
+def _is_ours(begun: bytes, form: str) -> bool:
+    if form == "csv":
+        return begun.startswith(csv_line(caption_row.SCHEMA.names).encode())
+    if form == "jsonl":
+        return begun == b"" or begun.startswith(b'{"image_uri": ')
+    return begun.startswith((b"[]\n", b'[{"image_id": '))
 
 
 def run(argv: Sequence[str]) -> int:
     """Exports the captions of an output.
 
     Returns:
-        0.
+        0, or 1 if the files cannot all be written.
 
     Raises:
         RefusedError: if the command cannot do its work.
     """
     ours = parser().parse_strictly(argv)
     options = ours.storage_options
-    if ours.to != "sidecar" and not ours.output:
-        raise RefusedError(f"--to {ours.to} needs --output, the file to write")
+    _refuse_places(ours)
     captioned = open_captions(ours.captions, options)
-    ids = ids_by_name(ours.annotations, options)
-    count = left = 0
+    matcher = open_matcher(ours, captioned) if ours.to == "coco-results" else None
+    count = 0
 
     def rows() -> Iterator[Row]:
         nonlocal count
-        for row in (row for rows in captioned.files() for row in rows):
+        for row in _readable(ours.captions, captioned):
             count += 1
             yield row
 
+    written: Written | None = None
     try:
         if ours.to == "sidecar":
-            texts = {row["image_uri"]: row["caption"] for row in rows()}
-            left = write_sidecars(texts, ours.sidecar, ours.output, ours.replace, options)
+            photographs = (Captioned(row["id"], row["image_uri"], row["caption"]) for row in rows())
+            write = write_below if ours.output else write_beside
+            written = write(photographs, ours.sidecar, ours.output or ours.beside, ours.replace, options)
         else:
-            lines = coco_results(rows(), ids) if ours.to == "coco-results" else LINES[ours.to](rows())
-            write_lines(ours.output, lines, options)
-    except (OSError, ValueError) as error:
+            if not ours.replace:
+                refuse_foreign(ours.output, ours.to, options)
+            write_lines(ours.output, _lines(ours, rows(), matcher), options)
+    except MatchError as error:
         raise RefusedError(f"{ours.captions} cannot be exported: {error}") from error
-    where = ours.output or "beside the photographs"
-    kept = f", {left} left as they were, since they say something else (--replace writes over them)" if left else ""
-    print(f"beamscribe export: {count} captions as {ours.to}{kept} → {where}")
+    except OSError as error:
+        return stopped_writing("export", ours.output or ours.beside, error)
+    print(printable(_told(ours, count, written)))
     return DONE
+
+
+def _refuse_places(ours: argparse.Namespace) -> None:
+    """Refuses a command that does not say where to write.
+
+    Raises:
+        RefusedError: then.
+    """
+    if ours.to != "sidecar":
+        if not ours.output:
+            raise RefusedError(f"--to {ours.to} needs --output, the file to write")
+        if ours.beside:
+            raise RefusedError("--beside is for sidecars: --output names the file to write")
+    elif bool(ours.output) == bool(ours.beside):
+        raise RefusedError(
+            "--to sidecar needs --output, a folder of their own, or --beside, the folder that the photographs are below"
+        )
+
+
+def _lines(ours: argparse.Namespace, rows: Iterable[Row], matcher: Matcher | None) -> Iterator[str]:
+    if ours.to == "coco-results":
+        return coco_results(rows, matcher)
+    return csv_lines(rows, ours.formulas) if ours.to == "csv" else json_lines(rows)
+
+
+def _readable(path: str, captioned: Captions) -> Iterator[Row]:
+    """Every row.
+
+    Raises:
+        RefusedError: if a file cannot be read, which is told apart from one that cannot be written.
+    """
+    try:
+        for rows in captioned.files():
+            yield from rows
+    except (OSError, ValueError) as error:
+        raise RefusedError(f"{path} cannot be exported: {error}") from error
+
+
+def _told(ours: argparse.Namespace, count: int, written: Written | None) -> str:
+    """The last line."""
+    told = f"beamscribe export: {count} captions as {ours.to}"
+    if written and written.kept:
+        told += f", {written.kept} left as they were, since they say something else"
+        told += "" if ours.replace else " (--replace writes over them)"
+    if written and written.skipped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(written.skipped.items()))
+        told += f", {sum(written.skipped.values())} photographs without a file beside them ({reasons})"
+    return f"{told} → {ours.output or 'beside the photographs below ' + ours.beside}"

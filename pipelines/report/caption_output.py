@@ -9,9 +9,10 @@ from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import manifest_of
 from schemas.command import RefusedError
 from schemas.manifest import Manifest
+from schemas.matching import ids_of_output
 
 
-class Captioned(NamedTuple):
+class Captions(NamedTuple):
     """An output of beamscribe caption.
 
     Attributes:
@@ -21,6 +22,11 @@ class Captioned(NamedTuple):
 
     output: Storage
     manifest: Manifest
+
+    @property
+    def ids(self) -> str:
+        """Where the ids of the rows came from, see `schemas.matching`."""
+        return ids_of_output(self.manifest.details, self.output.read)
 
     def files(self) -> Iterator[list[dict[str, Any]]]:
         """The rows of each committed file.
@@ -35,7 +41,7 @@ class Captioned(NamedTuple):
                 yield CAPTIONS.read(self.output.read(name), self.output.uri(name)).to_pylist()
 
 
-def open_captions(path: str, options: dict[str, Any]) -> Captioned:
+def open_captions(path: str, options: dict[str, Any]) -> Captions:
     """Opens an output of beamscribe caption.
 
     Raises:
@@ -45,4 +51,4 @@ def open_captions(path: str, options: dict[str, Any]) -> Captioned:
     manifest = manifest_of(output)
     if manifest.job != "caption":
         raise RefusedError(f"{path} holds the output of {manifest.job}: give an output of beamscribe caption")
-    return Captioned(output, manifest)
+    return Captions(output, manifest)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pipelines.report.caption_output import Captioned
+from pipelines.report.caption_output import Captions
 from pipelines.report.gallery import Gallery
 
 BAR_WIDTH = 0.1
@@ -78,7 +78,7 @@ def _without_gaps(counts: Counter[int], width: float) -> list[Bar]:
     return [Bar(step * width, (step + 1) * width, counts[step]) for step in range(min(counts), max(counts) + 1)]
 
 
-def survey(captioned: Captioned, gallery: Gallery) -> Survey:
+def survey(captioned: Captions, gallery: Gallery) -> Survey:
     """Reads every committed caption once.
 
     Args:
