@@ -1,6 +1,8 @@
 """A folder on any storage: reads, and writes that are whole or not at all."""
 
 import contextlib
+import errno
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +27,12 @@ class Entry(NamedTuple):
 
     name: str
     size: int
+
+
+def _is_unsupported(error: OSError) -> bool:
+    """Whether a store or its client does not know conditional puts."""
+    unknown = NotImplementedError | TypeError | ValueError
+    return error.errno in (errno.ENOSYS, errno.EINVAL) or isinstance(error.__cause__, unknown)
 
 
 @dataclass(frozen=True)
@@ -173,14 +181,40 @@ class Storage:
     def create(self, name: str, data: bytes) -> bool:
         """Writes a small file only if there is none, and says whether it did.
 
-        Atomic on local disks; elsewhere a look followed by a put, since not every store can do both at once.
+        Atomic on local disks and on stores whose client puts conditionally (S3 and Google Cloud Storage do). On others
+        it is a look followed by a put, which is said once: two that create at the same time could both succeed.
+
+        Raises:
+            OSError: if it cannot be written.
         """
-        if not self.local:
-            if self.exists(name):
-                return False
+        if self.local:
+            return whole_files.create(self.path(name), data)
+        if self.exists(name):
+            return False
+        try:
+            self._put_if_none(name, data)
+        except FileExistsError:
+            # Of a put whose answer was lost, or that a client tried again, the file is our own.
+            pass
+        # A store may take no notice of the condition: whoever came last has it.
+        return self.read(name) == data
+
+    @retried
+    def _put_if_none(self, name: str, data: bytes) -> None:
+        fs, path = self._filesystem[0], self.path(name)
+        try:
+            with unbroken(), only_os_errors():
+                within(TIMEOUT_SECONDS, lambda: fs.pipe_file(path, data, mode="create"))
+        except OSError as error:
+            if not _is_unsupported(error):
+                raise
+            logging.getLogger(__name__).warning(
+                "%s cannot create a file only where there is none (%s): two runs that begin in the same moment are not "
+                "kept apart there",
+                self.uri(),
+                error,
+            )
             self.write(name, data)
-            return True
-        return whole_files.create(self.path(name), data)
 
     @retried
     def rename(self, name: str, new: str) -> None:
