@@ -191,11 +191,9 @@ class Storage:
             return whole_files.create(self.path(name), data)
         if self.exists(name):
             return False
-        try:
+        # Of a put whose answer was lost, or that a client tried again, the file that is there is our own.
+        with contextlib.suppress(FileExistsError):
             self._put_if_none(name, data)
-        except FileExistsError:
-            # Of a put whose answer was lost, or that a client tried again, the file is our own.
-            pass
         # A store may take no notice of the condition: whoever came last has it.
         return self.read(name) == data
 
