@@ -15,15 +15,16 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from model.backbone import quantized
 from model.backbone.quantized import Quantized
-from model.backbone.spec import BACKBONES, BackboneSpec, ResolvedWeights
+from model.backbone.spec import BACKBONES, IMAGENET, RANDOM, BackboneSpec, ResolvedWeights
 from model.fetched import fetched
+from model.location import UriError, named_uri, shown
 from model.storage import Storage
 from model.uri import read_uri
 from schemas.table import NewerSchemaError, check_version
@@ -50,10 +51,12 @@ class Bundle:
     Attributes:
         path: local folder; of a remote bundle, where it was fetched to.
         config: the parsed `config.json`.
+        options: passed to fsspec for the backbone's weights where they are remote.
     """
 
     path: str
     config: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def backbone(self) -> BackboneSpec:
@@ -64,8 +67,9 @@ class Bundle:
     def backbone_weights(self) -> ResolvedWeights:
         """Its weights: the bundle's own copy where there is one."""
         entry = self.config["backbone"]
-        source = f"{self.path}/{entry['file']}" if entry["file"] else entry["weights"]
-        return ResolvedWeights(source, entry["digest"])
+        if entry["file"]:
+            return ResolvedWeights(f"{self.path}/{entry['file']}", entry["digest"])
+        return ResolvedWeights(entry["weights"], entry["digest"], self.options if "://" in entry["weights"] else None)
 
     @property
     def notice(self) -> str:
@@ -136,27 +140,45 @@ class Bundle:
         return data
 
 
-def open_bundle(path: str, options: dict[str, Any] | None = None) -> Bundle:
+def open_bundle(path: str, options: dict[str, Any] | None = None, named_by_file: bool = False) -> Bundle:
     """Reads a bundle's description; a remote bundle is fetched first.
 
     Args:
         path: local path or URI of the folder.
         options: passed to fsspec for remote storage.
+        named_by_file: whether a file says where it is, such as an output's manifest, and not a command line.
 
     Raises:
         BundleError: if it is not a bundle that this Beamscribe can use.
     """
+    if named_by_file:
+        _check_named(path, path)
     remote = "://" in path
     path = path.rstrip("/") if remote else os.path.abspath(os.path.expanduser(path))
     data = _read(path, CONFIG, options or {})
-    bundle = Bundle(path, _described(data, path))
+    bundle = Bundle(path, _described(data, path), options or {})
+    backbone = bundle.config["backbone"]
+    if not backbone["file"] and backbone["weights"] not in (IMAGENET, RANDOM):
+        _check_named(backbone["weights"], path)
     if not remote:
         return bundle
     digests = {**bundle.config["files"], CONFIG: hashlib.sha256(data).hexdigest()}
     try:
-        return Bundle(fetched(path, digests, options or {}), bundle.config)
+        return replace(bundle, path=fetched(path, digests, options or {}))
     except OSError as error:
         raise BundleError(f"{path} cannot be fetched: {error}") from error
+
+
+def _check_named(uri: str, path: str) -> None:
+    """Looks at a URI that a file names.
+
+    Raises:
+        BundleError: if it is not read where it stands.
+    """
+    try:
+        named_uri(uri, allow_http=False)
+    except UriError as error:
+        raise BundleError(f"{shown(path)} cannot be opened: {error}") from error
 
 
 def _described(data: bytes, path: str) -> dict[str, Any]:

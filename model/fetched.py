@@ -4,12 +4,17 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from model.transient import StorageError
-from model.uri import read_uri
+from model.uri import FileTooLargeError, read_uri
+from model.whole_files import replacing
+
+LARGEST_BYTES = 2**31
+"""Of a file at most: the largest backbone of keras.applications has 1.4 GB."""
 
 
 def fetched(folder: str, digests: Mapping[str, str], options: dict[str, Any]) -> str:
@@ -31,10 +36,14 @@ def fetched(folder: str, digests: Mapping[str, str], options: dict[str, Any]) ->
             path = os.path.join(local, name)
             if _digest_of(path) == digest:
                 continue
-            data = read_uri(f"{folder}/{name}", options)
+            try:
+                data = read_uri(f"{folder}/{name}", options, max_bytes=LARGEST_BYTES)
+            except FileTooLargeError as error:
+                raise StorageError(f"{folder}/{name} has more bytes than any weights: copy it there again") from error
             if hashlib.sha256(data).hexdigest() != digest:
                 raise StorageError(f"{folder}/{name} is not as its description says: copy it there again")
-            with open(path, "wb") as file:
+            # Only a whole file has the name: a process may be reading the one that is there.
+            with replacing(path) as file:
                 file.write(data)
     return local
 
@@ -47,8 +56,9 @@ def _cache() -> str:
     """
     folder = os.path.join(tempfile.gettempdir(), f"beamscribe-{os.getuid()}")
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    if os.stat(folder).st_uid != os.getuid():
-        raise StorageError(f"{folder} belongs to another user: set TMPDIR to a folder of your own")
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise StorageError(f"others can write to {folder}: set TMPDIR to a folder of your own")
     return folder
 
 

@@ -5,13 +5,11 @@ import dataclasses
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from model.backbone.choice import TENSORFLOW, Choice
 from model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError, resolve_weights
-from model.fetched import fetched
 from model.images import PILLOW_VERSION, POLICY_VERSION
 from model.storage import Storage
 from model.uri import read_uri
@@ -98,20 +96,20 @@ class FeaturizeJob:
 
     def carried(self, output: Storage) -> "FeaturizeJob":
         """With a copy of a local weights file."""
-        source, digest = self.weights
+        source, digest, _ = self.weights
         if not os.path.isfile(source):
             return self
         copy = f"{WEIGHTS}/{digest[:16]}/{os.path.basename(source)}"
         if not output.exists(copy):
             output.write(copy, read_uri(source, {}))
-        return dataclasses.replace(self, weights=ResolvedWeights(output.uri(copy), digest))
+        return dataclasses.replace(self, weights=ResolvedWeights(output.uri(copy), digest, output.options))
 
     def open(self, run: Run) -> Process:
         """Loads the backbone."""
         from model.backbone.engine import open_engine
 
         spec = BACKBONES[self.backbone]
-        engine = open_engine(spec, _fetched_weights(self.weights, self.reading.storage_options), self.choice)
+        engine = open_engine(spec, self.weights, self.choice)
 
         def see(pixels: np.ndarray) -> np.ndarray:
             return engine(np.stack([view_of(image, self.view) for image in pixels]) if self.view else pixels)
@@ -136,14 +134,6 @@ class FeaturizeJob:
 
     def tidy(self, output: Storage) -> None:
         """Everything is in the rows."""
-
-
-def _fetched_weights(weights: ResolvedWeights, options: dict[str, Any]) -> ResolvedWeights:
-    """Remote weights on this machine: Keras opens local files."""
-    folder, _, name = weights.source.rpartition("/")
-    if "://" not in folder:
-        return weights
-    return ResolvedWeights(os.path.join(fetched(folder, {name: weights.digest}, options), name), weights.digest)
 
 
 def example_of(item: LoadedImage, grid: np.ndarray | Exception, run: Run) -> FeatureExample | FailureRow:
@@ -198,7 +188,7 @@ def run(argv: Sequence[str]) -> int:
     if corpus.defects:
         print(f"beamscribe featurize: {ours.annotations} has defects, which are left out:\n{describe(corpus.defects)}")
     try:
-        weights = resolve_weights(ours.backbone_weights, BACKBONES[ours.backbone])
+        weights = resolve_weights(ours.backbone_weights, BACKBONES[ours.backbone], flags.storage_options)
     except WeightsError as error:
         raise RefusedError(str(error)) from error
     options.refuse_web([ours.images], ours)

@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
     if os.path.isdir(output) and os.listdir(output):
         raise RefusedError(f"--output {ours.output} is not empty: choose another folder")
     try:
-        bundle = open_bundle(ours.model or default_bundle())
+        bundle = open_bundle(ours.model or default_bundle(), ours.storage_options)
         bundle.check()
     except (BundleError, NoBundleError) as error:
         raise RefusedError(f"--model: {error}") from error

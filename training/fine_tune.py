@@ -20,6 +20,7 @@ from model.backbone.network import Backbone, SplitError, dump_backbone, split_ba
 from model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError
 from model.captioner import Captioner
 from model.freezing import compiled
+from model.location import UriError, named_uri
 from schemas.command import RefusedError
 from schemas.feature_example import DTYPE
 from training.batches import feature_lessons, steps_an_epoch
@@ -117,9 +118,11 @@ def prepare(material: Material, layer: str, images_root: str | None, storage_opt
     features = material.training
     spec = BACKBONES[features.backbone]
     try:
-        backbone = Backbone(spec, ResolvedWeights(features.weights, features.weights_digest))
+        if "://" in features.weights:
+            named_uri(features.weights, allow_http=False)
+        backbone = Backbone(spec, ResolvedWeights(features.weights, features.weights_digest, storage_options))
         lower, upper = split_backbone(backbone, layer)
-    except (WeightsError, SplitError) as error:
+    except (WeightsError, SplitError, UriError) as error:
         raise RefusedError(f"--fine-tune-from {layer}: {error}") from error
     for one in upper.layers:
         one.trainable = not isinstance(one, keras.layers.BatchNormalization)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from model.backbone.spec import BackboneSpec
-from model.images import ImageError, decode_image
-from model.uri import read_uri
+from model.images import decode_image
+from model.location import named_uri
+from model.uri import MAX_BYTES, read_uri
 from model.views import view_of
 from schemas.command import RefusedError
 from training.dataset import FeatureSet
@@ -44,11 +45,14 @@ class PixelReader:
 
     def _read(self, image: int) -> np.ndarray:
         uri = self.features.uris[image]
-        if self.images_root is not None:
-            uri = f"{self.images_root.rstrip('/')}/{self.features.file_names[image]}"
         try:
-            pixels = decode_image(read_uri(uri, self.storage_options), self.spec.input_size, self.spec.resample).pixels
-        except (OSError, ImageError) as error:
+            if self.images_root is not None:
+                uri = f"{self.images_root.rstrip('/')}/{self.features.file_names[image]}"
+            else:
+                uri = named_uri(uri, allow_http=False).uri
+            data = read_uri(uri, self.storage_options, max_bytes=MAX_BYTES)
+            pixels = decode_image(data, self.spec.input_size, self.spec.resample).pixels
+        except (OSError, ValueError) as error:
             raise RefusedError(
                 f"{uri} cannot be read to tune the backbone on it ({error}): say where the images are now with "
                 f"--images-root FOLDER"

@@ -1,14 +1,12 @@
 """Backbones as Keras models, to be trained on or frozen for an engine."""
 
 import difflib
-import hashlib
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
-import fsspec
 import keras
 import numpy as np
 import tensorflow as tf
@@ -25,7 +23,9 @@ from model.backbone.spec import (
     ResolvedWeights,
     WeightsError,
 )
+from model.fetched import fetched
 from model.freezing import compiled
+from model.location import shown
 
 
 def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
@@ -102,29 +102,16 @@ def preprocess(spec: BackboneSpec, pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _local_copy(weights: ResolvedWeights) -> str:
-    """Remote weights on this machine's disk, under a name of their own; Keras opens local files and reads suffixes.
+    """Remote weights on this machine's disk; Keras opens local files and reads suffixes.
 
     Raises:
         WeightsError: if they cannot be read, or are not those that the launcher saw.
     """
-    folder = os.path.join(tempfile.gettempdir(), f"beamscribe-{weights.digest[:16]}")
-    path = os.path.join(folder, weights.source.rsplit("/", 1)[-1])
-    if os.path.exists(path):
-        return path
+    folder, _, name = weights.source.rpartition("/")
     try:
-        with fsspec.open(weights.source, "rb") as file:
-            data = file.read()
-    except (OSError, ValueError, ImportError) as error:
-        raise WeightsError(f"the weights {weights.source} cannot be read: {error}") from error
-    if hashlib.sha256(data).hexdigest() != weights.digest:
-        raise WeightsError(f"the weights {weights.source} have changed since this run began: run the command again")
-    os.makedirs(folder, exist_ok=True)
-    # Another process may copy the same file; both replace it whole.
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
-    return path
+        return os.path.join(fetched(folder, {name: weights.digest}, dict(weights.options or {})), name)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"the weights {shown(weights.source)} cannot be read: {error}") from error
 
 
 class Backbone:

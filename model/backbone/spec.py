@@ -4,12 +4,13 @@ import argparse
 import difflib
 import hashlib
 import os
-from typing import NamedTuple
-
-import fsspec
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from model.backbone.applications import APPLICATIONS
+from model.location import shown
 from model.pretrained import EMBEDDED
+from model.uri import read_uri
 
 
 class WeightsError(ValueError):
@@ -85,19 +86,22 @@ class ResolvedWeights(NamedTuple):
     Attributes:
         source: "imagenet", "random", or the file's path or URI.
         digest: SHA-256 of the file's bytes; for "imagenet" the name that Keras pins by checksum.
+        options: passed to fsspec where the file is remote.
     """
 
     source: str
     digest: str
+    options: Mapping[str, Any] | None = None
 
 
-def resolve_weights(source: str, spec: BackboneSpec) -> ResolvedWeights:
+def resolve_weights(source: str, spec: BackboneSpec, options: Mapping[str, Any] | None = None) -> ResolvedWeights:
     """Finds weights and their digest.
 
     Args:
         source: "imagenet" (Keras downloads the file and checks it; of efficientnet_lite2 they come with a checkout),
             "random" (seeded, for tests), or a file.
         spec: whose weights they are.
+        options: passed to fsspec where the file is remote.
 
     Raises:
         WeightsError: if the file cannot be read.
@@ -111,8 +115,8 @@ def resolve_weights(source: str, spec: BackboneSpec) -> ResolvedWeights:
     else:
         path = source if "://" in source else os.path.abspath(os.path.expanduser(source))
     try:
-        with fsspec.open(path, "rb") as file:
-            return ResolvedWeights(path, hashlib.sha256(file.read()).hexdigest())
-    except (OSError, ValueError, ImportError) as error:
+        digest = hashlib.sha256(read_uri(path, dict(options or {}))).hexdigest()
+    except (OSError, ValueError) as error:
         hint = "; they come with a checkout of Beamscribe, not with an installation" if source == IMAGENET else ""
-        raise WeightsError(f"--backbone-weights {source} cannot be read: {error}{hint}") from error
+        raise WeightsError(f"--backbone-weights {shown(source)} cannot be read: {error}{hint}") from error
+    return ResolvedWeights(path, digest, options if "://" in path else None)

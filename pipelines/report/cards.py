@@ -52,6 +52,7 @@ class Sources(NamedTuple):
     spoken: dict[str, SpokenAt]
     references: dict[str, Reference]
     evaluated: Evaluated | None
+    model_of_manifest: bool = True
 
 
 def make_cards(choices: Sequence[Choice], sources: Sources) -> tuple[list[Card], list[str]]:
@@ -95,7 +96,7 @@ def photograph_bytes(photographs: int) -> int:
 def _bundle(sources: Sources, notes: list[str]) -> Bundle | None:
     """The bundle that wrote the captions, if it is there."""
     try:
-        bundle = open_bundle(sources.model, sources.reading.storage_options)
+        bundle = open_bundle(sources.model, sources.reading.storage_options, sources.model_of_manifest)
     except BundleError as error:
         notes.append(f"Where the captioner looked cannot be shown: {error}. --model says where the bundle is now.")
         return None

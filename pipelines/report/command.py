@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
     reading = PictureReading(ours.images_root, options, ours.allow_http)
     choices = gallery.choices()
     references = members(output, {choice.row.id for choice in choices})
-    sources = Sources(reading, model, manifest.fingerprint, speech, voices, references, evaluated)
+    sources = Sources(reading, model, manifest.fingerprint, speech, voices, references, evaluated, not ours.model)
     cards, notes = make_cards(choices, sources)
     report = Report(
         output=output.uri(),

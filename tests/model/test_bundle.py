@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.backbone.spec import INCEPTION_V3, ResolvedWeights
+from model.backbone.network import _local_copy
+from model.backbone.spec import INCEPTION_V3, ResolvedWeights, WeightsError, resolve_weights
 from model.bundle import (
     CONFIG,
     METRICS,
@@ -25,6 +26,7 @@ from model.bundle import (
     write_bundle,
 )
 from model.storage import Storage
+from tests.object_stores import ObjectStore
 
 ARRAYS = {"decoder_0/dense_in/kernel": np.arange(6, dtype=np.float16).reshape(2, 3)}
 BACKBONE = {"name": "inception_v3", "weights": "random", "digest": "random-0", "file": None}
@@ -123,6 +125,58 @@ def test_a_remote_bundle_is_fetched_once(tmp_path: Path, memory: Storage, monkey
     Path(bundle.path, WEIGHTS).write_bytes(b"cleared away by half")
     with pytest.raises(BundleError, match=f"{uri} cannot be fetched"):
         open_bundle(uri)
+
+
+@pytest.mark.parametrize(
+    "source", ["http://127.0.0.1/w.h5", "simplecache::http://127.0.0.1/w.h5", "zip://w::http://h/w.zip", "ftp://h/w.h5"]
+)
+def test_what_files_name_is_not_asked_for(source: str, tmp_path: Path) -> None:
+    bundle = write(tmp_path / "bundle")
+    rewrite(bundle, backbone={"name": "inception_v3", "weights": source, "digest": "d", "file": None})
+    with pytest.raises(BundleError, match="chain|protocol|--allow-http|outside its folder"):
+        open_bundle(bundle.path)
+    with pytest.raises(BundleError, match="cannot be opened: .*(chain|protocol|--allow-http)"):
+        open_bundle(source, named_by_file=True)
+
+
+def test_remote_weights_are_fetched_with_the_options_that_were_given(
+    tmp_path: Path, s3: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uri = s3.put("w.weights.h5", b"weights")
+    resolved = resolve_weights(uri, INCEPTION_V3, s3.options)
+    bundle = write(
+        tmp_path / "b", backbone={"name": "inception_v3", "weights": uri, "digest": resolved.digest, "file": None}
+    )
+    for weights in (resolved, open_bundle(bundle.path, s3.options).backbone_weights):
+        local = _local_copy(weights)
+        assert Path(local).read_bytes() == b"weights"
+        Path(local).write_bytes(b"another's")
+        assert Path(_local_copy(weights)).read_bytes() == b"weights"
+    s3.put("w.weights.h5", b"changed")
+    Path(local).unlink()
+    with pytest.raises(WeightsError, match="not as its description says"):
+        _local_copy(resolved)
+    with pytest.raises(WeightsError):
+        resolve_weights(f"{s3.root}/gone.h5", INCEPTION_V3, s3.options)
+
+
+def test_the_folder_of_fetched_files_belongs_to_this_user_alone(
+    tmp_path: Path, memory: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uri = copy_bundle(write(tmp_path / "bundle"), memory, "bundles")
+    cache = tmp_path / f"beamscribe-{os.getuid()}"
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    cache.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="others can write to .*: set TMPDIR"):
+        open_bundle(uri)
+    cache.unlink()
+    cache.mkdir()
+    cache.chmod(0o777)
+    with pytest.raises(BundleError, match="others can write to"):
+        open_bundle(uri)
+    assert list(cache.iterdir()) == list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_bundle_is_copied_once_and_named_by_what_it_holds(tmp_path: Path, memory: Storage) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from model.backbone.network import _local_copy
 from model.backbone.spec import ResolvedWeights, resolve_weights
 from model.bundle import Bundle, open_bundle
 from model.storage import Storage
 from pipelines.caption import CaptionJob
-from pipelines.featurize import FeaturizeJob, _fetched_weights
+from pipelines.featurize import FeaturizeJob
 from pipelines.images.reading import Reading
 
 
@@ -30,10 +31,10 @@ def test_a_weights_file(tmp_path: Path, memory: Storage) -> None:
     weights = resolve_weights(str(tmp_path / "mine.weights.h5"), None)  # type: ignore[arg-type]
     job = FeaturizeJob("inception_v3", weights, 8, False, Reading({})).carried(memory)
     assert job.weights.source.startswith(f"{memory.uri('_beamscribe/weights')}/")
-    fetched = _fetched_weights(job.weights, {})
-    assert fetched.digest == weights.digest
-    assert Path(fetched.source).read_bytes() == b"weights"
-    assert os.path.basename(fetched.source) == "mine.weights.h5"
+    assert job.weights.digest == weights.digest
+    fetched = _local_copy(job.weights)
+    assert Path(fetched).read_bytes() == b"weights"
+    assert os.path.basename(fetched) == "mine.weights.h5"
     assert job.carried(memory) == job
 
 
@@ -42,5 +43,4 @@ def test_weights_that_are_no_file(memory: Storage, source: str) -> None:
     weights = ResolvedWeights(source, source)
     job = FeaturizeJob("inception_v3", weights, 8, False, Reading({}))
     assert job.carried(memory) == job
-    assert _fetched_weights(weights, {}) == weights
     assert memory.files("_beamscribe") == []
