@@ -9,9 +9,10 @@ import numpy as np
 from model.backbone.spec import BackboneSpec
 from model.images import decode_image
 from model.location import named_uri
-from model.uri import MAX_BYTES, read_uri
+from model.uri import read_uri
 from model.views import view_of
 from schemas.command import RefusedError
+from schemas.limits import MAX_BYTES
 from training.dataset import FeatureSet
 
 THREADS = 4
