@@ -1,12 +1,8 @@
 """Captions of an output of `beamscribe caption`, and which image that people described each of them belongs to."""
 
 import contextlib
-import io
 from collections.abc import Iterable
 from typing import Any, NamedTuple
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from model.storage import Storage
 from schemas import caption_row, manifest
@@ -14,7 +10,8 @@ from schemas.coco import CocoImage
 from schemas.command import RefusedError
 from schemas.manifest import Manifest, ManifestError
 from schemas.matching import Matcher, MatchError, ids_of_output, never_met
-from schemas.table import NewerSchemaError, check_version, schema_version
+from schemas.stored import read_stored
+from schemas.table import NewerSchemaError
 
 MANIFEST = f"{manifest.FOLDER}/{manifest.FILE}"
 
@@ -104,10 +101,10 @@ def _output_above(storage: Storage) -> str:
 def _read_file(storage: Storage, name: str) -> list[Caption]:
     uri = storage.uri(name)
     try:
-        file = pq.ParquetFile(io.BytesIO(storage.read(name)))
-        check_version(uri, schema_version(file.schema_arrow), caption_row.VERSION)
-        return [Caption(**row) for row in file.read(columns=list(Caption._fields)).to_pylist()]
-    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        columns = list(Caption._fields)
+        table = read_stored(storage.read(name), uri, caption_row.SCHEMA, caption_row.VERSION, columns)
+        return [Caption(**row) for row in table.to_pylist()]
+    except (OSError, ValueError) as error:
         raise RefusedError(f"{uri} cannot be read: {error}: {_VERIFY}") from error
 
 

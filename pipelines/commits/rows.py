@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from schemas import failure_row
 from schemas.failure_row import FailureRow
-from schemas.table import check_version, schema_version, to_table
+from schemas.stored import read_stored
+from schemas.table import to_table
 
 
 class RowKey(NamedTuple):
@@ -88,19 +89,7 @@ class ParquetRows:
         Raises:
             ValueError: if the file is damaged, foreign or newer than this reader.
         """
-        try:
-            file = pq.ParquetFile(io.BytesIO(data))
-            check_version(name, schema_version(file.schema_arrow), self.version)
-            missing = set(columns or self.schema.names) - set(file.schema_arrow.names)
-            if missing:
-                raise ValueError(f"{name} has no column {', '.join(sorted(missing))}: it is another kind of file")
-            lacking = set(newer) - set(file.schema_arrow.names)
-            table = file.read(columns=columns and [*columns, *(set(newer) - lacking)])
-            for column in lacking:
-                table = table.append_column(column, pa.nulls(len(table), self.schema.field(column).type))
-            return table
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{name} is not readable Parquet: {error}") from error
+        return read_stored(data, name, self.schema, self.version, columns, newer)
 
     def read_keys(self, data: bytes, name: str) -> list[RowKey]:
         """Ids and fingerprints in a file."""
