@@ -1,238 +1,180 @@
 """Manifests: files that name images one by one, or tables that hold the images themselves."""
 
-import csv
 import glob
 import io
-import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from fsspec import AbstractFileSystem
-
+from model.location import folder_of, locate, named_uri, without_query
 from model.transient import StorageError
-from model.uri import absolute, canonical, filesystem, open_uri, read_uri
+from model.uri import absolute, read_uri
+from pipelines.corpora.columns import TEXT, Column, Columns
 from pipelines.corpora.corpus import Corpus, Skipped, distinct
-from pipelines.corpora.listing import Found, find_files
+from pipelines.corpora.listing import find_files
+from pipelines.corpora.opened import Where
 from pipelines.corpora.reference import ARROW, PARQUET, UNREADABLE, Member, Reference
-from pipelines.corpora.tables import read_arrow
+from pipelines.corpora.table_process import TableError, TableProcess
+from pipelines.corpora.table_rows import Part
+from pipelines.corpora.tables import PARQUET_SUFFIXES, is_table
+from pipelines.corpora.text_lines import Named, storable
+from pipelines.corpora.text_tables import read_rows
 from schemas.command import RefusedError
+from schemas.limits import MAX_BYTES
 
-URI_COLUMNS = ("uri", "image_uri", "url", "image_url", "path", "image_path", "file_name", "image")
-"""Looked for in this order where `--uri-column` does not say which one it is."""
-ID_COLUMN = "id"
-
-LINES_SUFFIXES = (".jsonl", ".ndjson")
-ARROW_SUFFIXES = (".arrow", ".feather")
-
-
-class Columns(NamedTuple):
-    """What `--uri-column` and `--id-column` say; None where they are not given."""
-
-    uri: str | None = None
-    id: str | None = None
-
-
-class Named(NamedTuple):
-    """A row that names an image; an empty id is the URI."""
-
-    uri: str
-    id: str = ""
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".br", ".7z", ".rar")
+ARCHIVES = (".zip", ".tar", ".tgz")
+"""Suffixes of what is no manifest as it is."""
 
 
 def read_manifests(
     sources: Iterable[str], columns: Columns, options: dict[str, Any], limit: int | None = None
 ) -> Corpus:
-    """Reads manifests; a suffix says what each is: CSV, JSON lines, Parquet, Arrow, else text with one URI a line.
+    """Reads manifests; a suffix says what each is: CSV, JSON, Parquet, Arrow, else text with one URI a line.
 
     Relative paths start at the manifest's folder. Tables may hold the images themselves, as binary values or as
-    `struct<bytes, path>`; such a row's URI is `manifest::row`.
+    `struct<bytes, path>`; such a row's URI is `manifest::row`. A row that cannot be used is an item that fails. Nothing
+    that a manifest names is asked for.
 
     Raises:
-        RefusedError: if one cannot be read or names no image.
+        RefusedError: if one cannot be read, or if all of them name no image.
     """
-    return distinct(itertools.chain.from_iterable(_named_in(source, columns, options) for source in sources), limit)
-
-
-def _named_in(source: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference | Skipped]:
-    uris, skipped = _expanded(source, options)
-    yield from skipped
-    for uri in uris:
-        yield from _some(uri, columns, options)
-
-
-def _some(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference | Skipped]:
-    """What a manifest names, which is not nothing."""
-    empty = True
-    for one in _read(uri, columns, options):
-        empty = False
-        yield one
-    if empty:
-        raise RefusedError(f"--manifest {uri} is empty: write one URI a line")
-
-
-def _expanded(source: str, options: dict[str, Any]) -> Found:
-    try:
-        return (
-            find_files(source, "--manifest", options) if glob.has_magic(source) else Found([absolute(source, options)])
+    sources = list(sources)
+    with TableProcess() as process:
+        found = (
+            one
+            for source in sources
+            for uri in _expanded(source, options)
+            for one in _read(uri, columns, options, process)
         )
+        corpus = distinct(found, limit)
+    if not corpus.references:
+        are = "is empty" if len(sources) == 1 else "are all empty"
+        raise RefusedError(
+            f"--manifest {' '.join(sources[:5])} {are}: write one URI a line, or give tables that have rows"
+        )
+    return corpus
+
+
+def _expanded(source: str, options: dict[str, Any]) -> list[str]:
+    try:
+        if not glob.has_magic(source):
+            return [absolute(source, options)]
+        found = find_files(source, "--manifest", options).files
     except StorageError as error:
         raise RefusedError(f"--manifest {source} cannot be read: {error}") from error
+    if not found:
+        raise RefusedError(f"--manifest {source} names no file: check the pattern")
+    return found
 
 
-def _read(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference | Skipped]:
-    name = uri.lower()
+def _read(uri: str, columns: Columns, options: dict[str, Any], process: TableProcess) -> Iterator[Reference | Skipped]:
+    """What one manifest names."""
+    name = without_query(uri).lower()
+    if name.endswith(PACKED + ARCHIVES):
+        remedy = "--images takes archives of images" if name.endswith(ARCHIVES) else "unpack it"
+        raise RefusedError(f"--manifest {uri} is compressed: {remedy}")
     try:
-        if name.endswith(".parquet"):
-            yield from _parquet(uri, columns, options)
-        elif name.endswith(ARROW_SUFFIXES):
-            yield from _arrow(uri, columns, options)
+        if is_table(name):
+            yield from _table(uri, name, columns, options, process)
         else:
-            text = read_uri(uri, options).decode("utf-8-sig")
-            yield from _named(uri, _rows(name, text, columns), options)
-    except UnicodeDecodeError as error:
-        raise RefusedError(f"--manifest {uri} is not UTF-8 text: write one URI a line") from error
+            with _opened(uri, options) as file:
+                yield from _named(uri, read_rows(file, name, columns))
     except StorageError as error:
         raise RefusedError(f"--manifest {uri}: {error}") from error
-    except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise RefusedError(f"--manifest {uri} cannot be read: {error}") from error
 
 
-def _rows(name: str, text: str, columns: Columns) -> Iterator[Named]:
-    """What a text, CSV or JSON lines file names; rows of text without a URI are blank lines."""
-    if name.endswith(".csv"):
-        yield from _named_by(csv.DictReader(io.StringIO(text)), columns)
-    elif name.endswith(LINES_SUFFIXES):
-        # Other line ends than these may stand in a JSON text.
-        yield from _named_by((json.loads(line) for line in _lines(text)), columns)
-    else:
-        yield from (Named(line.strip()) for line in _lines(text))
+def _opened(uri: str, options: dict[str, Any]) -> IO[bytes]:
+    """A file to read from its beginning: a local one piece by piece, any other as a whole."""
+    path = locate(uri)
+    return open(path.path, "rb") if path.local else io.BytesIO(read_uri(uri, options))
 
 
-def _lines(text: str) -> Iterator[str]:
-    """Lines that are not blank, one at a time: a list of all would need more memory than the text."""
-    return (line for line in map(re.Match.group, re.finditer(r"[^\n]+", text)) if line.strip())
+def _named(manifest: str, rows: Iterable[Named], first: int = 0) -> Iterator[Reference]:
+    """Items that rows name; a row without a URI that can be read is an item that fails."""
+    folder = folder_of(manifest)
+    for number, row in enumerate(rows, first):
+        problem = row.problem
+        if not problem and row.uri:
+            try:
+                uri = named_uri(row.uri, folder, allow_http=True).uri
+            except ValueError as error:
+                problem = str(error)
+            else:
+                yield Reference(row.id or uri, uri)
+                continue
+        detail = (
+            f"{row.place or f'row {number}'}: {problem}" if problem else f"{row.place or f'row {number}'} has no URI"
+        )
+        yield _failing(manifest, row.id or f"{manifest}::{number}", number, detail)
 
 
-def _named_by(rows: Iterable[dict[str, Any]], columns: Columns) -> Iterator[Named]:
-    found: tuple[str, str | None] | None = None
-    for row in rows:
-        if not isinstance(row, dict):
-            raise ValueError(f"a line is no JSON object: {str(row)[:40]}")
-        found = found or _choose(list(row), columns)
-        uri_column, id_column = found
-        uri, id = row.get(uri_column), row.get(id_column) if id_column else None
-        yield Named(_storable(uri), _storable(id))
+def _failing(manifest: str, id: str, number: int, detail: str) -> Reference:
+    return Reference(id, manifest, member=Member(UNREADABLE, number, detail=storable(detail)))
 
 
-def _storable(value: Any) -> str:
-    """As UTF-8 can hold it, which half a surrogate pair of JSON cannot be."""
-    return "" if value is None else str(value).encode("utf-8", "backslashreplace").decode()
-
-
-def _choose(names: list[str], columns: Columns) -> tuple[str, str | None]:
-    """The columns of URIs, or of images, and of ids.
+def _table(
+    uri: str, name: str, columns: Columns, options: dict[str, Any], process: TableProcess
+) -> Iterator[Reference]:
+    """Items that the rows of a table hold or name.
 
     Raises:
-        ValueError: if a column that was asked for is not there, or none is known to hold URIs.
+        TableError: if none can be listed.
     """
-    for asked in columns:
-        if asked is not None and asked not in names:
-            raise ValueError(f"it has no column {asked}, only {', '.join(names)}")
-    uri = columns.uri or next((name for name in URI_COLUMNS if name in names), None)
-    if uri is None:
-        raise ValueError(f"which of its columns holds URIs? --uri-column names one of {', '.join(names)}")
-    return uri, columns.id or (ID_COLUMN if ID_COLUMN in names else None)
+    where = Where(uri, json.dumps(options, sort_keys=True), False)
+    kind = PARQUET if name.endswith(PARQUET_SUFFIXES) else ARROW
+    parts = process.rows(where, columns, MAX_BYTES)
+    column = Column((), TEXT)
+    listed, usable, damage = 0, False, ""
+    try:
+        for part in parts:
+            if isinstance(part, Column):
+                column = part
+                continue
+            damage = damage or part.damage
+            usable = usable or not part.damage
+            yield from _items(uri, kind, column, part, listed)
+            listed += part.count
+    except TableError as error:
+        if not usable:
+            raise
+        reason = f"the table is damaged; {listed} rows of it could be listed: {error}"
+        yield Reference(uri, uri, container=uri, member=Member(UNREADABLE, listed, detail=storable(reason)))
+    if damage and not usable:
+        raise TableError(damage)
 
 
-def _named(manifest: str, rows: Iterable[Named], options: dict[str, Any]) -> Iterator[Reference]:
-    fs, path = filesystem(manifest, options)
-    canonical_of = _Canonical(canonical(fs, path).rsplit("/", 1)[0], options)
-    for number, row in enumerate(rows):
-        if row.uri:
-            uri = canonical_of(row.uri)
-            yield Reference(row.id or uri, uri)
-        else:
-            id = row.id or f"{manifest}::{number}"
-            yield Reference(id, manifest, member=Member(UNREADABLE, number, detail=f"row {number} has no URI"))
-
-
-class _Canonical:
-    """Canonical URIs of what a manifest names; asks fsspec for a filesystem once, which is most of the work.
+def _items(uri: str, kind: str, column: Column, part: Part, listed: int) -> Iterator[Reference]:
+    """Items of some rows.
 
     Args:
-        folder: where relative paths start.
-        options: passed to fsspec.
+        uri: of the table.
+        kind: of its members.
+        column: of images or of their names.
+        part: the rows.
+        listed: rows before them.
     """
-
-    def __init__(self, folder: str, options: dict[str, Any]) -> None:
-        self._folder, self._options = folder, options
-        self._systems: dict[str, AbstractFileSystem] = {}
-
-    def __call__(self, name: str) -> str:
-        uri = name if "://" in name or name.startswith(("/", "~")) else f"{self._folder}/{name}"
-        protocol = uri.partition("://")[0] if "://" in uri else "file"
-        if protocol not in self._systems or "::" in uri:
-            self._systems[protocol], path = filesystem(uri, self._options)
+    if column.kind == TEXT and not part.damage:
+        names, ids = part.names or [""] * part.count, part.ids or [""] * part.count
+        rows = (
+            Named(name or "", id, part.problems.get(row, ""))
+            for row, (name, id) in enumerate(zip(names, ids, strict=True))
+        )
+        yield from _named(uri, rows, listed)
+        return
+    for row in range(part.count):
+        number, item = listed + row, f"{uri}::{listed + row}"
+        id = part.ids[row] if part.ids else ""
+        name = part.names[row] if part.names else None
+        problem = part.damage or part.problems.get(row, "")
+        if problem:
+            yield _failing(uri, id or item, number, f"row {number}: {problem}")
+        elif name is None:
+            member = Member(kind, number, part.group, part.first + row, column.name)
+            yield Reference(id or item, item, container=uri, member=member)
+        elif name:
+            yield from _named(uri, [Named(name, id)], number)
         else:
-            path = self._systems[protocol]._strip_protocol(uri)
-        return canonical(self._systems[protocol], path)
-
-
-def holds_images(kind: pa.DataType) -> bool:
-    """Whether a column's values are images: binary, or the struct of bytes and path of Hugging Face `datasets`."""
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and holds_images(kind.field("bytes").type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _choose_typed(schema: pa.Schema, columns: Columns) -> tuple[str, str | None]:
-    """As `_choose`; a column that holds images is preferred to one that names them."""
-    images = [field.name for field in schema if holds_images(field.type)]
-    return _choose(schema.names, columns._replace(uri=columns.uri or (images[0] if images else None)))
-
-
-def _parquet(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference]:
-    with open_uri(uri, options) as opened:
-        file = pq.ParquetFile(opened)
-        column, id_column = _choose_typed(file.schema_arrow, columns)
-        inside = holds_images(file.schema_arrow.field(column).type)
-        wanted = [] if inside else [column]
-        first = 0
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            table = file.read_row_group(group, columns=[*wanted, *([id_column] if id_column else [])])
-            ids = _texts(table, id_column, rows)
-            if inside:
-                places = (Member(PARQUET, first + row, group, row, column) for row in range(rows))
-                yield from _held(uri, ids, places)
-            else:
-                yield from _named(uri, map(Named, _texts(table, column, rows), ids), options)
-            first += rows
-
-
-def _arrow(uri: str, columns: Columns, options: dict[str, Any]) -> Iterator[Reference]:
-    with open_uri(uri, options) as file:
-        table = read_arrow(file)
-    column, id_column = _choose_typed(table.schema, columns)
-    ids = _texts(table, id_column, table.num_rows)
-    if holds_images(table.schema.field(column).type):
-        yield from _held(uri, ids, (Member(ARROW, row, row, detail=column) for row in range(table.num_rows)))
-    else:
-        yield from _named(uri, map(Named, _texts(table, column, table.num_rows), ids), options)
-
-
-def _texts(table: pa.Table, column: str | None, rows: int) -> list[str]:
-    """A column's values as text, empty where there is none."""
-    if column is None:
-        return [""] * rows
-    return ["" if value is None else str(value) for value in table.column(column).to_pylist()]
-
-
-def _held(uri: str, ids: Iterable[str], members: Iterable[Member]) -> Iterator[Reference]:
-    for id, member in zip(ids, members, strict=True):
-        item = f"{uri}::{member.place}"
-        yield Reference(id or item, item, container=uri, member=member)
+            yield _failing(uri, id or item, number, f"row {number} holds no image")

@@ -7,14 +7,12 @@ import zipfile
 from collections.abc import Callable
 from typing import IO, Any
 
-import pyarrow as pa
-
 from model.transient import TIMEOUT_SECONDS, retried, within
 from model.uri import only_os_errors, read_range, read_uri
 from pipelines.corpora.archives import inflate, is_damage
 from pipelines.corpora.opened import LOCK, OPEN_CONTAINERS, UnreadableMemberError, Where
 from pipelines.corpora.reference import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
-from pipelines.corpora.tables import read_arrow_row, read_parquet_row
+from pipelines.corpora.table_process import PROCESS
 from schemas.limits import MAX_BYTES
 
 MAX_MEMBER_BYTES = 2**30
@@ -45,7 +43,10 @@ def read_reference(
     if member.kind == TAR:
         data = read_range(reference.container, member.start, member.size, options, allow_private)
         return _whole(data, member)
-    return _read(Where(reference.container, json.dumps(options, sort_keys=True), allow_private), member)
+    where = Where(reference.container, json.dumps(options, sort_keys=True), allow_private)
+    if member.kind in (PARQUET, ARROW):
+        return _read_row(where, member, max_bytes)
+    return _read(where, member)
 
 
 @retried
@@ -55,7 +56,7 @@ def _read(where: Where, member: Member) -> bytes:
             return within(TIMEOUT_SECONDS, lambda: _READERS[member.kind](where, member))
         except Exception as error:
             # RuntimeError is zipfile's for what is encrypted.
-            if is_damage(error) or isinstance(error, pa.ArrowException | RuntimeError):
+            if is_damage(error) or isinstance(error, RuntimeError):
                 raise UnreadableMemberError(f"{type(error).__name__}: {error}") from error
             raise
 
@@ -106,9 +107,13 @@ def _inflated(where: Where) -> IO[bytes]:
     return inflated
 
 
+@retried
+def _read_row(where: Where, member: Member, max_bytes: int) -> bytes:
+    with only_os_errors():
+        return PROCESS.row(where, member.start, member.size, member.detail, max_bytes)
+
+
 _READERS: dict[str, Callable[[Where, Member], bytes]] = {
     ZIP: _read_zip,
     INFLATED_TAR: _read_inflated_tar,
-    PARQUET: read_parquet_row,
-    ARROW: read_arrow_row,
 }

@@ -4,6 +4,7 @@ import json
 import threading
 from typing import IO, NamedTuple
 
+from model.location import locate
 from model.uri import open_uri
 
 OPEN_CONTAINERS = 4
@@ -33,3 +34,8 @@ class Where(NamedTuple):
     def open(self) -> IO[bytes]:
         """The file, to seek in."""
         return open_uri(self.uri, json.loads(self.options), self.allow_private)
+
+    def local_path(self) -> str | None:
+        """Where it is on this machine's disk, if it is there."""
+        found = locate(self.uri)
+        return found.path if found.local else None
