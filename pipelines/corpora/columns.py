@@ -118,7 +118,7 @@ def choose(
 
 def _place(schema: pa.Schema, name: str) -> tuple[str, ...]:
     """The path of a column: its name, or names with dots between."""
-    paths = [(name,)] if name in schema.names else []
+    paths: list[tuple[str, ...]] = [(name,)] if name in schema.names else []
     if not paths:
         parts = tuple(name.split("."))
         paths = [parts] if len(parts) <= MOST_NESTED and _type_at(schema, parts) is not None else []

@@ -136,7 +136,7 @@ def _table(
             damage = damage or part.damage
             usable = usable or not part.damage
             yield from _items(uri, kind, column, part, listed)
-            listed += part.count
+            listed += part.rows
     except TableError as error:
         if not usable:
             raise
@@ -157,14 +157,14 @@ def _items(uri: str, kind: str, column: Column, part: Part, listed: int) -> Iter
         listed: rows before them.
     """
     if column.kind == TEXT and not part.damage:
-        names, ids = part.names or [""] * part.count, part.ids or [""] * part.count
+        names, ids = part.names or [""] * part.rows, part.ids or [""] * part.rows
         rows = (
             Named(name or "", id, part.problems.get(row, ""))
             for row, (name, id) in enumerate(zip(names, ids, strict=True))
         )
         yield from _named(uri, rows, listed)
         return
-    for row in range(part.count):
+    for row in range(part.rows):
         number, item = listed + row, f"{uri}::{listed + row}"
         id = part.ids[row] if part.ids else ""
         name = part.names[row] if part.names else None

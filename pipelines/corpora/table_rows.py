@@ -27,7 +27,7 @@ class Part(NamedTuple):
     Attributes:
         group: number of the row group or batch.
         first: row in the group.
-        count: of rows.
+        rows: how many.
         ids: of each row, "" where it has none; None where no row has one.
         names: of each row's image, None where the row holds it; None where all rows do.
         problems: by place in this part, why a row cannot be used.
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
     group: int
     first: int
-    count: int
+    rows: int
     ids: list[str] | None = None
     names: list[str | None] | None = None
     problems: dict[int, str] = {}
@@ -153,8 +153,8 @@ def list_rows(table: Table, asked: Columns, max_bytes: int) -> Iterator[Part | C
         done = 0
         try:
             for part in _parts(table, group, rows, column, ids, max_bytes):
-                done += part.count
-                usable = len(part.problems) < part.count
+                done += part.rows
+                usable = len(part.problems) < part.rows
                 if not seen and not usable and all(why.startswith(OF_ID) for why in part.problems.values()):
                     raise ColumnError(f"{next(iter(part.problems.values()))}; --id-column names another column")
                 seen = seen or usable

@@ -124,9 +124,19 @@ def test_manifest_paths_are_canonical(tmp_path, line):
     assert ids(read(write_manifest(tmp_path, f"a.jpg\n{line}\n".encode()))) == [f"file://{tmp_path}/a.jpg"]
 
 
-def test_manifest_line_of_an_unknown_protocol_is_refused(tmp_path):
-    with pytest.raises(RefusedError, match="nosuch://bucket/b.jpg"):
-        read(write_manifest(tmp_path, b"a.jpg\nnosuch://bucket/b.jpg\n"))
+@pytest.mark.parametrize(
+    "line",
+    ["nosuch://bucket/b.jpg", "htp://example.org/1", "ftp://example.org/1", "github://a:b@c/1", "zip://1::http://x/2"],
+)
+def test_a_line_of_a_protocol_that_files_may_not_name_fails_alone(tmp_path, monkeypatch, line):
+    def connect(*_, **__):
+        raise AssertionError("a listing must not make a filesystem of what a manifest names")
+
+    monkeypatch.setattr("fsspec.implementations.ftp.FTPFileSystem.__init__", connect)
+    corpus = read(write_manifest(tmp_path, f"a.jpg\n{line}\nHTTP://Example.org/B.jpg\n".encode()))
+    assert ids(corpus) == [f"file://{tmp_path}/a.jpg", f"file://{tmp_path}/list.txt::1", "http://Example.org/B.jpg"]
+    with pytest.raises(UnreadableMemberError, match="^line 2: "):
+        read_reference(corpus.references[1], {})
 
 
 FILES = {f"{name}.jpg": name.encode() * 100 for name in "abcdefg"}
@@ -243,7 +253,7 @@ def test_a_row_without_a_uri_is_a_failure(tmp_path):
     (tmp_path / "l.csv").write_text("id,uri\n1,a.jpg\n2,\n,\n")
     corpus = read(str(tmp_path / "l.csv"))
     assert ids(corpus) == ["1", "2", f"file://{tmp_path}/l.csv::2"]
-    with pytest.raises(UnreadableMemberError, match="row 1 has no URI"):
+    with pytest.raises(UnreadableMemberError, match="line 3 has no URI"):
         read_reference(corpus.references[1], {})
 
 
