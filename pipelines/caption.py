@@ -26,6 +26,7 @@ from pipelines.corpora.features import list_features, read_until_damage
 from pipelines.corpora.hashing import grouped_by_content
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.manifests import Columns, read_manifests
+from pipelines.corpora.queries import strip_queries
 from pipelines.corpora.reference import Reference
 from pipelines.flags import jobs
 from pipelines.flags.caption import parser
@@ -180,6 +181,8 @@ def run(argv: Sequence[str]) -> int:
     options.refuse_web(ours.images or (), ours)
     corpus = _corpus(ours, bundle, flags)
     options.refuse_web((reference.uri for reference in corpus.references if not _stored(reference)), ours)
+    if ours.strip_query:
+        corpus = strip_queries(corpus)
     if ours.deduplicate:
         corpus = grouped_by_content(corpus, options.reading(ours))
     if not is_resumed(output, fingerprint):

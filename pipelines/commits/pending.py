@@ -77,8 +77,12 @@ class PreparedJob(Job, Protocol):
 
 
 def write_corpus(output: Storage, references: Sequence[Reference]) -> None:
-    """Stores the references below `_beamscribe/`, so that `status` and `verify` know what was asked."""
-    parts = (tuple(references[start : start + PART_SIZE]) for start in range(0, len(references), PART_SIZE))
+    """Stores the references below `_beamscribe/`, so that `status` and `verify` know what was asked.
+
+    Queries, the last field, are not among them: they may be signatures, which only workers need.
+    """
+    starts = range(0, len(references), PART_SIZE)
+    parts = ([one[:-1] for one in references[start : start + PART_SIZE]] for start in starts)
     _write_parts(output, CORPUS, ((f"{number:05d}.json", _json(part)) for number, part in enumerate(parts)))
 
 

@@ -26,7 +26,7 @@ def grouped_by_content(corpus: Corpus, reading: Reading) -> Corpus:
         if reference.container:
             return reference
         try:
-            data = read_uri(reference.uri, reading.storage_options, reading.allow_private, reading.max_bytes)
+            data = read_uri(reference.to_read().uri, reading.storage_options, reading.allow_private, reading.max_bytes)
         except (OSError, ValueError):
             return reference
         return reference._replace(group=hashlib.sha256(data).hexdigest())

@@ -39,6 +39,7 @@ class Reference(NamedTuple):
         container: the file that holds the item, where many share one; such items are read in order.
         member: where in that file; None for records of featurize, which are told by their ids.
         group: references of one group share a shard; empty: each stands for itself.
+        query: of the URL of the file, with its question mark, where it is asked for but stored in no row.
     """
 
     id: str
@@ -49,6 +50,15 @@ class Reference(NamedTuple):
     container: str = ""
     group: str = ""
     member: Member | None = None
+    query: str = ""
+
+    def to_read(self) -> "Reference":
+        """With the query, as storage is asked for it."""
+        if not self.query:
+            return self
+        if self.container:
+            return self._replace(container=self.container + self.query, query="")
+        return self._replace(uri=self.uri + self.query, query="")
 
     @classmethod
     def from_json(cls, fields: Sequence[Any]) -> "Reference":

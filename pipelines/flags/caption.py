@@ -54,6 +54,11 @@ def parser() -> FlagParser:
         "beamscribe quantize; auto is float32, or what an output was begun with",
     )
     flags.add_argument(
+        "--strip-query",
+        action="store_true",
+        help="store URLs without what follows their question mark, such as signatures; they are asked for with it",
+    )
+    flags.add_argument(
         "--deduplicate",
         action="store_true",
         help="read every image once more before the job, so that equal ones are captioned once by all workers together",

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import re
 import time
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from schemas.failure_row import FailureRow
 from schemas.limits import MAX_BYTES, MAX_PIXELS
 
 READ, DECODE = "read", "decode"
+
+_QUERY = re.compile(r"(https?://[^\s?#'\"]*)[?#][^\s\"]*")
+"""Of a URL in a message of a storage's client."""
 
 
 class Reading(NamedTuple):
@@ -56,6 +60,8 @@ class LoadedImage(NamedTuple):
 def failure(todo: Todo, stage: str, error_type: str, message: str, run_started: datetime.datetime) -> FailureRow:
     """A failure row; one attempt more than before."""
     reference = todo.reference
+    if reference.query:
+        message = _QUERY.sub(r"\1", message.replace(reference.query, ""))
     return FailureRow(reference.uri, reference.id, stage, error_type, message, todo.attempts + 1, run_started)
 
 
@@ -65,7 +71,9 @@ def load_image(
     """Reads and decodes one image for a backbone."""
     begun = time.perf_counter()
     try:
-        data = read_reference(todo.reference, reading.storage_options, reading.allow_private, reading.max_bytes)
+        data = read_reference(
+            todo.reference.to_read(), reading.storage_options, reading.allow_private, reading.max_bytes
+        )
     except (OSError, ValueError) as error:
         return failure(todo, READ, type(error).__name__, str(error), run_started)
     was_read = time.perf_counter()

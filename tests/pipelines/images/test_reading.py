@@ -1,6 +1,8 @@
 import hashlib
 import http.server
 import io
+import os
+import socket
 import threading
 
 import numpy as np
@@ -83,6 +85,31 @@ def test_what_cannot_be_read_is_a_failure_row(uri, error_type):
     assert row[:4] == (uri, uri, "read", error_type)
     assert (row.attempts, row.run_started) == (1, START)
     assert row.message
+
+
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):
+    data = png((1, 2, 3))
+    (tmp_path / "a.png").write_bytes(data)
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    assert isinstance(load_image(todo(f"file://{tmp_path}/link.png"), SPEC, Reading({}), START), LoadedImage)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(2**40)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket.png"))
+        for name, error_type in {
+            "pipe.png": "OSError",
+            "zero.png": "OSError",
+            "socket.png": "OSError",
+            "huge.png": "FileTooLargeError",
+        }.items():
+            row = load_image(todo(f"file://{tmp_path}/{name}"), SPEC, Reading({}, max_bytes=10**6), START)
+            assert isinstance(row, FailureRow)
+            assert row[2:4] == ("read", error_type)
+    for bound, kind in ((len(data), LoadedImage), (len(data) - 1, FailureRow)):
+        found = load_image(todo(f"file://{tmp_path}/a.png"), SPEC, Reading({}, max_bytes=bound), START)
+        assert isinstance(found, kind)
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
