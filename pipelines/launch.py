@@ -26,7 +26,7 @@ from pipelines.flags.jobs import JobFlags
 from pipelines.plan import plan
 from pipelines.progress import Progress
 from pipelines.running import interruptible, is_elsewhere, refuse_local, run_pipeline, stop_workers
-from pipelines.summary import done_in, left_out, summary_lines
+from pipelines.summary import done_in, left_out, most_frequent, summary_lines
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest
@@ -257,6 +257,8 @@ def _summarize(
         forget_started(request.output)
     if code == DONE and _too_many(request, len(found.failures)):
         code = CHECK_FAILED
+    if code == DONE and found.failures and not found.rows:
+        code, advice = CHECK_FAILED, f"; {most_frequent(found.failures)}"
     if code == DONE and done:
         for warning in request.job.warnings(request.output, receipts):
             print(f"{name}: warning: {warning}", file=sys.stderr)

@@ -4,16 +4,17 @@ Whole corpora are for the jobs, which can be run from Python too: `beamscribe.ma
 """
 
 import io
+import math
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import numpy as np
 from PIL import Image
 
 from model.backbone.spec import BACKBONES, IMAGENET, BackboneSpec, backbone_name, resolve_weights
 from model.bundle import open_bundle
-from model.images import decode_image
+from model.images import ImageError, decode_image
 from model.pretrained import default_bundle
 from model.uri import read_uri
 from pipelines.speak import normalize_text
@@ -28,20 +29,23 @@ Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path or URI, the bytes of an image file, an image of Pillow, or an array (height, width[, 1, 3 or 4 channels])."""
 
 BATCH_SIZE = 32
+ROUNDING = 1e-3
 
 
 class Caption(NamedTuple):
-    """What a captioner says of one image.
+    """What a captioner says of one image, or why it says nothing.
 
     Attributes:
-        text: an English sentence.
-        score: mean natural-log probability of its tokens; 0 is certain.
+        text: an English sentence; empty where there is an error.
+        score: mean natural-log probability of its tokens; 0 is certain, NaN where there is an error.
         alternatives: what else beam search ended with, best first.
+        error: why there is no caption, such as "NotAnImage: …"; None where there is one.
     """
 
     text: str
     score: float
-    alternatives: tuple[Alternative, ...]
+    alternatives: tuple[Alternative, ...] = ()
+    error: str | None = None
 
 
 class Captioner:
@@ -82,25 +86,40 @@ class Captioner:
         opened = open_bundle(bundle or default_bundle())
         return cls(CaptionWriter(opened, DecodingOptions(beam_size, max_length)), opened.backbone)
 
-    def caption(self, images: Sequence[Picture]) -> list[Caption]:
-        """Captions of images, in their order.
+    def caption(self, images: Picture | Sequence[Picture]) -> list[Caption]:
+        """Captions of images, in their order: one for each, whatever the others are.
 
         Args:
-            images: of any kind of `Picture`, mixed as you like.
+            images: one or many of any kind of `Picture`, mixed as you like; also an array
+                (images, height, width, channels).
 
-        Raises:
-            ImageError: if one gives no whole image.
-            OSError: if one cannot be read.
+        Returns:
+            A caption for each image. One that cannot be read or decoded has none, and its `error` says why.
         """
+        images = [images] if _is_one(images) else images
         found: list[Caption] = []
-        for batch, count in _batches(images, self._spec):
-            for alternatives in self._writer.caption_pixels(batch)[:count]:
-                best = alternatives[0]
-                found.append(Caption(best.caption, best.score, alternatives[1:]))
+        for start in range(0, len(images), BATCH_SIZE):
+            found += self._caption_batch(images[start : start + BATCH_SIZE])
         return found
 
+    def _caption_batch(self, images: Sequence[Picture]) -> list[Caption]:
+        found = [_pixels_or_error(image, self._spec) for image in images]
+        pixels = [one for one in found if isinstance(one, np.ndarray)]
+        written = iter(self._writer.caption_pixels(_padded(pixels))[: len(pixels)] if pixels else ())
+        return [
+            Caption("", math.nan, error=one) if isinstance(one, str) else _caption_of(next(written)) for one in found
+        ]
 
-def featurize(images: Sequence[Picture], backbone: str = "efficientnet_lite2", weights: str = IMAGENET) -> np.ndarray:
+
+def _caption_of(alternatives: tuple[Alternative, ...]) -> Caption:
+    if not alternatives:
+        return Caption("", math.nan, (), "NoCaption: the captioner gives none for this image")
+    return Caption(alternatives[0].caption, alternatives[0].score, alternatives[1:])
+
+
+def featurize(
+    images: Picture | Sequence[Picture], backbone: str = "efficientnet_lite2", weights: str = IMAGENET
+) -> np.ndarray:
     """Features of images, as the job of this name stores them.
 
     >>> from beamscribe import featurize
@@ -110,7 +129,7 @@ def featurize(images: Sequence[Picture], backbone: str = "efficientnet_lite2", w
     ((1, 9, 9, 1280), dtype('float16'))
 
     Args:
-        images: of any kind of `Picture`.
+        images: one or many of any kind of `Picture`.
         backbone: a name that `beamscribe featurize --backbone` takes.
         weights: "imagenet", a file, or "random".
 
@@ -118,15 +137,15 @@ def featurize(images: Sequence[Picture], backbone: str = "efficientnet_lite2", w
         float16 (images, rows, columns, channels).
 
     Raises:
-        ImageError: if one gives no whole image.
-        OSError: if one cannot be read.
+        ValueError: if one cannot be read or decoded, naming it.
         WeightsError: if the weights cannot be had or do not fit.
     """
     from model.backbone.network import Backbone  # TensorFlow, only where there is work to do.
 
     spec = BACKBONES[backbone_name(backbone)]
+    images = [images] if _is_one(images) else images
     see = Backbone(spec, resolve_weights(weights, spec))
-    grids = [see(batch)[:count].astype(np.float16) for batch, count in _batches(images, spec)]
+    grids = [_features(images, start, spec, see) for start in range(0, len(images), BATCH_SIZE)]
     return np.concatenate([np.empty((0, *spec.grid), np.float16), *grids])
 
 
@@ -157,16 +176,45 @@ def speak(text: str, engine: str = "espeak", language: str = "en", voice: str = 
     return data
 
 
-def _batches(images: Sequence[Picture], spec: BackboneSpec) -> Iterator[tuple[np.ndarray, int]]:
-    """Pixels (size, height, width, 3) and how many of them are images.
+def _features(
+    images: Sequence[Picture], start: int, spec: BackboneSpec, see: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """float16 features of a batch of images.
 
-    Sizes are powers of two, since a function is compiled for each; the rest repeats the last image.
+    Raises:
+        ValueError: naming the first image that has none.
     """
-    for start in range(0, len(images), BATCH_SIZE):
-        some = images[start : start + BATCH_SIZE]
-        pixels = [decode_image(_file(image), spec.input_size, spec.resample).pixels for image in some]
-        padding = (1 << (len(pixels) - 1).bit_length()) - len(pixels)
-        yield np.stack(pixels + pixels[-1:] * padding), len(pixels)
+    found = [_pixels_or_error(image, spec) for image in images[start : start + BATCH_SIZE]]
+    for place, one in enumerate(found, start):
+        if isinstance(one, str):
+            raise ValueError(f"image {place} has no features: {one}")
+    pixels = [one for one in found if isinstance(one, np.ndarray)]
+    return see(_padded(pixels))[: len(pixels)].astype(np.float16)
+
+
+def _is_one(images: Picture | Sequence[Picture]) -> TypeGuard[Picture]:
+    """Whether it is an image, and not many."""
+    if isinstance(images, np.ndarray):
+        return images.ndim < 4
+    return isinstance(images, str | os.PathLike | bytes | Image.Image)
+
+
+def _padded(pixels: Sequence[np.ndarray]) -> np.ndarray:
+    """Pixels (size, height, width, 3): sizes are powers of two, since a function is compiled for each.
+
+    The rest repeats the last image.
+    """
+    padding = (1 << (len(pixels) - 1).bit_length()) - len(pixels)
+    return np.stack([*pixels, *[pixels[-1]] * padding])
+
+
+def _pixels_or_error(image: Picture, spec: BackboneSpec) -> np.ndarray | str:
+    """Pixels of the backbone's size, or what is wrong with the image."""
+    try:
+        return decode_image(_file(image), spec.input_size, spec.resample).pixels
+    except (ImageError, OSError, TypeError, ValueError) as error:
+        where = f"{os.fspath(image)}: " if isinstance(image, str | os.PathLike) else ""
+        return f"{type(error).__name__}: {where}{error}"
 
 
 def _file(image: Picture) -> bytes:
@@ -177,6 +225,8 @@ def _file(image: Picture) -> bytes:
         return read_uri(os.fspath(image), {})
     if isinstance(image, np.ndarray):
         image = _from_array(image)
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"an image is a path, a URI, bytes, an array or an image of Pillow, not {type(image).__name__}")
     buffer = io.BytesIO()
     shown = image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB")
     shown.save(buffer, "PNG", compress_level=1, exif=image.getexif())
@@ -188,9 +238,15 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
 
     Raises:
         TypeError: for other numbers.
-        ValueError: for other shapes.
+        ValueError: for other shapes, and for floats that are not from 0 to 1.
     """
     if pixels.dtype.kind == "f":
+        # A hair outside is what resizing leaves; 0 to 255 as floats would be clipped to white.
+        if pixels.size and not (pixels.min() >= -ROUNDING and pixels.max() <= 1 + ROUNDING):
+            raise ValueError(
+                f"an image's floats are from 0 to 1, these from {pixels.min():g} to {pixels.max():g}: divide them by "
+                "255, or give uint8"
+            )
         pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise TypeError(f"an image's numbers are uint8, or floats from 0 to 1, not {pixels.dtype}")

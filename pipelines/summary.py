@@ -8,6 +8,7 @@ from pipelines.commits.tally import Tally
 from pipelines.corpora.corpus import Corpus
 from pipelines.images.stages import spent_lines, total
 from schemas.failure_row import FailureRow
+from schemas.printable import printable
 
 
 def failure_lines(failures: Sequence[FailureRow]) -> list[str]:
@@ -15,6 +16,14 @@ def failure_lines(failures: Sequence[FailureRow]) -> list[str]:
     return [
         f"{count} × {stage}: {error_type}" for (stage, error_type), count in sorted(count_failures(failures).items())
     ]
+
+
+def most_frequent(failures: Sequence[FailureRow]) -> str:
+    """Why nothing could be done, where every item failed: the reason that most failures have, with one message."""
+    counts = count_failures(failures)
+    stage, kind = max(counts, key=lambda reason: counts[reason])
+    message = next(row.error_message for row in failures if (row.stage, row.error_type) == (stage, kind))
+    return f"every one failed, {counts[stage, kind]} with {stage}: {kind}: {printable(message, length=200)}"
 
 
 def done_in(run_started: str, receipts: Sequence[Receipt]) -> int:

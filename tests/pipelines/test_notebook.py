@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from PIL import Image
 
 from model.backbone.spec import EFFICIENTNET_LITE2
-from model.images import ImageError
 from pipelines import notebook
 from pipelines.notebook import Captioner, speak
 from pipelines.speech.audio import decode
@@ -67,11 +67,10 @@ def test_alpha_grey_and_orientation_are_kept_in_mind(captioner: Captioner) -> No
     exif = Image.Exif()
     exif[0x0112] = 6
     half.save(buffer, "JPEG", exif=exif)
-    pixels = next(
-        notebook._batches([Image.open(io.BytesIO(buffer.getvalue()))], notebook.BACKBONES["efficientnet_lite2"])
-    )[0]
-    assert pixels[0, :100].mean() < 20
-    assert pixels[0, -100:].mean() > 230
+    pixels = notebook._pixels_or_error(Image.open(io.BytesIO(buffer.getvalue())), EFFICIENTNET_LITE2)
+    assert isinstance(pixels, np.ndarray)
+    assert pixels[:100].mean() < 20
+    assert pixels[-100:].mean() > 230
 
 
 @pytest.mark.parametrize(("images", "sizes"), [(0, []), (1, [1]), (3, [4]), (32, [32]), (37, [32, 8])])
@@ -80,19 +79,45 @@ def test_batches_have_few_sizes(captioner: Captioner, writer: FakeWriter, images
     assert writer.sizes == sizes
 
 
-@pytest.mark.parametrize(
-    ("image", "error"),
-    [
-        (b"hello", ImageError),
-        ("/nowhere.jpg", FileNotFoundError),
-        (np.zeros((4, 4, 3), np.int64), TypeError),
-        (np.zeros((4, 4, 2), np.uint8), ValueError),
-        (np.zeros(4, np.uint8), ValueError),
-    ],
-)
-def test_what_is_no_image_raises(captioner: Captioner, image: object, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        captioner.caption([image])  # type: ignore[list-item]
+BAD = [
+    (b"hello", "NotAnImage: "),
+    ("/nowhere.jpg", "FileNotFoundError: /nowhere.jpg: "),
+    (np.zeros((4, 4, 3), np.int64), "TypeError: .*not int64"),
+    (np.zeros((4, 4, 2), np.uint8), "ValueError: "),
+    (np.zeros(4, np.uint8), "ValueError: "),
+    (PIXELS.astype(np.float32), "ValueError: .*floats are from 0 to 1, these from 0 to 255: divide them by 255"),
+    (np.full((4, 4, 3), np.nan), "ValueError: "),
+    (7, "TypeError: .*not int"),
+]
+
+
+@pytest.mark.parametrize(("image", "error"), BAD)
+def test_one_bad_image_is_one_result_that_says_so(captioner: Captioner, image: object, error: str) -> None:
+    before, bad, after = captioner.caption([PIXELS, image, PIXELS])  # type: ignore[list-item]
+    assert before == after == captioner.caption([PIXELS])[0]
+    assert before.error is None
+    assert (bad.text, np.isnan(bad.score), bad.alternatives) == ("", True, ())
+    assert bad.error is not None
+    assert re.match(error, bad.error)
+
+
+def test_a_batch_of_bad_images_is_no_batch(captioner: Captioner, writer: FakeWriter) -> None:
+    assert [found.error is None for found in captioner.caption([b"a", b"b"])] == [False, False]
+    assert writer.sizes == []
+
+
+def test_one_image_is_a_list_of_one(captioner: Captioner, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(PIXELS).save(path)
+    for one in (path, str(path), path.read_bytes(), Image.open(path), PIXELS):
+        assert captioner.caption(one) == captioner.caption([one])
+    assert len(captioner.caption(np.stack([PIXELS, PIXELS]))) == 2
+
+
+def test_features_name_the_image_that_has_none() -> None:
+    with pytest.raises(ValueError, match="image 33 has no features: FileNotFoundError: /nowhere.jpg"):
+        for start in (0, 32):
+            notebook._features([PIXELS] * 33 + ["/nowhere.jpg"], start, EFFICIENTNET_LITE2, lambda pixels: pixels)
 
 
 def test_speech_is_sound() -> None:
