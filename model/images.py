@@ -215,6 +215,15 @@ def _find_opener(data: bytes) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     raise ImageError("NotAnImage", f"no image format known here begins with {data[:16]!r}")
 
 
+def begins_like_an_image(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of an image format known here, whether it is decoded or not."""
+    try:
+        _find_opener(head)
+    except ImageError as error:
+        return error.error_type == "UnsupportedImage"
+    return True
+
+
 def _heif_opener() -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     """Of the optional package, whose libraries are under the LGPL."""
     try:

@@ -56,6 +56,12 @@ class Storage:
         """Whether the folder is on this machine's disk."""
         return isinstance(self._filesystem[0], LocalFileSystem)
 
+    def is_file(self) -> bool:
+        """Whether a file is where the folder should be."""
+        with only_os_errors():
+            found: bool = self._filesystem[0].isfile(self._filesystem[1])
+        return found
+
     def path(self, name: str) -> str:
         """The path of a name on the filesystem."""
         return f"{self._filesystem[1].rstrip('/')}/{name}" if name else self._filesystem[1]

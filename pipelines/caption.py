@@ -24,7 +24,7 @@ from pipelines.commits.shards import Shard, Todo
 from pipelines.corpora.corpus import Corpus
 from pipelines.corpora.features import list_features, read_until_damage
 from pipelines.corpora.hashing import grouped_by_content
-from pipelines.corpora.listing import list_images
+from pipelines.corpora.listing import is_plain, list_images
 from pipelines.corpora.manifests import Columns, read_manifests
 from pipelines.corpora.queries import strip_queries
 from pipelines.corpora.reference import Reference
@@ -172,8 +172,8 @@ def run(argv: Sequence[str]) -> int:
     ours, beam_options = options.parse(parser(), argv)
     share_cores(beam_options)
     flags = jobs.job_flags(ours)
+    output = options.output_of(ours, filter(is_plain, ours.images or ()))
     model, bundle = _checked_bundle(ours.model, ours.max_length, flags.storage_options)
-    output = Storage(ours.output, flags.storage_options)
     choice = choose_for(
         output, ours.engine, ours.precision, bundle.is_quantized, lambda choice: _fingerprint(ours, bundle, choice)
     )

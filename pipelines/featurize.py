@@ -179,6 +179,7 @@ def run(argv: Sequence[str]) -> int:
     ours, beam_options = options.parse(parser(), argv)
     share_cores(beam_options)
     flags = jobs.job_flags(ours)
+    output = options.output_of(ours, [ours.images])
     try:
         corpus = parse_coco(read_uri(ours.annotations, flags.storage_options))
     except OSError as error:
@@ -193,7 +194,6 @@ def run(argv: Sequence[str]) -> int:
         raise RefusedError(str(error)) from error
     options.refuse_web([ours.images], ours)
     references = distinct(annotated_images(corpus.images, ours.images, flags.storage_options), flags.limit)
-    output = Storage(ours.output, flags.storage_options)
     choice = choose_for(output, ours.engine, ours.precision, False, lambda choice: _fingerprint(ours, weights, choice))
     fingerprint = _fingerprint(ours, weights, choice)
     if not is_resumed(output, fingerprint):

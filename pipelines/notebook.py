@@ -7,7 +7,7 @@ import io
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -96,10 +96,10 @@ class Captioner:
         Returns:
             A caption for each image. One that cannot be read or decoded has none, and its `error` says why.
         """
-        images = [images] if _is_one(images) else images
+        many = _many(images)
         found: list[Caption] = []
-        for start in range(0, len(images), BATCH_SIZE):
-            found += self._caption_batch(images[start : start + BATCH_SIZE])
+        for start in range(0, len(many), BATCH_SIZE):
+            found += self._caption_batch(many[start : start + BATCH_SIZE])
         return found
 
     def _caption_batch(self, images: Sequence[Picture]) -> list[Caption]:
@@ -143,9 +143,9 @@ def featurize(
     from model.backbone.network import Backbone  # TensorFlow, only where there is work to do.
 
     spec = BACKBONES[backbone_name(backbone)]
-    images = [images] if _is_one(images) else images
+    many = _many(images)
     see = Backbone(spec, resolve_weights(weights, spec))
-    grids = [_features(images, start, spec, see) for start in range(0, len(images), BATCH_SIZE)]
+    grids = [_features(many, start, spec, see) for start in range(0, len(many), BATCH_SIZE)]
     return np.concatenate([np.empty((0, *spec.grid), np.float16), *grids])
 
 
@@ -192,11 +192,11 @@ def _features(
     return see(_padded(pixels))[: len(pixels)].astype(np.float16)
 
 
-def _is_one(images: Picture | Sequence[Picture]) -> TypeGuard[Picture]:
-    """Whether it is an image, and not many."""
+def _many(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
+    """The images, of which one may stand alone."""
     if isinstance(images, np.ndarray):
-        return images.ndim < 4
-    return isinstance(images, str | os.PathLike | bytes | Image.Image)
+        return [images] if images.ndim < 4 else list(images)
+    return [images] if isinstance(images, str | os.PathLike | bytes | Image.Image) else images
 
 
 def _padded(pixels: Sequence[np.ndarray]) -> np.ndarray:
@@ -214,7 +214,8 @@ def _pixels_or_error(image: Picture, spec: BackboneSpec) -> np.ndarray | str:
         return decode_image(_file(image), spec.input_size, spec.resample).pixels
     except (ImageError, OSError, TypeError, ValueError) as error:
         where = f"{os.fspath(image)}: " if isinstance(image, str | os.PathLike) else ""
-        return f"{type(error).__name__}: {where}{error}"
+        kind = error.error_type if isinstance(error, ImageError) else type(error).__name__
+        return f"{kind}: {where}{str(error).removeprefix(f'{kind}: ')}"
 
 
 def _file(image: Picture) -> bytes:

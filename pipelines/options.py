@@ -8,6 +8,8 @@ from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.location import has_password, last_link, locate, shown
+from model.storage import Storage
+from model.uri import absolute
 from pipelines.images.reading import Reading
 from schemas.command import FlagParser, RefusedError, refuse_unknown
 
@@ -28,6 +30,33 @@ def refuse_web(uris: Iterable[str], ours: argparse.Namespace) -> None:
             raise RefusedError(f"{shown(uri)} holds a password, which every row would repeat: leave it out")
         if locate(last_link(uri)).web and not ours.allow_http:
             raise RefusedError(f"{uri} is on the web: --allow-http permits reading images from there")
+
+
+def output_of(ours: argparse.Namespace, walked: Iterable[str] = ()) -> Storage:
+    """The folder that `--output` names.
+
+    Args:
+        ours: the flags as parsed.
+        walked: folders whose files the job takes.
+
+    Raises:
+        RefusedError: if a file is there, or the folder lies inside one of those that are walked.
+    """
+    output = Storage(ours.output, ours.storage_options)
+    try:
+        if output.is_file():
+            raise RefusedError(f"--output {ours.output} is a file: name a folder, which need not be there yet")
+        uri = output.uri()
+        for folder in walked:
+            source = absolute(folder, ours.storage_options).rstrip("/")
+            if f"{uri}/".startswith(f"{source}/"):
+                raise RefusedError(
+                    f"--output {ours.output} is inside {folder}, whose files would be mixed with those of the output: "
+                    "name a folder elsewhere"
+                )
+    except OSError as error:
+        raise RefusedError(f"--output {ours.output}: {error}") from error
+    return output
 
 
 def reading(ours: argparse.Namespace) -> Reading:

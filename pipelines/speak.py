@@ -182,6 +182,7 @@ def run(argv: Sequence[str]) -> int:
     """
     ours, beam_options = options.parse(parser(), argv)
     flags = jobs.job_flags(ours)
+    output = options.output_of(ours)
     engine = open_or_refuse(ours)
     manner = Manner(speech_settings(ours), Style(ours.format, ours.loudness), ours.layout, budget(ours, engine))
     fingerprint = fingerprint_of(ours, engine)
@@ -189,7 +190,6 @@ def run(argv: Sequence[str]) -> int:
     corpus = list_captions(ours.captions, flags.storage_options, flags.limit)
     shard_size = images_a_shard(corpus, flags.shard_size)
     corpus, spreads = spread(corpus, shard_size)
-    output = Storage(ours.output, flags.storage_options)
     refuse_other_layout(ours.layout, output)
     refuse_other_captions(corpus, output)
     return launch(

@@ -22,7 +22,7 @@ def most_frequent(failures: Sequence[FailureRow]) -> str:
     """Why nothing could be done, where every item failed: the reason that most failures have, with one message."""
     counts = count_failures(failures)
     stage, kind = max(counts, key=lambda reason: counts[reason])
-    message = next(row.error_message for row in failures if (row.stage, row.error_type) == (stage, kind))
+    message = next(row.message for row in failures if (row.stage, row.error_type) == (stage, kind))
     return f"every one failed, {counts[stage, kind]} with {stage}: {kind}: {printable(message, length=200)}"
 
 

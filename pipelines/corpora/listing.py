@@ -8,13 +8,17 @@ from typing import Any, NamedTuple
 
 from fsspec.implementations.local import LocalFileSystem
 
+from model.images import begins_like_an_image
 from model.transient import StorageError
-from model.uri import canonical, filesystem
+from model.uri import canonical, filesystem, read_range
 from pipelines.corpora.archives import kind_of, list_archive, split_chained
 from pipelines.corpora.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX, Corpus, Skipped, distinct
 from pipelines.corpora.reference import Reference
 from schemas.coco import CocoImage
 from schemas.command import RefusedError
+
+HEAD_BYTES = 1024
+"""Of a file, which tell what it is."""
 
 
 def list_images(
@@ -36,6 +40,8 @@ def _images(source: str, options: dict[str, Any], allow_private: bool) -> Iterat
     yield from left_out
     skipped = Counter(dict(left_out))
     empty = True
+    if is_plain(source) and len(files) == 1:
+        _refuse_no_image(source, files[0], options, allow_private)
     for uri in files:
         kind = kind_of(uri)
         for one in _members(uri, kind, inside, options, allow_private) if kind else [Reference(uri, uri)]:
@@ -49,6 +55,30 @@ def _images(source: str, options: dict[str, Any], allow_private: bool) -> Iterat
         suffixes = f" ({', '.join(IMAGE_SUFFIXES)})" if NO_IMAGE_SUFFIX in skipped else ""
         raise RefusedError(
             f"--images {source} names no image{others}{suffixes}: name a folder, a glob or an archive that holds images"
+        )
+
+
+def is_plain(source: str) -> bool:
+    """Whether a source is a folder or a file, and no glob and no place inside an archive."""
+    return not split_chained(source)[0] and not glob.has_magic(source)
+
+
+def _refuse_no_image(source: str, uri: str, options: dict[str, Any], allow_private: bool) -> None:
+    """Refuses a file that was named alone and is neither an image nor an archive, such as a video.
+
+    Raises:
+        RefusedError: if it is neither.
+    """
+    if kind_of(uri) or uri.lower().endswith(IMAGE_SUFFIXES):
+        return
+    try:
+        head = read_range(uri, 0, HEAD_BYTES, options, allow_private)
+    except OSError as error:
+        raise RefusedError(f"--images {source} cannot be read: {error}") from error
+    if not begins_like_an_image(head):
+        raise RefusedError(
+            f"--images {source} is no image and no archive: name a folder, a glob, images, or zip and tar archives; a "
+            "list of images is read with --manifest"
         )
 
 

@@ -64,6 +64,7 @@ def test_takes_what_a_glob_names_whatever_its_suffix(photos):
 
 
 def test_takes_a_single_file_whatever_its_suffix(photos):
+    (photos / "notes.txt").write_bytes(b"\xff\xd8\xff\xe0")
     corpus = list_images([str(photos / "notes.txt")], {})
     assert ids(corpus) == [f"file://{photos}/notes.txt"]
     assert corpus.skipped == {}
