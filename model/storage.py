@@ -157,11 +157,11 @@ class Storage:
             if not os.path.basename(path).startswith(".")
         )
 
-    def temporaries(self) -> list[str]:
-        """Local temporaries below the folder that a killed process left; object stores leave none."""
+    def temporaries(self, folders: Iterable[str] = ("",)) -> list[str]:
+        """Local temporaries below folders of this one that a killed process left; object stores leave none."""
         if not self.local:
             return []
-        return whole_files.temporaries(self.path(""))
+        return whole_files.temporaries(self.path(""), folders)
 
     @retried
     def write(self, name: str, data: bytes) -> None:

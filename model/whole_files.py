@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -49,13 +49,21 @@ def create(path: str, data: bytes) -> bool:
     return True
 
 
-def temporaries(root: str) -> list[str]:
-    """What killed processes left below a folder, by path from there."""
+def temporaries(root: str, folders: Iterable[str] = ("",)) -> list[str]:
+    """What killed processes left, by path from a root.
+
+    Args:
+        root: folder.
+        folders: below it, that are looked through. Links lead to what is somebody else's: none is followed, or told.
+    """
+    places = (os.path.join(root, folder) for folder in folders)
     return sorted(
-        os.path.relpath(os.path.join(folder, name), root)
-        for folder, _, names in os.walk(root)
+        os.path.relpath(path, root)
+        for place in places
+        if place.rstrip("/") == root.rstrip("/") or not os.path.islink(place)
+        for folder, _, names in os.walk(place)
         for name in names
-        if TEMPORARY.fullmatch(name)
+        if TEMPORARY.fullmatch(name) and not os.path.islink(path := os.path.join(folder, name))
     )
 
 

@@ -17,7 +17,7 @@ from pipelines.commits.lease import Lease
 from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
 from pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
-from pipelines.commits.rows import FAILURES
+from pipelines.commits.rows import FAILURES, OWN_FOLDERS
 from pipelines.commits.shards import Cut, shard_count
 from pipelines.commits.tally import Tally
 from pipelines.commits.watchdog import LOST_SECONDS, Lookout, forget_started
@@ -120,7 +120,7 @@ def _stop_in_peace(request: Request, forget: bool = True) -> None:
 
 
 def _remove_temporaries(output: Storage) -> None:
-    for name in output.temporaries():
+    for name in output.temporaries(OWN_FOLDERS):
         output.delete(name)
 
 

@@ -12,7 +12,7 @@ from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import manifest_of
 from pipelines.commits.pending import CORPUS, read_part
 from pipelines.commits.repair import repair
-from pipelines.commits.rows import FAILURES, RowFormat, RowKey, read_failures
+from pipelines.commits.rows import FAILURES, OWN_FOLDERS, RowFormat, RowKey, read_failures
 from pipelines.featurize import FeatureRecords
 from pipelines.flags.verify import parser
 from pipelines.speech.speech_index import INDEX
@@ -118,7 +118,7 @@ def inspect(output: Storage) -> Inspection:
     findings += _ids("rows that newer ones replace (the run that replaces them removes them at its end)", twice)
     waiting = len(replacing) - len(twice)
     notes = [f"{waiting} rows of earlier settings stay until a run replaces them"] if waiting else []
-    orphans = set(output.temporaries())
+    orphans = set(output.temporaries(OWN_FOLDERS))
     findings += _ids("temporaries that a killed run left (the next run removes them)", orphans)
     if len(asked) != manifest.references:
         findings.append(f"the stored corpus has {len(asked)} ids, the manifest says {manifest.references}")

@@ -9,10 +9,15 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas import failure_row
+from schemas import audio_row, caption_row, failure_row, feature_example, manifest, speech_row
 from schemas.failure_row import FailureRow
 from schemas.stored import read_stored
 from schemas.table import to_table
+
+OWN_FOLDERS = tuple(
+    schema.FOLDER for schema in (manifest, audio_row, caption_row, failure_row, feature_example, speech_row)
+)
+"""Of an output: nothing that a job deletes is outside of these."""
 
 
 class RowKey(NamedTuple):

@@ -214,6 +214,16 @@ def test_finds_temporaries_of_killed_processes_only(local):
     assert local.temporaries() == ours
 
 
+def test_links_and_other_folders_are_not_looked_through(local, tmp_path):
+    name = ".x.parquet.12345678.tmp"
+    for folder in ("captions/deep", "photographs", "elsewhere"):
+        local.write(f"{folder}/{name}", b"x")
+    os.symlink(local.path("elsewhere"), local.path("captions/linked"))
+    os.symlink(local.path("elsewhere"), local.path("failures"))
+    os.symlink(local.path(f"elsewhere/{name}"), local.path(f"captions/{name}"))
+    assert local.temporaries(("captions", "failures", "audio")) == [f"captions/deep/{name}"]
+
+
 @pytest.mark.parametrize("name", ["m" * 251 + ".txt", "é" * 127, "字" * 85])
 def test_a_name_that_fits_can_be_written(local, name):
     local.write(f"f/{name}", b"x")

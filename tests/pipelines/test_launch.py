@@ -407,8 +407,11 @@ def test_temporaries_of_a_killed_run_go(go, local):
     for name in ("captions/.x.parquet.12345678.tmp", "audio/ab/.y.mp3.12345678.tmp"):
         with open(local.path(name), "wb"):
             pass
+    others = [".notes.txt.12345678.tmp", "photographs/.y.jpg.12345678.tmp"]
+    for name in others:
+        local.write(name, b"somebody else's")
     assert go("ab") == DONE
-    assert local.temporaries() == []
+    assert local.temporaries() == others
 
 
 def test_lost_bookkeeping_is_made_again(go, local, log, capsys):
