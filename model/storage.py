@@ -63,7 +63,13 @@ class Storage:
         return found
 
     def path(self, name: str) -> str:
-        """The path of a name on the filesystem."""
+        """The path of a name on the filesystem.
+
+        Raises:
+            StorageError: if it would be outside the folder; names may come from files that strangers wrote.
+        """
+        if ".." in name.split("/"):
+            raise StorageError(f"{name} is not below {self.root}")
         return f"{self._filesystem[1].rstrip('/')}/{name}" if name else self._filesystem[1]
 
     def uri(self, name: str = "") -> str:

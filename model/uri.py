@@ -83,7 +83,7 @@ def read_uri(uri: str, options: dict[str, Any], allow_private: bool = False, max
         FileTooLargeError: if it has more bytes; no more of them are read.
         OSError: if it cannot be read, whatever the storage's client calls its error.
     """
-    return read_path(*filesystem(uri, options, allow_private), max_bytes)
+    return read_path(*filesystem(uri, options, allow_private), max_bytes, regular=max_bytes is not None)
 
 
 def read_range(uri: str, start: int, size: int, options: dict[str, Any], allow_private: bool = False) -> bytes:
@@ -138,10 +138,10 @@ def open_regular(path: str) -> IO[bytes]:
 
 
 @retried
-def read_path(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None = None) -> bytes:
-    """The whole file at a path of a filesystem; as `read_uri` otherwise."""
+def read_path(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None = None, regular: bool = True) -> bytes:
+    """The whole file at a path of a filesystem, as `read_uri`; only a regular one unless other local files may be."""
     if isinstance(fs, LocalFileSystem):
-        with open(path, "rb") if max_bytes is None else open_regular(path) as file:
+        with open_regular(path) if regular else open(path, "rb") as file:
             data = file.read() if max_bytes is None else file.read(max_bytes + 1)
     else:
         with only_os_errors():

@@ -3,6 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
+from model.location import base_name
 from model.uri import read_uri
 from pipelines.commits.rows import ParquetRows
 from schemas import evaluation, score_row
@@ -48,7 +49,8 @@ def read_scores(uri: str, options: dict[str, Any]) -> Evaluated:
         found = json.loads(read_uri(uri, options))
         check_version(uri, found["schema_version"], evaluation.VERSION)
         captions = found["captions"]
-        rows_uri = f"{uri.rpartition('/')[0] or '.'}/{captions['rows']}"
+        # Beside it, whatever the file says.
+        rows_uri = f"{uri.rpartition('/')[0] or '.'}/{base_name(captions['rows'])}"
         rows = ROWS.read(read_uri(rows_uri, options), rows_uri).to_pylist()
         scores = {NAMES[name]: Score(**captions["scores"][name]) for name in SHOWN}
         return Evaluated(found["images"], found["confidence"], scores, {row["image_uri"]: _of(row) for row in rows})

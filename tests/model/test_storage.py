@@ -55,6 +55,24 @@ def test_reading_a_missing_file_is_an_os_error(output):
         output.read("nothing")
 
 
+@pytest.mark.parametrize("name", ["../above", "f/../../above", "..", "f/.."])
+def test_no_name_leads_out_of_the_folder(output, name):
+    Storage(output.root.rpartition("/")[0]).write("above", b"somebody else's")
+    for call in (output.read, output.exists, output.delete, lambda name: output.write(name, b"x")):
+        with pytest.raises(StorageError, match="is not below"):
+            call(name)
+
+
+def test_only_regular_files_are_read(local):
+    os.makedirs(local.path(""), exist_ok=True)
+    os.mkfifo(local.path("pipe"))
+    os.symlink("/dev/zero", local.path("zero"))
+    for name in ("pipe", "zero"):
+        for call in (local.read, lambda name: local.read_range(name, 0, 1)):
+            with pytest.raises(OSError, match="not a regular file"):
+                call(name)
+
+
 def test_reads_ranges(output):
     output.write("f", b"0123456789")
     assert output.read_range("f", 3, 4) == b"3456"
