@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, FlagParser, RefusedError
+from schemas.printable import printable
 
 if TYPE_CHECKING:
     from pipelines.notebook import Captioner as Captioner
@@ -110,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = importlib.import_module(COMMANDS[argv[0]][0]).run(argv[1:])
         return code
     except RefusedError as error:
-        print(f"beamscribe {argv[0]}: {error}", file=sys.stderr)
+        print(printable(f"beamscribe {argv[0]}: {error}", lines=True), file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         return INTERRUPTED

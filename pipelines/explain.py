@@ -14,6 +14,7 @@ from pipelines.attention_picture import Explained, draw
 from pipelines.flags.explain import parser
 from schemas.command import DONE, RefusedError
 from schemas.feature_example import DTYPE
+from schemas.printable import printable
 
 
 def run(argv: Sequence[str]) -> int:
@@ -45,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
         Storage(folder or ".", ours.storage_options).write(name, draw(explained))
     except OSError as error:
         raise RefusedError(f"--output {ours.output} cannot be written: {error}") from error
-    print(f"beamscribe explain: {explained.caption} → {ours.output}")
+    print(printable(f"beamscribe explain: {explained.caption} → {ours.output}"))
     return DONE
 
 

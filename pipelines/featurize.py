@@ -38,6 +38,7 @@ from schemas.command import RefusedError
 from schemas.failure_row import FailureRow
 from schemas.feature_example import FeatureExample
 from schemas.fingerprint import Fingerprint
+from schemas.printable import printable
 
 KNOWN_GRIDS = 256
 """Grids that are remembered for equal images: 64 MB of InceptionV3's."""
@@ -187,7 +188,8 @@ def run(argv: Sequence[str]) -> int:
     except CocoError as error:
         raise RefusedError(f"--annotations {ours.annotations}: {error}") from error
     if corpus.defects:
-        print(f"beamscribe featurize: {ours.annotations} has defects, which are left out:\n{describe(corpus.defects)}")
+        told = f"beamscribe featurize: {ours.annotations} has defects, which are left out:\n{describe(corpus.defects)}"
+        print(printable(told, lines=True))
     try:
         weights = resolve_weights(ours.backbone_weights, BACKBONES[ours.backbone], flags.storage_options)
     except WeightsError as error:

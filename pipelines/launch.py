@@ -30,6 +30,7 @@ from pipelines.summary import done_in, left_out, most_frequent, summary_lines
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest
+from schemas.printable import printable
 from schemas.table import NewerSchemaError
 
 
@@ -103,7 +104,9 @@ def launch(request: Request) -> int:
                 print(f"\ninterrupted; what is committed stays. Continue with:\n  {_command_line()}", file=sys.stderr)
                 return INTERRUPTED
     except OSError as error:
-        print(f"beamscribe {request.job.name}: stopped: {error}. Run the same command again.", file=sys.stderr)
+        print(
+            printable(f"beamscribe {request.job.name}: stopped: {error}. Run the same command again."), file=sys.stderr
+        )
         return STOPPED
 
 
@@ -246,7 +249,7 @@ def _summarize(
         if request.output.files(folder):
             print(f"{folder:>12}  {request.output.uri(folder)}/")
     if failed is not None:
-        print(f"{name}: {failed}", file=sys.stderr)
+        print(printable(f"{name}: {failed}", lines=True), file=sys.stderr)
     code, advice = DONE, ""
     if failed is not None or len(found.todo):
         shards = shard_count(asked, request.flags.shard_size)
@@ -261,7 +264,7 @@ def _summarize(
         code, advice = CHECK_FAILED, f"; {most_frequent(found.failures)}"
     if code == DONE and done:
         for warning in request.job.warnings(request.output, receipts):
-            print(f"{name}: warning: {warning}", file=sys.stderr)
+            print(printable(f"{name}: warning: {warning}"), file=sys.stderr)
             code = CHECK_FAILED if request.strict else code
     print(
         f"{name}: {asked} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do"

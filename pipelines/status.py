@@ -15,6 +15,7 @@ from pipelines.summary import done_in, failure_lines
 from pipelines.verify import FORMATS
 from schemas.command import DONE, STOPPED, RefusedError
 from schemas.failure_row import FailureRow
+from schemas.printable import printable
 
 
 class Status(NamedTuple):
@@ -132,5 +133,5 @@ def run(argv: Sequence[str]) -> int:
         found = status(Storage(ours.output, ours.storage_options))
     except (OSError, ValueError) as error:
         raise RefusedError(f"{ours.output} cannot be read: {error}") from error
-    print(_as_json(found) if ours.json else "\n".join(lines(found)))
+    print(_as_json(found) if ours.json else "\n".join(map(printable, lines(found))))
     return STOPPED if found.todo else DONE

@@ -14,7 +14,8 @@ from schemas.printable import printable
 def failure_lines(failures: Sequence[FailureRow]) -> list[str]:
     """Failures by reason."""
     return [
-        f"{count} × {stage}: {error_type}" for (stage, error_type), count in sorted(count_failures(failures).items())
+        printable(f"{count} × {stage}: {error_type}")
+        for (stage, error_type), count in sorted(count_failures(failures).items())
     ]
 
 
@@ -46,7 +47,7 @@ def left_out(repeated: int, skipped: Mapping[str, int]) -> str:
     """
     told = f", {repeated} repeated" if repeated else ""
     if skipped:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+        reasons = ", ".join(printable(f"{count} {reason}") for reason, count in sorted(skipped.items()))
         told += f", {sum(skipped.values())} skipped ({reasons})"
     return told
 
@@ -68,7 +69,7 @@ def summary_lines(found: Tally, corpus: Corpus, this_run: Sequence[Receipt], sec
     ]
     if corpus.repeated:
         lines.append(f"{corpus.repeated:>12,}  repeated references counted once")
-    lines += [f"{count:>12,}  skipped: {reason}" for reason, count in sorted(corpus.skipped.items())]
+    lines += [printable(f"{count:>12,}  skipped: {reason}") for reason, count in sorted(corpus.skipped.items())]
     lines += [f"{'':>12}  {line}" for line in spent_lines(total(one.spent for one in this_run if one.spent))]
     if files:
         lines.append(f"{sum(len(file.ids) for file in files) / max(seconds, 1e-3):>12,.1f}  a second in this run")

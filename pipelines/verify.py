@@ -19,6 +19,7 @@ from pipelines.speech.speech_index import INDEX
 from pipelines.speech.verify_audio import check_audio_of
 from schemas.command import CHECK_FAILED, DONE, STOPPED, RefusedError
 from schemas.failure_row import FailureRow
+from schemas.printable import printable
 from schemas.table import NewerSchemaError
 
 FORMATS: dict[str, RowFormat] = {"featurize": FeatureRecords(), "caption": CAPTIONS, "speak": INDEX}
@@ -224,4 +225,4 @@ def run(argv: Sequence[str]) -> int:
 
 def _tell(found: Inspection) -> None:
     for finding in (*found.verdict.findings, *found.notes):
-        print(f"beamscribe verify: {finding}")
+        print(printable(f"beamscribe verify: {finding}"))

@@ -18,6 +18,7 @@ from schemas import score_row
 from schemas.coco import CocoError, CocoImage, describe, parse_coco
 from schemas.command import DONE, STOPPED, RefusedError
 from schemas.evaluation import METRICS, Difference, EvaluatedCaptions, Evaluation, Score
+from schemas.printable import printable
 from schemas.score_row import ScoreRow
 from schemas.table import to_table
 from training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
@@ -140,10 +141,10 @@ def run(argv: Sequence[str]) -> int:
     except NoReferencesError as error:
         raise RefusedError(f"--annotations {ours.annotations}: {error}: give captions of COCO's kind") from error
     except JavaError as error:
-        print(f"beamscribe evaluate: stopped: {error}", file=sys.stderr)
+        print(printable(f"beamscribe evaluate: stopped: {error}"), file=sys.stderr)
         return STOPPED
     evaluation = _evaluation(ours, data, scored, scorer.references)
-    print(score_table(evaluation))
+    print(printable(score_table(evaluation), lines=True))
     return _write(ours, evaluation, scored) if ours.output else DONE
 
 
@@ -162,7 +163,8 @@ def _read_annotations(uri: str, options: dict[str, Any]) -> tuple[bytes, tuple[C
     except CocoError as error:
         raise RefusedError(f"--annotations {uri}: {error}") from error
     if corpus.defects:
-        print(f"beamscribe evaluate: {uri} has defects, which are left out:\n{describe(corpus.defects)}")
+        told = f"beamscribe evaluate: {uri} has defects, which are left out:\n{describe(corpus.defects)}"
+        print(printable(told, lines=True))
     return data, corpus.images
 
 
@@ -216,7 +218,7 @@ def _write(ours: argparse.Namespace, evaluation: Evaluation, scored: Sequence[Sc
             storage.write(stem + suffix, buffer.getvalue())
         storage.write(name, evaluation.to_json().encode())
     except OSError as error:
-        print(f"beamscribe evaluate: stopped: {ours.output} cannot be written: {error}", file=sys.stderr)
+        print(printable(f"beamscribe evaluate: stopped: {ours.output} cannot be written: {error}"), file=sys.stderr)
         return STOPPED
     print(f"beamscribe evaluate: scores → {absolute(ours.output, ours.storage_options)}")
     return DONE

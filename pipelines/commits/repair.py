@@ -9,6 +9,7 @@ from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import manifest_of
 from pipelines.commits.rows import RowFormat
 from schemas.command import RefusedError
+from schemas.printable import printable
 
 
 def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: Collection[str]) -> None:
@@ -26,7 +27,7 @@ def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: C
     with Lease(output):
         manifest = manifest_of(output)
         for name in sorted({*remove, *orphans}):
-            print(f"beamscribe verify: removes {name}")
+            print(printable(f"beamscribe verify: removes {name}"))
             output.delete(name)
             stem = name.rsplit("/", 1)[-1].split(".", 1)[0]
             output.delete(f"{RECEIPTS}/{stem}.json")
