@@ -184,7 +184,8 @@ def text_column(schema: pa.Schema, name: str) -> Column:
     path = _place(schema, name)
     dtype = _type_at(schema, path)
     kind = kind_of(dtype) if dtype is not None else None
-    if kind not in (TEXT, BYTES) or dtype is None or not _is_flat(dtype) or is_list(dtype):
+    is_text = kind in (TEXT, BYTES) and dtype is not None and not is_list(dtype)
+    if dtype is None or not (is_text or pa.types.is_null(dtype)):
         raise ColumnError(f"column {name} is {_shown(dtype)}, not text")
     return Column(path, TEXT)
 

@@ -1,11 +1,12 @@
 """Files that hold many images, and what the readers of them share."""
 
 import json
+import os
 import threading
 from typing import IO, NamedTuple
 
 from model.location import locate
-from model.uri import open_uri
+from model.uri import open_uri, read_range
 
 OPEN_CONTAINERS = 4
 """That a process keeps open: the images of a shard come from one."""
@@ -39,3 +40,20 @@ class Where(NamedTuple):
         """Where it is on this machine's disk, if it is there."""
         found = locate(self.uri)
         return found.path if found.local else None
+
+    def size(self) -> int:
+        """Bytes of the file.
+
+        Raises:
+            OSError: if storage does not say.
+        """
+        with self.open() as file:
+            return file.seek(0, os.SEEK_END)
+
+    def read(self, position: int, size: int) -> bytes:
+        """Some bytes of the file.
+
+        Raises:
+            OSError: if they cannot be read.
+        """
+        return read_range(self.uri, position, size, json.loads(self.options), self.allow_private)

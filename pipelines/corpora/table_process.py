@@ -13,10 +13,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from typing import IO, Any
+from typing import Any
 
 from pipelines.corpora.columns import Column, Columns
-from pipelines.corpora.opened import OPEN_CONTAINERS, UnreadableMemberError, Where
+from pipelines.corpora.opened import UnreadableMemberError, Where
 from pipelines.corpora.table_rows import Part
 from pipelines.corpora.table_server import DATA, ERROR, READ
 
@@ -40,7 +40,7 @@ class TableProcess:
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
-        self._files: collections.OrderedDict[str, IO[bytes]] = collections.OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._deaths: collections.Counter[str] = collections.Counter()
 
     def __enter__(self) -> "TableProcess":
@@ -115,7 +115,7 @@ class TableProcess:
                 while True:
                     kind, data = self._next(pipe)
                     if kind == READ:
-                        pipe.send_bytes(self._read(where, *json.loads(data)))
+                        pipe.send_bytes(where.read(*json.loads(data)))
                     elif kind == DATA:
                         yield data
                     else:
@@ -172,7 +172,6 @@ class TableProcess:
         """Ends the process and says how it ended."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
-        self._files.clear()
         if pipe is not None:
             pipe.close()
         if process is None:
@@ -195,21 +194,9 @@ class TableProcess:
             if not stat.S_ISREG(found.st_mode):
                 raise UnreadableMemberError(f"{path} is no regular file")
             return path, found.st_size
-        file = self._file(where)
-        return None, file.seek(0, os.SEEK_END)
-
-    def _file(self, where: Where) -> IO[bytes]:
-        if where.uri not in self._files:
-            self._files[where.uri] = where.open()
-            if len(self._files) > OPEN_CONTAINERS:
-                self._files.popitem(last=False)[1].close()
-        self._files.move_to_end(where.uri)
-        return self._files[where.uri]
-
-    def _read(self, where: Where, position: int, size: int) -> bytes:
-        file = self._file(where)
-        file.seek(position)
-        return file.read(size)
+        if where.uri not in self._sizes:
+            self._sizes[where.uri] = where.size()
+        return None, self._sizes[where.uri]
 
 
 PROCESS = TableProcess()

@@ -30,6 +30,9 @@ CHUNK_TIMES, LARGEST_CHUNK = 3, 2**31
 
 OPEN_TABLES = 4
 
+REMOTE_BYTES = 2**23
+"""That are read at once of a file elsewhere."""
+
 PARENT_SECONDS = 1.0
 """Between two looks whether the process that asks is still there."""
 
@@ -72,7 +75,7 @@ class Server:
         uri, size = request["uri"], request["size"]
         found = self._tables.get(uri)
         if found is None:
-            source = request["path"] or io.BufferedReader(_Remote(self._pipe, size), tables.BUFFER_BYTES)
+            source = request["path"] or io.BufferedReader(_Remote(self._pipe, size), REMOTE_BYTES)
             table = tables.open_table(source, uri, size)
             found = Opened(table, {}, MEMORY_BYTES + CHUNK_TIMES * min(table.largest_chunk, LARGEST_CHUNK))
             self._tables[uri] = found

@@ -247,14 +247,14 @@ def check_rows(rows: int, size: int) -> None:
 
 
 def open_table(source: str | IO[bytes], name: str, size: int) -> ParquetTable | ArrowTable:
-    """A table, of the format that the name says.
+    """A table: Arrow if its name says so, else Parquet.
 
     Args:
         source: a local path, or a file to seek in.
         name: of the file.
         size: in bytes.
     """
-    return (ParquetTable if name.lower().endswith(PARQUET_SUFFIXES) else ArrowTable)(source, size)
+    return (ArrowTable if name.lower().endswith(ARROW_SUFFIXES) else ParquetTable)(source, size)
 
 
 def is_table(name: str) -> bool:

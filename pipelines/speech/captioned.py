@@ -1,20 +1,20 @@
 """What is to be spoken: captioned images, listed so that a shard holds few texts and no text weighs a shard down."""
 
 import glob
-import io
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from model.storage import Storage
-from model.uri import canonical, filesystem, read_uri
+from model.uri import canonical, filesystem
 from pipelines.commits.shards import bucket, shard_count
-from pipelines.corpora.corpus import Corpus, distinct
+from pipelines.corpora.columns import ID_COLUMN
+from pipelines.corpora.corpus import Corpus, Skipped, distinct
+from pipelines.corpora.opened import Where
 from pipelines.corpora.reference import Reference
 from pipelines.corpora.references import References
+from pipelines.corpora.table_process import TableError, TableProcess
 from pipelines.speech.spoken import normalize_text
 from schemas import caption_row
 from schemas.command import RefusedError
@@ -22,6 +22,9 @@ from schemas.table import VERSION_KEY, NewerSchemaError, check_version
 
 COLUMNS = ("image_uri", "caption")
 """What a Parquet file of captions needs; an `id` is taken where there is one, else the URI is the id."""
+
+NO_URI = "no image_uri"
+"""Reason for which a row is left out."""
 
 MOST_IMAGES_A_TEXT = 64
 """Images a shard holds at most on average for each text that `--shard-size` allows it."""
@@ -38,7 +41,10 @@ def list_captions(path: str, options: dict[str, Any], limit: int | None) -> Corp
     Raises:
         RefusedError: if there are no captions.
     """
-    return distinct(_captioned(_files(path, options), options), limit)
+    corpus = distinct(_captioned(_files(path, options), options), limit)
+    if not corpus.references:
+        raise RefusedError(f"--captions {path} has no rows that name an image: there is nothing to speak")
+    return corpus
 
 
 def _files(path: str, options: dict[str, Any]) -> list[str]:
@@ -65,34 +71,35 @@ def _some(found: list[Any], path: str) -> list[Any]:
     return found
 
 
-def _captioned(files: list[str], options: dict[str, Any]) -> Iterator[Reference]:
-    for uri in files:
-        try:
-            yield from _references(read_uri(uri, options), uri)
-        except (pa.ArrowException, NewerSchemaError, OSError) as error:
-            reason = f"is not readable Parquet: {error}" if isinstance(error, pa.ArrowException) else str(error)
-            raise RefusedError(f"--captions: {uri} {reason}") from error
+def _captioned(files: list[str], options: dict[str, Any]) -> Iterator[Reference | Skipped]:
+    with TableProcess() as process:
+        for uri in files:
+            try:
+                yield from _references(Where(uri, json.dumps(options, sort_keys=True), False), process)
+            except (TableError, NewerSchemaError, OSError) as error:
+                raise RefusedError(f"--captions: {uri} cannot be read: {error}") from error
 
 
-def _references(data: bytes, uri: str) -> Iterator[Reference]:
-    file = pq.ParquetFile(io.BytesIO(data))
-    schema = file.schema_arrow
-    if VERSION_KEY in (schema.metadata or {}):
-        check_version(uri, int(schema.metadata[VERSION_KEY]), caption_row.VERSION)
-    missing = [name for name in COLUMNS if name not in schema.names]
-    if missing:
-        raise RefusedError(f"--captions: {uri} has no column {', '.join(missing)}")
-    names = [name for name in ("id", *COLUMNS) if name in schema.names]
-    for batch in file.iter_batches(columns=names):
-        columns = {name: batch.column(name).cast(pa.string()).to_pylist() for name in names}
-        for id, image_uri, caption in zip(
-            columns.get("id", columns["image_uri"]), columns["image_uri"], columns["caption"], strict=True
-        ):
+def _references(where: Where, process: TableProcess) -> Iterator[Reference | Skipped]:
+    for part in process.texts(where, list(COLUMNS), [ID_COLUMN]):
+        if "metadata" in part:
+            check_version(where.uri, _version(part["metadata"]), caption_row.VERSION)
+            continue
+        rows, problems = part["rows"], part["problems"]
+        ids = rows.get(ID_COLUMN, rows["image_uri"])
+        for row, (id, image_uri, caption) in enumerate(zip(ids, rows["image_uri"], rows["caption"], strict=True)):
             if not image_uri:
-                raise RefusedError(f"--captions: {uri} has a row without image_uri")
-            # A caption that is missing is one that cannot be spoken: a failure row.
-            text = caption or ""
+                yield Skipped(NO_URI)
+                continue
+            # A caption that is missing, or cannot be read, is one that cannot be spoken: a failure row.
+            text = "" if str(row) in problems else caption
             yield Reference(id or image_uri, image_uri, text=text, group=normalize_text(text))
+
+
+def _version(metadata: dict[str, str]) -> int:
+    """Schema version of a file of Beamscribe, 0 of any other."""
+    found = metadata.get(VERSION_KEY.decode(), "0")
+    return int(found) if found.isdecimal() else 0
 
 
 def images_a_shard(corpus: Corpus, texts_a_shard: int) -> int:

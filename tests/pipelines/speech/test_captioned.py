@@ -62,13 +62,38 @@ def test_parquet_elsewhere(memory):
         assert listed(memory.uri(named)) == EXPECTED
 
 
+caption_row_like = pa.schema([("image_uri", pa.string()), ("caption", pa.string())])
+
+
+def test_every_type_of_text_and_ids(tmp_path):
+    table = pa.table(
+        {
+            "id": pa.array([7.0, float("nan"), None, 3.0]),
+            "image_uri": pa.array(["a", "b", "c", None]).dictionary_encode(),
+            "caption": pa.array(["one", "two", b"\xff", "four"], pa.binary()),
+        }
+    )
+    pq.write_table(table, tmp_path / "theirs.parquet")
+    corpus = list_captions(str(tmp_path), {}, None)
+    assert [(item.id, item.uri, item.text) for item in corpus.references] == [
+        ("7", "a", "one"),
+        ("b", "b", "two"),
+        ("c", "c", ""),
+    ]
+    assert corpus.skipped == {"no image_uri": 1}
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [
         (pa.table({"image_uri": ["1"]}), "has no column caption"),
         (pa.table({"caption": ["1"], "id": ["1"]}), "has no column image_uri"),
-        (pa.table({"image_uri": [None], "caption": ["x"]}), "has a row without image_uri"),
-        (pa.table({"image_uri": ["u"], "caption": [["x"]]}), "not readable"),
+        (pa.table({"image_uri": [None], "caption": ["x"]}), "has no rows that name an image"),
+        (pa.table({"image_uri": ["u"], "caption": [["x"]]}), "column caption is list.*, not text"),
+        (pa.table({"image_uri": ["u"], "caption": [1.5]}), "column caption is double, not text"),
+        (pa.table({"image_uri": ["u"], "caption": ["x"], "id": [["x"]]}), "column id is list.*, which is no id"),
+        (pa.table([["u"], ["x"], ["y"]], ["image_uri", "caption", "caption"]), "more than one column .* caption"),
+        (pa.table({"image_uri": ["u"][:0], "caption": ["x"][:0]}, caption_row_like), "has no rows"),
     ],
 )
 def test_parquet_of_something_else_is_refused(tmp_path, table, says):
@@ -79,7 +104,7 @@ def test_parquet_of_something_else_is_refused(tmp_path, table, says):
 
 def test_no_parquet_is_refused(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1, they said")
-    with pytest.raises(RefusedError, match=r"a\.parquet is not readable Parquet"):
+    with pytest.raises(RefusedError, match=r"a\.parquet cannot be read"):
         listed(tmp_path)
     os.unlink(tmp_path / "a.parquet")
     for named in ("", "*.parquet", "a.parquet"):
