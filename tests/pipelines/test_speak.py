@@ -274,7 +274,7 @@ def test_damaged_captions_are_refused_by_name(captions, local):
     write_captions(captions, {"9": "Another."}, file="2")
     path = os.path.join(captions, "captions", "2.parquet")
     os.truncate(path, os.path.getsize(path) - 5)
-    with pytest.raises(RefusedError, match=r"captions/2\.parquet is not readable Parquet"):
+    with pytest.raises(RefusedError, match=r"captions/2\.parquet cannot be read"):
         go(captions, local)
     assert not os.path.exists(local.root)
 
