@@ -11,10 +11,9 @@ README.md        the model card
 
 import contextlib
 import hashlib
-import io
 import json
 import os
-import zipfile
+import stat
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,25 +22,37 @@ import numpy as np
 from model.backbone import quantized
 from model.backbone.quantized import Quantized
 from model.backbone.spec import BACKBONES, IMAGENET, RANDOM, BackboneSpec, ResolvedWeights
+from model.description import (
+    BACKBONE_FILES,
+    CONFIG,
+    VERSION,
+    VOCABULARY,
+    WEIGHTS,
+    BundleError,
+    captioner_config,
+    parse_description,
+)
 from model.fetched import fetched
 from model.location import UriError, named_uri, shown
+from model.npz import ArraysError, read_arrays
 from model.storage import Storage
 from model.uri import read_uri
-from schemas.table import NewerSchemaError, check_version
+from schemas.printable import printable
 
-VERSION = 1
-CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocabulary.txt", "captioner.npz"
+__all__ = ["CONFIG", "METRICS", "MODEL_CARD", "VERSION", "VOCABULARY", "WEIGHTS", "Bundle", "BundleError"]
+
 METRICS, MODEL_CARD = "metrics.json", "README.md"
+
+LIMITS = {CONFIG: 2**20, VOCABULARY: 2**25}
+LIMIT = 2**31
+"""Bytes of a bundle's files at most: the largest backbone of keras.applications has 1.4 GB."""
+
+NOTICE_LETTERS = 2000
 
 
 def backbone_file(weights: str) -> str:
-    """The bundle's name for a copy of backbone weights; the format is read off the suffix."""
-    suffixes = (".weights.h5", ".npz")
-    return "backbone" + next((suffix for suffix in suffixes if weights.endswith(suffix)), ".h5")
-
-
-class BundleError(ValueError):
-    """A folder that is no bundle, or a damaged one; the message says what, where and how to mend."""
+    """The bundle's name for a copy of backbone weights."""
+    return next(name for name in BACKBONE_FILES if name == BACKBONE_FILES[-1] or weights.endswith(name[8:]))
 
 
 @dataclass(frozen=True)
@@ -73,8 +84,20 @@ class Bundle:
 
     @property
     def notice(self) -> str:
-        """What everyone who uses it must be told first, such as the terms of its training data; often empty."""
-        return self.config.get("notice", "")
+        """What everyone who uses it must be told first, such as the terms of its training data; often empty.
+
+        A stranger may have written it: it is safe to print.
+        """
+        return printable(self.config.get("notice", ""), lines=True, length=NOTICE_LETTERS)
+
+    @property
+    def captioner(self) -> dict[str, Any]:
+        """Kind and sizes of the captioner, or of several that write together, as `model.ensemble.from_config` takes.
+
+        Raises:
+            BundleError: if no captioner can be built so.
+        """
+        return captioner_config(self.config, self.path)
 
     @property
     def weights_digest(self) -> str:
@@ -87,16 +110,33 @@ class Bundle:
         return self.config["files"][VOCABULARY]
 
     def vocabulary(self) -> list[str]:
-        """The tokens in the order of their ids."""
-        return self._checked(VOCABULARY).decode().removesuffix("\n").split("\n")
+        """The tokens in the order of their ids.
+
+        Raises:
+            BundleError: if they are no text.
+        """
+        try:
+            return self._checked(VOCABULARY).decode().removesuffix("\n").split("\n")
+        except UnicodeDecodeError as error:
+            raise BundleError(f"{self.path}/{VOCABULARY} is no text: train or copy the bundle again") from error
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The captioner's weights by variable path, float16."""
+        """The captioner's weights by variable path, float16.
+
+        Raises:
+            BundleError: if they are damaged, or no numbers.
+        """
+        data = self._checked(WEIGHTS)
         try:
-            with np.load(io.BytesIO(self._checked(WEIGHTS)), allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            # They are not compressed, so what they declare is there.
+            found = read_arrays(data, limit_bytes=len(data))
+        except ArraysError as error:
             raise BundleError(f"{self.path}/{WEIGHTS} is damaged: {error}: train or copy the bundle again") from error
+        if wrong := [name for name, values in found.items() if not np.isfinite(values).all()]:
+            raise BundleError(
+                f"{self.path}/{WEIGHTS} is damaged: {wrong[0]} is not finite: train or copy the bundle again"
+            )
+        return found
 
     @property
     def is_quantized(self) -> bool:
@@ -156,7 +196,7 @@ def open_bundle(path: str, options: dict[str, Any] | None = None, named_by_file:
     remote = "://" in path
     path = path.rstrip("/") if remote else os.path.abspath(os.path.expanduser(path))
     data = _read(path, CONFIG, options or {})
-    bundle = Bundle(path, _described(data, path), options or {})
+    bundle = Bundle(path, parse_description(data, path), options or {})
     backbone = bundle.config["backbone"]
     if not backbone["file"] and backbone["weights"] not in (IMAGENET, RANDOM):
         _check_named(backbone["weights"], path)
@@ -179,28 +219,6 @@ def _check_named(uri: str, path: str) -> None:
         named_uri(uri, allow_http=False)
     except UriError as error:
         raise BundleError(f"{shown(path)} cannot be opened: {error}") from error
-
-
-def _described(data: bytes, path: str) -> dict[str, Any]:
-    """Parses and checks `config.json`."""
-    try:
-        config = json.loads(data)
-        check_version(f"{path}/{CONFIG}", config["schema_version"], VERSION)
-        files, entry = config["files"], config["backbone"]
-        if not {WEIGHTS, VOCABULARY} <= files.keys() or not {"weights", "digest", "file"} <= entry.keys():
-            raise BundleError(f"{path}/{CONFIG} is incomplete: train the bundle again")
-        # The names become local paths when a bundle is fetched.
-        if any(os.path.basename(name) != name for name in files):
-            raise BundleError(f"{path}/{CONFIG} names files outside its folder: train the bundle again")
-        if entry["name"] not in BACKBONES:
-            raise BundleError(f"{path} needs the backbone {entry['name']}, which this Beamscribe does not have")
-    except NewerSchemaError as error:
-        raise BundleError(str(error)) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(
-            f"{path}/{CONFIG} is not a bundle's description ({error}): give a folder that beamscribe train wrote"
-        ) from error
-    return config
 
 
 def copy_bundle(bundle: Bundle, output: Storage, folder: str) -> str:
@@ -247,11 +265,29 @@ def write_bundle(path: str, files: dict[str, bytes], config: dict[str, Any]) -> 
 
 
 def _read(path: str, name: str, options: dict[str, Any]) -> bytes:
+    file = f"{path}/{name}"
     try:
-        return read_uri(f"{path}/{name}", options)
+        if "://" not in path:
+            _refuse_odd_file(file, LIMITS.get(name, LIMIT))
+        return read_uri(file, options)
     except (OSError, ValueError) as error:
-        # Only a missing storage client has more to say than its name: what to install.
-        reason = str(error) if isinstance(error.__cause__, ImportError) else type(error).__name__
+        # Only a missing storage client, and a file that is none, have more to say than a name.
+        told = isinstance(error, BundleError) or isinstance(error.__cause__, ImportError)
+        reason = str(error) if told else type(error).__name__
         raise BundleError(
             f"{path} is not a bundle: {name} cannot be read ({reason}): give a folder that beamscribe train wrote"
         ) from error
+
+
+def _refuse_odd_file(file: str, limit: int) -> None:
+    """A pipe would be waited for, a device has no end.
+
+    Raises:
+        BundleError: if it is no regular file of a size that belongs into a bundle.
+        OSError: if it is not there.
+    """
+    found = os.stat(file)
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError("it is no regular file")
+    if found.st_size > limit:
+        raise BundleError(f"it has {found.st_size:,} bytes, {limit:,} at most belong there")

@@ -1,8 +1,9 @@
 """A bundle opened for work: pixels or features in, sentences with scores out."""
 
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -41,17 +42,39 @@ def load_captioner(bundle: Bundle) -> Captioner | Ensemble:
     """The bundle's captioner, or several that write together, rebuilt from its config by our own classes.
 
     Raises:
-        BundleError: if the weights do not fit.
+        BundleError: if config, vocabulary and weights do not belong together; found out before anything is built.
     """
+    entry, vocabulary, values = bundle.captioner, bundle.vocabulary(), bundle.arrays()
     try:
-        captioner = from_config(bundle.config["captioner"])
-        if captioner.config.vocabulary_size != len(bundle.vocabulary()):
-            raise ValueError(f"{VOCABULARY} does not have {captioner.config.vocabulary_size} tokens")
+        Tokenizer(vocabulary)
+        _refuse_misfits(entry, vocabulary, values)
+        captioner = from_config(entry)
         captioner.build()
-        weights.assign(captioner, bundle.arrays())
-    except (KeyError, TypeError, ValueError) as error:
+        weights.assign(captioner, values)
+    # What TensorFlow's tokenizer raises for tokens that it cannot take is a RuntimeError or an error of its own.
+    except (KeyError, TypeError, ValueError, RuntimeError, tf.errors.OpError) as error:
         raise BundleError(f"{bundle.path} does not hold what its config.json says: {error}") from error
     return captioner
+
+
+def _refuse_misfits(entry: dict[str, Any], vocabulary: list[str], values: dict[str, np.ndarray]) -> None:
+    """Compares the sizes of a description with the arrays that are there.
+
+    Raises:
+        ValueError: naming one that differs.
+    """
+    sizes = entry["config"]
+    if sizes["vocabulary_size"] != len(vocabulary):
+        raise ValueError(f"{VOCABULARY} does not have {sizes['vocabulary_size']} tokens")
+    # Each block has arrays of its own; and a layer of so many blocks takes its time even without weights.
+    if entry.get("members", 1) * (sizes["encoder_blocks"] + sizes["decoder_blocks"]) > len(values):
+        raise ValueError("it has fewer arrays than blocks")
+    # In this scope variables have shapes and no values.
+    with keras.StatelessScope():
+        planned = from_config(entry)
+        planned.build()
+        expected = weights.shapes(planned)
+    weights.refuse_other_shapes(expected, values)
 
 
 class CaptionWriter:

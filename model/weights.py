@@ -1,10 +1,13 @@
 """A model's weights as float16 arrays, and back."""
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
+
+from model.npz import read_arrays
 
 
 def _name(variable: keras.Variable) -> str:
@@ -30,6 +33,11 @@ def halfway(first: bytes, second: bytes) -> bytes:
     return _pack({name: (values.astype(np.float32) + theirs[name]) / 2 for name, values in ours.items()})
 
 
+def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """Shapes of a model's weights, by variable path as `assign` takes them."""
+    return {_name(variable): tuple(variable.shape) for variable in model.weights}
+
+
 def assign(model: keras.Model, values: dict[str, np.ndarray]) -> None:
     """Sets a model's weights.
 
@@ -40,14 +48,23 @@ def assign(model: keras.Model, values: dict[str, np.ndarray]) -> None:
     Raises:
         ValueError: if names or shapes differ.
     """
-    variables = {_name(variable): variable for variable in model.weights}
-    if variables.keys() != values.keys():
-        different = sorted(variables.keys() ^ values.keys())
+    refuse_other_shapes(shapes(model), values)
+    for variable in model.weights:
+        variable.assign(values[_name(variable)].astype(np.float32))
+
+
+def refuse_other_shapes(expected: Mapping[str, tuple[int, ...]], values: Mapping[str, np.ndarray]) -> None:
+    """Compares arrays with what a model has.
+
+    Raises:
+        ValueError: if names or shapes differ.
+    """
+    if expected.keys() != values.keys():
+        different = sorted(expected.keys() ^ values.keys())
         raise ValueError(f"the weights do not belong to this model: {', '.join(different[:5])}")
-    for name, variable in variables.items():
-        if tuple(variable.shape) != values[name].shape:
-            raise ValueError(f"{name} is {values[name].shape}, the model needs {tuple(variable.shape)}")
-        variable.assign(values[name].astype(np.float32))
+    for name, shape in expected.items():
+        if shape != values[name].shape:
+            raise ValueError(f"{name} is {values[name].shape}, the model needs {shape}")
 
 
 def load(model: keras.Model, data: bytes) -> None:
@@ -60,6 +77,9 @@ def load(model: keras.Model, data: bytes) -> None:
 
 
 def arrays(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays that `to_npz` wrote, by variable path."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as found:
-        return dict(found)
+    """The arrays that `to_npz` wrote, by variable path.
+
+    Raises:
+        ValueError: if it did not write them.
+    """
+    return read_arrays(data, limit_bytes=len(data))

@@ -249,12 +249,12 @@ def _checked_bundle(path: str | None, max_length: int, storage_options: dict[str
         path = path or default_bundle()
         bundle = open_bundle(path, storage_options)
         bundle.check()
+        # The start token takes one of the positions that the captioner has.
+        longest = bundle.captioner["config"]["max_length"] - 2
     except (BundleError, NoBundleError) as error:
         raise RefusedError(f"--model: {error}") from error
     if bundle.notice:
         print(f"beamscribe caption: {bundle.notice}")
-    # The start token takes one of the positions that the captioner has.
-    longest = bundle.config["captioner"]["config"]["max_length"] - 2
     if max_length > longest:
         raise RefusedError(f"--max-length {max_length} is more than the {longest} tokens that {path} can write")
     return (path.rstrip("/") if "://" in path else bundle.path), bundle

@@ -7,12 +7,13 @@ efficientnet-lite-pytorch port; the classifier `_fc`, where there is one, is lef
 """
 
 import io
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import keras
 import numpy as np
+
+from model.npz import ArraysError, read_arrays
 
 EPSILON = 1e-3
 """Of batch normalization, as in TensorFlow's tpu models."""
@@ -21,6 +22,8 @@ STEM, HEAD = 32, 1280
 SCALE = 32
 """Pixels a cell of the grid, each way."""
 CLASSIFIER = "_fc."
+EXPANSION = 2
+"""Times the bytes of all weights as float32 that a file may inflate to: the classifier is left aside."""
 
 
 class Stage(NamedTuple):
@@ -130,10 +133,10 @@ def load_weights(model: keras.Model, data: bytes) -> None:
         ValueError: if it is no such file or does not fit.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files if not name.startswith(CLASSIFIER)}
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        found = read_arrays(data, max(len(data), EXPANSION * 4 * model.count_params()))
+    except ArraysError as error:
         raise ValueError(f"it is no whole .npz file ({error})") from error
+    arrays = {name: values for name, values in found.items() if not name.startswith(CLASSIFIER)}
     _check_names(model, arrays)
     for layer, names in _layers(model):
         values = [arrays[f"{layer.name}.{name}"].astype(np.float32) for name in names]

@@ -23,6 +23,7 @@ from model.backbone.spec import (
     ResolvedWeights,
     WeightsError,
 )
+from model.backbone.weights_file import refuse_odd_weights
 from model.fetched import fetched
 from model.freezing import compiled
 from model.location import shown
@@ -42,7 +43,10 @@ def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
         path = _local_copy(weights)
     try:
         model = _build(spec, path)
-    except (ValueError, OSError, KeyError) as error:
+    except _MISFITS as error:
+        # Without a file this is a mistake of ours.
+        if path is None and not isinstance(error, ValueError | OSError | KeyError):
+            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"the weights {weights.source} do not fit {spec.name} without its top: {reason}; "
@@ -59,6 +63,9 @@ def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
     return model
 
 
+_MISFITS = (ValueError, OSError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
+"""What Keras, h5py and TensorFlow raise for a file that is damaged, or made to be odd."""
+
 _FITTING = {
     False: "a weights file of keras.applications with include_top=False",
     True: "an .npz of EfficientNet-Lite2 in PyTorch's layout",
@@ -72,6 +79,8 @@ def _is_ours(spec: BackboneSpec) -> bool:
 def _build(spec: BackboneSpec, path: str | None) -> keras.Model:
     shape = (*spec.input_size, 3)
     if not _is_ours(spec):
+        if path is not None and path != IMAGENET:
+            refuse_odd_weights(path, os.path.getsize(path))
         return getattr(keras.applications, _class(spec))(include_top=False, weights=path, input_shape=shape)
     model = build_efficientnet_lite(STAGES, spec.input_size, LEVELS if spec == EFFICIENTNET_LITE2_LEVELS else ())
     if path is not None:
