@@ -22,6 +22,7 @@ import numpy as np
 from model.backbone import quantized
 from model.backbone.quantized import Quantized
 from model.backbone.spec import BACKBONES, IMAGENET, RANDOM, BackboneSpec, ResolvedWeights
+from model.bundle_folder import is_leftover, write_folder
 from model.description import (
     BACKBONE_FILES,
     CONFIG,
@@ -42,6 +43,9 @@ from schemas.printable import printable
 __all__ = ["CONFIG", "METRICS", "MODEL_CARD", "VERSION", "VOCABULARY", "WEIGHTS", "Bundle", "BundleError"]
 
 METRICS, MODEL_CARD = "metrics.json", "README.md"
+
+NAMES = (CONFIG, VOCABULARY, WEIGHTS, METRICS, MODEL_CARD, *BACKBONE_FILES, quantized.XML, quantized.WEIGHTS)
+"""Of all files that a bundle can have."""
 
 LIMITS = {CONFIG: 2**20, VOCABULARY: 2**25}
 LIMIT = 2**31
@@ -240,7 +244,7 @@ def copy_bundle(bundle: Bundle, output: Storage, folder: str) -> str:
 
 
 def write_bundle(path: str, files: dict[str, bytes], config: dict[str, Any]) -> Bundle:
-    """Writes a bundle, its description last, so that a folder with one is whole.
+    """Writes a bundle, which is there at once; over an earlier one file by file, so that a mixture has false digests.
 
     Args:
         path: local folder.
@@ -249,19 +253,20 @@ def write_bundle(path: str, files: dict[str, bytes], config: dict[str, Any]) -> 
 
     Returns:
         The bundle as read back.
+
+    Raises:
+        OSError: if it cannot be written.
     """
-    os.makedirs(path, exist_ok=True)
     digests = {name: hashlib.sha256(files[name]).hexdigest() for name in files if name not in (METRICS, MODEL_CARD)}
     described = {**config, "schema_version": VERSION, "files": digests}
     contents = {**files, CONFIG: (json.dumps(described, indent=2, sort_keys=True) + "\n").encode()}
-    for name, data in contents.items():
-        temporary = os.path.join(path, f".{name}.tmp")
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, os.path.join(path, name))
+    write_folder(path, contents, CONFIG, replaced=NAMES)
     return open_bundle(path)
+
+
+def is_unfinished(path: str) -> bool:
+    """Whether a folder holds only what a process that was killed had written of a bundle."""
+    return is_leftover(path, NAMES, CONFIG, (WEIGHTS, *BACKBONE_FILES))
 
 
 def _read(path: str, name: str, options: dict[str, Any]) -> bytes:

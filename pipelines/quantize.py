@@ -1,6 +1,7 @@
 """`beamscribe quantize`: a bundle's backbone in int8, calibrated on photographs."""
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,15 +10,14 @@ import numpy as np
 from model.backbone.choice import FLOAT32, INT8, has_openvino
 from model.backbone.quantized import WEIGHTS, XML
 from model.backbone.spec import WeightsError
-from model.bundle import Bundle, BundleError, open_bundle, write_bundle
+from model.bundle import Bundle, BundleError, is_unfinished, open_bundle, write_bundle
+from model.bundle_folder import unwritable
 from model.images import ImageError, decode_image
 from model.pretrained import NoBundleError, default_bundle
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.members import read_reference
 from pipelines.flags.quantize import parser
-from schemas.command import DONE, RefusedError
-
-"""Photographs; NNCF's own default. More hardly move the ranges."""
+from schemas.command import DONE, STOPPED, RefusedError
 
 CHECKED = 32
 """Of these, how many the int8 backbone is compared on."""
@@ -39,8 +39,7 @@ def run(argv: Sequence[str]) -> int:
     if not has_openvino():
         raise RefusedError("quantize needs the extra openvino: pip install 'beamscribe[openvino]'")
     output = os.path.abspath(os.path.expanduser(ours.output))
-    if os.path.isdir(output) and os.listdir(output):
-        raise RefusedError(f"--output {ours.output} is not empty: choose another folder")
+    _refuse_output(ours.output, output)
     try:
         bundle = open_bundle(ours.model or default_bundle(), ours.storage_options)
         bundle.check()
@@ -54,9 +53,30 @@ def run(argv: Sequence[str]) -> int:
         raise RefusedError(f"--model: {unfit}") from unfit
     description = {name: value for name, value in bundle.config.items() if name not in ("files", "schema_version")}
     description["int8"] = {"calibration_images": len(pixels), "feature_error": round(difference, 4)}
-    write_bundle(output, {**bundle.contents(), XML: xml, WEIGHTS: weights}, description)
+    try:
+        write_bundle(output, {**bundle.contents(), XML: xml, WEIGHTS: weights}, description)
+    except OSError as error:
+        print(
+            f"beamscribe quantize: stopped: {ours.output} cannot be written: {error}. Run the same command again.",
+            file=sys.stderr,
+        )
+        return STOPPED
     print(f"beamscribe quantize: features differ by {100 * difference:.1f} % in the mean; bundle → {output}")
     return DONE
+
+
+def _refuse_output(named: str, output: str) -> None:
+    """Refuses a folder with something in it, and one that cannot be written, before minutes of work.
+
+    Raises:
+        RefusedError: saying which it is.
+    """
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise RefusedError(f"--output {named} is a file: name a folder")
+    if os.path.isdir(output) and os.listdir(output) and not is_unfinished(output):
+        raise RefusedError(f"--output {named} is not empty: choose another folder")
+    if reason := unwritable(output):
+        raise RefusedError(f"--output {named} cannot be written: {reason}")
 
 
 def _pixels(bundle: Bundle, patterns: list[str], count: int, storage_options: dict[str, Any]) -> np.ndarray:
