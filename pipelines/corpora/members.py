@@ -1,24 +1,33 @@
 """Reads what a reference names: a file, or one member of a file that holds many, which is never unpacked."""
 
-import functools
-import json
-import tempfile
-import zipfile
+import itertools
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
-from model.transient import TIMEOUT_SECONDS, retried, within
-from model.uri import only_os_errors, read_range, read_uri
-from pipelines.corpora.archives import inflate, is_damage
-from pipelines.corpora.opened import LOCK, OPEN_CONTAINERS, UnreadableMemberError, Where
-from pipelines.corpora.reference import ARROW, INFLATED_TAR, PARQUET, TAR, UNREADABLE, ZIP, Member, Reference
+from model.advancing import while_advancing
+from model.transient import TIMEOUT_SECONDS, retried
+from model.uri import FileTooLargeError, only_os_errors, read_range, read_uri
+from pipelines.corpora.archive_members import read_tar_member, read_zip_member, zip_member
+from pipelines.corpora.damage import DamagedArchiveError
+from pipelines.corpora.opened import UnreadableMemberError, Where
+from pipelines.corpora.reference import (
+    ARROW,
+    INFLATED_TAR,
+    OLD_INFLATED_TAR,
+    OLD_TAR,
+    OLD_ZIP,
+    PARQUET,
+    TAR,
+    UNREADABLE,
+    ZIP,
+    Member,
+    Reference,
+)
+from pipelines.corpora.spools import forget, spool
 from pipelines.corpora.table_process import PROCESS
+from pipelines.corpora.versions import ReplacedError, check_version
+from pipelines.corpora.zip_directory import directory
 from schemas.limits import MAX_BYTES
-
-MAX_MEMBER_BYTES = 2**30
-"""A zip may promise far more than it takes; no photograph has a gigabyte."""
-
-CHUNK = 2**16
 
 
 def read_reference(
@@ -40,71 +49,35 @@ def read_reference(
         return read_uri(reference.uri, options, allow_private, max_bytes)
     if member.kind == UNREADABLE:
         raise UnreadableMemberError(member.detail)
-    if member.kind == TAR:
-        data = read_range(reference.container, member.start, member.size, options, allow_private)
-        return _whole(data, member)
-    where = Where(reference.container, json.dumps(options, sort_keys=True), allow_private)
-    if member.kind in (PARQUET, ARROW):
-        return _read_row(where, member, max_bytes)
-    return _read(where, member)
-
-
-@retried
-def _read(where: Where, member: Member) -> bytes:
-    with only_os_errors():
-        try:
-            return within(TIMEOUT_SECONDS, lambda: _READERS[member.kind](where, member))
-        except Exception as error:
-            # RuntimeError is zipfile's for what is encrypted.
-            if is_damage(error) or isinstance(error, RuntimeError):
-                raise UnreadableMemberError(f"{type(error).__name__}: {error}") from error
-            raise
-
-
-def _whole(data: bytes, member: Member) -> bytes:
-    if len(data) != member.size:
-        raise UnreadableMemberError(f"the archive ends after {len(data)} of the {member.size} bytes of this member")
+    where = Where.of(reference.container, options, allow_private)
+    try:
+        data = _read(where, member, max_bytes)
+    except UnreadableMemberError:
+        # What is wrong with it may be that it is another file.
+        check_version(where, member.version, fresh=True)
+        raise
+    check_version(where, member.version)
     return data
 
 
-def _read_zip(where: Where, member: Member) -> bytes:
-    with LOCK:
-        archive = _zip(where)
-    info = archive.infolist()[member.start]
-    if info.file_size > MAX_MEMBER_BYTES:
-        raise UnreadableMemberError(f"it claims {info.file_size} bytes, more than {MAX_MEMBER_BYTES}")
-    return archive.read(info)
+def _read(where: Where, member: Member, max_bytes: int) -> bytes:
+    try:
+        if member.kind in (PARQUET, ARROW):
+            return _read_row(where, member, max_bytes)
+        if member.kind in _BY_RANGE:
+            return _BY_RANGE[member.kind](where, member, max_bytes)
+        return _read_patiently(where, member, max_bytes)
+    except DamagedArchiveError as error:
+        raise UnreadableMemberError(str(error)) from error
 
 
-@functools.lru_cache(OPEN_CONTAINERS)
-def _zip(where: Where) -> zipfile.ZipFile:
-    return zipfile.ZipFile(where.open())
-
-
-def _read_inflated_tar(where: Where, member: Member) -> bytes:
-    with LOCK:
-        file = _inflated(where)
-        file.seek(member.start)
-        return _whole(file.read(member.size), member)
-
-
-@functools.lru_cache(OPEN_CONTAINERS)
-def _inflated(where: Where) -> IO[bytes]:
-    """A compressed tar, which can only be read from its beginning, inflated once into a file without a name.
-
-    Where it is damaged, the file holds what comes before.
-    """
-    inflated = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the cache holds it
-    with where.open() as file:
+@retried
+def _read_patiently(where: Where, member: Member, max_bytes: int) -> bytes:
+    with only_os_errors():
         try:
-            source = inflate(where.uri, file)
-            # read would wait for all of its bytes, and lose those before the damage.
-            while chunk := source.read1(CHUNK):  # type: ignore[attr-defined]
-                inflated.write(chunk)
-        except Exception as error:
-            if not is_damage(error):
-                raise
-    return inflated
+            return while_advancing(TIMEOUT_SECONDS, lambda: _OPENED[member.kind](where, member, max_bytes))
+        except DamagedArchiveError as error:
+            raise UnreadableMemberError(str(error)) from error
 
 
 @retried
@@ -113,7 +86,68 @@ def _read_row(where: Where, member: Member, max_bytes: int) -> bytes:
         return PROCESS.row(where, member.start, member.size, member.detail, max_bytes)
 
 
-_READERS: dict[str, Callable[[Where, Member], bytes]] = {
+def _ranges(where: Where) -> Callable[[int, int], bytes]:
+    return lambda start, size: read_range(where.uri, start, size, where.fsspec_options, where.allow_private)
+
+
+def _read_tar(where: Where, member: Member, max_bytes: int) -> bytes:
+    return read_tar_member(_ranges(where), member, max_bytes)
+
+
+def _read_inflated_tar(where: Where, member: Member, max_bytes: int) -> bytes:
+    archive = spool(where, member.version)
+    try:
+        return read_tar_member(archive.read, member, max_bytes)
+    except DamagedArchiveError as error:
+        raise DamagedArchiveError(f"{error}; {archive.damage}") if archive.damage else error from None
+    except (ReplacedError, FileTooLargeError):
+        raise
+    except Exception:
+        forget(where, member.version)
+        raise
+
+
+def _read_zip(where: Where, member: Member, max_bytes: int) -> bytes:
+    return read_zip_member(_ranges(where), member, max_bytes)
+
+
+def _read_old_tar(where: Where, member: Member, max_bytes: int) -> bytes:
+    return _whole(_ranges(where), member, max_bytes)
+
+
+def _read_old_inflated_tar(where: Where, member: Member, max_bytes: int) -> bytes:
+    return _whole(spool(where, "").read, member, max_bytes)
+
+
+def _whole(read: Callable[[int, int], bytes], member: Member, max_bytes: int) -> bytes:
+    if member.size > max_bytes:
+        raise FileTooLargeError(f"it has {member.size} bytes, more than {max_bytes}; --max-bytes sets the limit")
+    data = read(member.start, member.size)
+    if len(data) != member.size:
+        raise DamagedArchiveError(f"the archive ends after {len(data)} of the {member.size} bytes of this member")
+    return data
+
+
+def _read_old_zip(where: Where, member: Member, max_bytes: int) -> bytes:
+    with where.open() as file:
+        entry = next(itertools.islice(directory(file), member.start, None), None)
+    if entry is None:
+        raise DamagedArchiveError("the archive has no such member any more")
+    found = zip_member(entry)
+    if found.kind == UNREADABLE:
+        raise DamagedArchiveError(found.detail)
+    return read_zip_member(_ranges(where), found, max_bytes)
+
+
+_BY_RANGE: dict[str, Callable[[Where, Member, int], bytes]] = {
+    TAR: _read_tar,
     ZIP: _read_zip,
+    OLD_TAR: _read_old_tar,
+}
+"""Kinds of which nothing is kept open, and whose reads are tried again one by one."""
+
+_OPENED: dict[str, Callable[[Where, Member, int], bytes]] = {
     INFLATED_TAR: _read_inflated_tar,
+    OLD_INFLATED_TAR: _read_old_inflated_tar,
+    OLD_ZIP: _read_old_zip,
 }

@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from model.location import locate
 from model.uri import open_uri, read_range
@@ -32,9 +32,19 @@ class Where(NamedTuple):
     options: str
     allow_private: bool
 
+    @classmethod
+    def of(cls, uri: str, options: dict[str, Any], allow_private: bool) -> "Where":
+        """Options as they are given to fsspec."""
+        return cls(uri, json.dumps(options, sort_keys=True), allow_private)
+
+    @property
+    def fsspec_options(self) -> dict[str, Any]:
+        """The options as they were given."""
+        return json.loads(self.options)
+
     def open(self) -> IO[bytes]:
         """The file, to seek in."""
-        return open_uri(self.uri, json.loads(self.options), self.allow_private)
+        return open_uri(self.uri, self.fsspec_options, self.allow_private)
 
     def local_path(self) -> str | None:
         """Where it is on this machine's disk, if it is there."""

@@ -12,9 +12,11 @@ class Member(NamedTuple):
     Attributes:
         kind: how to read it, one of the constants below.
         place: its turn in the file.
-        start: first byte (tar), number in the directory (zip), row group or batch (tables).
-        size: bytes (tar), row in the group or batch (tables).
-        detail: column (tables), or why it cannot be read (unreadable).
+        start: first byte of its headers (archives), row group or batch (tables).
+        size: bytes with its headers (tar), bytes as they are stored (zip), row in the group or batch (tables).
+        detail: method, CRC-32 and size (zip), column (tables), or why it cannot be read (unreadable).
+        check: digest of its headers (tar) or of its name (zip), by which another member is not taken for it.
+        version: of the file when it was listed, see `pipelines.corpora.versions`; empty: it is not checked.
     """
 
     kind: str
@@ -22,9 +24,16 @@ class Member(NamedTuple):
     start: int = 0
     size: int = 0
     detail: str = ""
+    check: str = ""
+    version: str = ""
 
 
-TAR, INFLATED_TAR, ZIP, PARQUET, ARROW, UNREADABLE = "tar", "inflated tar", "zip", "parquet", "arrow", "unreadable"
+TAR, INFLATED_TAR, ZIP, PARQUET, ARROW = "tar member", "inflated tar member", "zip member", "parquet", "arrow"
+UNREADABLE = "unreadable"
+
+OLD_TAR, OLD_INFLATED_TAR, OLD_ZIP = "tar", "inflated tar", "zip"
+"""Kinds of version 0.1, in whose outputs a report finds photographs: of tars the start and size of the bytes alone, of
+zips the number in the directory."""
 
 
 class Reference(NamedTuple):

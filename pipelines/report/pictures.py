@@ -67,6 +67,9 @@ def read_photograph(row: CaptionRow, reading: PictureReading, reference: Referen
     """
     reason = ""
     named = reference or Reference(row.id, row.image_uri)
+    if named.member is not None:
+        # The digest below says whether it is the same photograph, also in a copy of the container that is newer.
+        named = named._replace(member=named.member._replace(version=""))
     for uri in _places(named.container or named.uri, reading.root, reading.storage_options):
         try:
             uri = named_uri(uri, allow_http=reading.allow_http).uri if reading.root is None else uri
