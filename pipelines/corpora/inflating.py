@@ -14,6 +14,9 @@ from pipelines.corpora.damage import DamagedArchiveError
 PIECE = 2**18
 """Bytes inflated at a time."""
 
+AT_ONCE = 512
+"""Of these, bytes that pyarrow is asked for at a time: where it finds damage, it keeps all of them to itself."""
+
 READ = 2**16
 """Bytes read at a time."""
 
@@ -154,13 +157,17 @@ class _Counted:
 
 def _zstd(file: IO[bytes], consumed: list[int]) -> Iterator[bytes]:
     stream = pa.CompressedInputStream(pa.PythonFile(_Counted(file, consumed), "r"), "zstd")
-    while True:
+    ended = False
+    while not ended:
+        found: list[bytes] = []
         try:
-            piece = stream.read(PIECE)
+            while len(found) < PIECE // AT_ONCE and not ended:
+                found.append(stream.read(AT_ONCE))
+                ended = not found[-1]
         except (pa.ArrowException, OSError) as error:
+            yield b"".join(found)
+            # pyarrow calls what is damaged an OSError, but one without a number.
             if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
                 raise
             raise DamagedArchiveError(f"its compressed bytes before byte {consumed[0]} are damaged: {error}") from error
-        if not piece:
-            return
-        yield piece
+        yield b"".join(found)

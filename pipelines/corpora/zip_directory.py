@@ -72,14 +72,14 @@ class _Directory(NamedTuple):
     Attributes:
         start: first byte.
         size: bytes.
-        count: entries that the end record tells.
-        exact: whether that count is one of 64 bits, not what remains of it in 16.
+        told: entries, as the end record has it.
+        exact: whether that number is one of 64 bits, not what remains of it in 16.
         before: bytes in front of the archive, by which all of its offsets are too small; below 0: bytes are missing.
     """
 
     start: int
     size: int
-    count: int
+    told: int
     exact: bool
     before: int
 
@@ -108,8 +108,8 @@ def directory(file: IO[bytes]) -> Iterator[ZipEntry]:
         yield entry._replace(trouble=trouble) if trouble else entry
     if where.before < 0:
         raise DamagedArchiveError(f"{-where.before} bytes before its directory are missing")
-    if count != where.count and (where.exact or (count - where.count) % 2**16):
-        raise DamagedArchiveError(f"its directory has {count} members, its end record tells {where.count}")
+    if count != where.told and (where.exact or (count - where.told) % 2**16):
+        raise DamagedArchiveError(f"its directory has {count} members, its end record tells {where.told}")
 
 
 def _trouble(entry: ZipEntry, where: _Directory, starts: "array.array[int]") -> str:
