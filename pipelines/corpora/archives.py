@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
+from model.location import base_name
 from model.uri import FileTooLargeError, only_os_errors
 from pipelines.corpora import tar_stream, zip_directory
 from pipelines.corpora.archive_members import read_zip_member, zip_member
@@ -56,7 +57,7 @@ class Inside(NamedTuple):
 
 def kind_of(uri: str) -> str | None:
     """The kind of archive that a file is by its suffix; None: it is none."""
-    name = uri.lower()
+    name = base_name(uri).lower()
     if name.endswith(".zip"):
         return ZIP
     if name.endswith(".tar"):
@@ -66,7 +67,7 @@ def kind_of(uri: str) -> str | None:
 
 def compression_of(uri: str) -> str:
     """How a compressed tar is compressed."""
-    return next(found for suffix, found in COMPRESSED_TARS.items() if uri.lower().endswith(suffix))
+    return next(found for suffix, found in COMPRESSED_TARS.items() if base_name(uri).lower().endswith(suffix))
 
 
 def split_chained(source: str) -> tuple[str, str]:

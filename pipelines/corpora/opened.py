@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 from typing import IO, Any, NamedTuple
 
 from model.location import locate
@@ -10,9 +9,6 @@ from model.uri import open_uri, read_range
 
 OPEN_CONTAINERS = 4
 """That a process keeps open: the images of a shard come from one."""
-
-LOCK = threading.RLock()
-"""Held while a container is opened, or read at a position that threads share."""
 
 
 class UnreadableMemberError(OSError):

@@ -96,6 +96,7 @@ def test_odd_names_are_names_and_no_paths(tmp_path: Path, name: str) -> None:
 def test_what_is_no_archive() -> None:
     assert kind_of("photos/a.jpg") is None
     assert kind_of("photos/A.TAR.GZ") == INFLATED_TAR
+    assert kind_of("https://host/a.tgz?signature=b.zip") == INFLATED_TAR
     assert split_chained("a::b.zip") == ("", "a::b.zip")
 
 
