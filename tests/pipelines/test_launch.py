@@ -483,6 +483,16 @@ def test_an_empty_corpus_is_done(go, local, log, capsys):
     assert noted(log) == []
 
 
+def test_when_every_item_fails_a_check_says_no_and_the_reason(go, capsys):
+    assert go("abc", failing="abc") == CHECK_FAILED
+    assert "0 done, 3 failed, 0 to do" in last_line(capsys)
+    # A run with nothing to do says so again; one row is enough for an output.
+    assert go("abc", failing="abc") == CHECK_FAILED
+    assert "every one failed, 3 with " in last_line(capsys)
+    assert go("abcd", failing="abc") == DONE
+    assert "every one failed" not in last_line(capsys)
+
+
 def test_tells_repeats_and_files_that_are_no_images(go, capsys):
     go("ab", repeated=5, skipped=[Skipped("no image suffix", 7), Skipped("broken link")])
     out = capsys.readouterr().out
