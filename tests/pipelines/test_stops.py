@@ -1,6 +1,8 @@
 """Every way in which a run can stop, within one process, each followed by a run that succeeds: as in a notebook."""
 
+import datetime
 import itertools
+import json
 import logging
 import os
 import signal
@@ -8,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 
 import psutil
 import pytest
@@ -66,6 +67,8 @@ def _anew(monkeypatch):
     monkeypatch.setattr(Endless, "late", [])
     monkeypatch.setattr("pipelines.progress.INTERVAL_SECONDS", 0.2)
     monkeypatch.setattr(running, "LOOK_SECONDS", 0.1)
+    yield
+    Endless.over.set()
 
 
 def request(output, job=None, argv=(), **flags):
@@ -137,18 +140,21 @@ def stalled_shard(output, monkeypatch):
 
 def lost_lease(output, monkeypatch):
     def take_over():
-        output.delete(LEASE)
-        taken = lease.Lease(replace(output, run=""))
-        taken.__enter__()
-        time.sleep(1.0)
-        taken.__exit__(None, None, None)
+        theirs = {"host": "elsewhere", "process": 7, "token": "theirs", "heartbeat": lease_time()}
+        output.write(LEASE, json.dumps(theirs).encode())
 
     with monkeypatch.context() as patch:
         patch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
         taker = when_something_is_committed(output, take_over)
         code = launch(request(output, Endless()))
         taker.join()
+    assert json.loads(output.read(LEASE))["token"] == "theirs"
+    output.delete(LEASE)
     return code
+
+
+def lease_time():
+    return datetime.datetime.now(datetime.UTC).isoformat()
 
 
 STOPS = {
