@@ -48,6 +48,7 @@ def without_metadata(data: bytes) -> Bare | None:
     Args:
         data: an image file.
     """
+    bare: Bare | None = None
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         bare = _bare_png(data)
     elif data.startswith(b"\xff\xd8\xff"):
@@ -62,8 +63,6 @@ def without_metadata(data: bytes) -> Bare | None:
         bare = _bare_heif(data)
     elif data.startswith(b"\0\0\0\x0cjP"):
         bare = _bare_jpeg2000(data)
-    else:
-        return None
     return bare if bare and bare.data != data else None
 
 

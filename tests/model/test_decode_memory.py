@@ -22,7 +22,7 @@ from model.images import ImageError, decode_image
 from schemas.limits import MAX_PIXELS
 
 FUZZ_SECONDS = float(os.environ.get("BEAMSCRIBE_FUZZ_SECONDS", "10"))
-SIDE = 2500
+SIDE = 2000
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -83,6 +83,7 @@ def in_a_process(target: Callable[..., None], *arguments: Any, wanted: int, seco
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak from Linux's /proc")
 def test_decoding_takes_what_was_foretold() -> None:
     files = big_files()
