@@ -14,6 +14,8 @@ from model.location import Location, locate, shown
 from model.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
 from model.web import WebFileSystem, web_filesystem
 
+ENVIRONMENT = "env:"
+
 _EXACT = ("s3", "gs", "memory")
 """Protocols whose URIs hold nothing but bucket and name; of others fsspec reads hosts and users from the URI."""
 
@@ -27,13 +29,15 @@ def filesystem(uri: str, options: dict[str, Any], allow_private: bool = False) -
 
     Args:
         uri: a local path, or `protocol://path`.
-        options: passed to fsspec for remote protocols; local files take none.
+        options: passed to fsspec for remote protocols; local files take none. See `from_environment` for secrets.
         allow_private: whether http(s) may ask private, loopback and link-local addresses, see `model.web`.
 
     Raises:
         StorageError: for a protocol that fsspec does not know or whose client is not installed.
     """
     location = locate(uri)
+    if not location.local:
+        options = from_environment(options)
     try:
         if location.local:
             return LocalFileSystem(), location.path
@@ -49,6 +53,24 @@ def _remote(location: Location, options: dict[str, Any]) -> fsspec.AbstractFileS
     found = {} if location.protocol in _EXACT else kind._get_kwargs_from_urls(f"{location.protocol}://{location.path}")
     own = options.get(location.protocol)
     return kind(**{**found, **(own if isinstance(own, dict) else options)})
+
+
+def from_environment(options: Any) -> Any:
+    """Options with the values of environment variables where they name one, `{"secret": "env:NAME"}`.
+
+    Such a secret stands on no command line and in no graph that a runner stages: each process reads it for itself.
+
+    Raises:
+        StorageError: if there is no such variable.
+    """
+    if isinstance(options, dict):
+        return {name: from_environment(value) for name, value in options.items()}
+    if not isinstance(options, str) or not options.startswith(ENVIRONMENT):
+        return options
+    name = options.removeprefix(ENVIRONMENT)
+    if name not in os.environ:
+        raise StorageError(f"--storage-options names the environment variable {name}, which is not set here")
+    return os.environ[name]
 
 
 def canonical(fs: fsspec.AbstractFileSystem, path: str) -> str:

@@ -184,5 +184,6 @@ def add_storage_options(parser: argparse._ActionsContainer) -> None:
         type=json_object,
         default={},
         metavar="JSON",
-        help="passed to fsspec for remote storage; credentials come from the usual places",
+        help='passed to fsspec for remote storage; credentials come from the usual places, or {"secret": "env:NAME"} '
+        "reads them from the environment of every process",
     )

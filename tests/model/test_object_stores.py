@@ -4,6 +4,7 @@ import fsspec
 import pytest
 
 from model.storage import Entry, Storage
+from model.transient import StorageError
 from model.uri import FileTooLargeError, filesystem, read_uri
 from tests.object_stores import ObjectStore
 
@@ -83,6 +84,17 @@ def test_odd_names_are_exact(object_store: ObjectStore) -> None:
     folder.write("f", b"x")
     assert folder.files("") == [Entry("f", 1)]
     assert folder.uri("f") == f"{object_store.root}/two::parts #1/f"
+
+
+def test_secrets_come_from_the_environment(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3.put("x", b"1")
+    options = {**s3.options, "secret": "env:SECRET_OF_A_TEST", "client_kwargs": {"region_name": "env:REGION_OF_A_TEST"}}
+    with pytest.raises(StorageError, match="the environment variable SECRET_OF_A_TEST, which is not set here"):
+        read_uri(f"{s3.root}/x", options)
+    monkeypatch.setenv("SECRET_OF_A_TEST", "test")
+    monkeypatch.setenv("REGION_OF_A_TEST", "us-east-1")
+    fs, path = filesystem(f"{s3.root}/x", {**options, "key": "test"})
+    assert (fs.secret, fs.cat_file(path)) == ("test", b"1")
 
 
 def test_size_is_looked_at_before(object_store: ObjectStore) -> None:
