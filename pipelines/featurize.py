@@ -5,6 +5,7 @@ import dataclasses
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -20,8 +21,9 @@ from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.manifest_file import is_resumed
 from pipelines.commits.rows import RowKey
 from pipelines.commits.shards import Shard
-from pipelines.corpora.corpus import distinct
+from pipelines.corpora.corpus import Skipped, distinct
 from pipelines.corpora.listing import annotated_images
+from pipelines.corpora.reference import Reference
 from pipelines.flags import jobs
 from pipelines.flags.featurize import parser
 from pipelines.images.batches import Batches
@@ -33,7 +35,7 @@ from pipelines.images.stages import Spent
 from pipelines.launch import Request, launch
 from pipelines.running import share_cores
 from schemas import feature_example, manifest
-from schemas.coco import CocoError, describe, parse_coco
+from schemas.coco import CocoError, describe, left_out, parse_coco, repeated_images
 from schemas.command import RefusedError
 from schemas.failure_row import FailureRow
 from schemas.feature_example import FeatureExample
@@ -195,7 +197,13 @@ def run(argv: Sequence[str]) -> int:
     except WeightsError as error:
         raise RefusedError(str(error)) from error
     options.refuse_web([ours.images], ours)
-    references = distinct(annotated_images(corpus.images, ours.images, flags.storage_options), flags.limit)
+    listing: Iterator[Reference | Skipped] = chain(
+        annotated_images(corpus.images, ours.images, flags.storage_options),
+        (Skipped(reason, count) for reason, count in left_out(corpus.defects).items()),
+    )
+    found = distinct(listing, flags.limit)
+    repeated = repeated_images(corpus.defects)
+    references = found._replace(repeated=found.repeated + repeated, listed=found.listed + repeated)
     choice = choose_for(output, ours.engine, ours.precision, False, lambda choice: _fingerprint(ours, weights, choice))
     fingerprint = _fingerprint(ours, weights, choice)
     if not is_resumed(output, fingerprint):

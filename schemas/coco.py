@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 _KINDS = {
     "image-not-an-object": "image entries that are no JSON object, dropped",
     "image-id": "images without an id that is a 64-bit integer, dropped",
-    "image-id-repeated": "images that repeat an earlier id, dropped (their captions go to the earlier one)",
+    "image-id-repeated": "images that repeat an earlier one, id and file name, counted once",
     "file-name": "images without a usable file name, dropped",
     "file-name-outside": "images whose file name leaves the images folder (absolute, or with '..'), dropped",
     "image-size": "images whose width or height is no positive integer, kept without it",
@@ -25,6 +25,13 @@ _KINDS = {
     "caption": "annotations without a caption that is text, dropped",
     "caption-blank": "annotations with a blank caption, dropped",
 }
+_LEFT_OUT = {
+    "image-not-an-object": "no JSON object",
+    "image-id": "no usable id",
+    "file-name": "no usable file name",
+    "file-name-outside": "file name outside the images folder",
+}
+"""Reasons for which image entries are left out, in a few words."""
 _MAX_EXAMPLES = 5
 # A path is absolute on one system or another, or is a URI: joining it to a folder would leave the folder.
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]*://")
@@ -100,7 +107,7 @@ class _Found:
 def parse_coco(data: bytes) -> CocoCorpus:
     """Reads the bytes of a COCO caption or test file.
 
-    Of entries that share an id the first usable one stays, so that a row's id means one image.
+    Entries that share id and file name are one image.
 
     Args:
         data: the file's bytes, UTF-8 (a byte order mark is accepted).
@@ -109,7 +116,8 @@ def parse_coco(data: bytes) -> CocoCorpus:
         The usable images with their captions, and the defects.
 
     Raises:
-        CocoError: nothing in the file can be used, or it is another kind of file; no other error is raised.
+        CocoError: nothing in the file can be used, one id is given to two file names, or it is another kind of file; no
+            other error is raised.
 
     Source: https://cocodataset.org/#format-data, "Data format" and "Image Captioning".
     """
@@ -136,6 +144,16 @@ def parse_coco(data: bytes) -> CocoCorpus:
     captions = _parse_annotations(annotations, images.keys(), found)
     kept = tuple(image._replace(captions=tuple(captions.get(image.id, ()))) for image in images.values())
     return CocoCorpus(kept, found.defects())
+
+
+def left_out(defects: Iterable[CocoDefect]) -> dict[str, int]:
+    """Image entries that were dropped, counted by reason."""
+    return {_LEFT_OUT[defect.kind]: defect.count for defect in defects if defect.kind in _LEFT_OUT}
+
+
+def repeated_images(defects: Iterable[CocoDefect]) -> int:
+    """Image entries that repeat an earlier one."""
+    return sum(defect.count for defect in defects if defect.kind == "image-id-repeated")
 
 
 def describe(defects: Iterable[CocoDefect]) -> str:
@@ -208,12 +226,17 @@ def _parse_images(entries: list[Any], found: _Found) -> dict[int, CocoImage]:
         image_id, name = entry.get("id"), entry.get("file_name")
         if not _is_id(image_id):
             found.add("image-id", place)
-        elif image_id in images:
-            found.add("image-id-repeated", f"{place} (id {image_id})")
         elif not _is_file_name(name):
             found.add("file-name", f"{place} (id {image_id})")
         elif _leaves_folder(name):
             found.add("file-name-outside", f"{place} (id {image_id})")
+        elif image_id in images:
+            if images[image_id].file_name != name:
+                raise CocoError(
+                    f"{place} gives the id {image_id} to {name}, which an earlier entry gives to "
+                    f"{images[image_id].file_name}, so its captions may be of either: give each image an id of its own"
+                )
+            found.add("image-id-repeated", f"{place} (id {image_id})")
         else:
             width, height = _length(entry.get("width")), _length(entry.get("height"))
             if 0 in (width, height):

@@ -1,7 +1,6 @@
 """What `verify --repair` does with what it found: it only removes, and a run of the job does the rest."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from model.storage import Storage
 from pipelines.commits.commit import RECEIPTS
@@ -25,8 +24,7 @@ def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: C
     Raises:
         RefusedError: if another run writes the output.
     """
-    with Lease(output) as lease:
-        output = replace(output, run=lease.token)
+    with Lease(output):
         manifest = manifest_of(output)
         for name in sorted({*remove, *orphans}):
             print(printable(f"beamscribe verify: removes {name}"))

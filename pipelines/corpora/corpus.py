@@ -5,13 +5,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
 from pipelines.commits.shards import bucket
 from pipelines.corpora.reference import Reference
 from pipelines.corpora.references import References
+from schemas.command import RefusedError
 
-IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Files of a directory that count as images, in any case; a glob or a manifest may name any file."""
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
+    *(".png", ".apng", ".gif", ".webp", ".avif", ".avifs", ".bmp", ".dib", ".tif", ".tiff"),
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+    *(".heic", ".heif", ".hif"),
+)
+"""Files of a directory that count as images, in any case: what `model.images` decodes, and HEIF, of which it says what
+is missing. A glob or a manifest may name any file."""
 
 
 NO_IMAGE_SUFFIX = "no image suffix"
@@ -48,8 +56,23 @@ class Corpus(NamedTuple):
     listed: int = 0
 
 
-def distinct(found: Iterable[Reference | Skipped], limit: int | None = None) -> Corpus:
-    """Keeps the first reference of each id, `limit` of them at most, and counts all that is found."""
+def distinct(
+    found: Iterable[Reference | Skipped],
+    limit: int | None = None,
+    source: str = "the corpus",
+    remedy: str = "give each an id of its own, or --id-column '' makes each URI the id",
+) -> Corpus:
+    """Keeps the first reference of each id, `limit` of them at most, and counts all that is found.
+
+    Args:
+        found: the listing.
+        limit: of ids; what comes after the first so many is skipped.
+        source: what was listed, for people.
+        remedy: what to do where an id is not one image's.
+
+    Raises:
+        RefusedError: if two of an id have different URIs: then neither is a repeat of the other.
+    """
     skipped: Counter[str] = Counter()
     listed = 0
 
@@ -64,12 +87,16 @@ def distinct(found: Iterable[Reference | Skipped], limit: int | None = None) -> 
                 skipped[one.reason] += one.count
 
     packed = References.of(references() if limit is None else _of_first_ids(references(), limit, skipped))
-    # Numbers count distinct ids in the order in which they first come, so a new one is above all before it.
-    numbers = packed.ids.dictionary_encode().indices.to_numpy()
-    highest = np.maximum.accumulate(numbers)
-    first = np.flatnonzero(np.diff(highest, prepend=-1))
+    first, again, earlier = packed.repeats()
+    uris, earlier_uris = packed.uris(again), packed.uris(earlier)
+    if len(others := np.flatnonzero(pc.not_equal(uris, earlier_uris))):
+        place = others[0]
+        raise RefusedError(
+            f"{source} gives the id {packed[again[place]].id} to different images, {earlier_uris[place]} and "
+            f"{uris[place]}{f' ({len(others):,} such references)' if len(others) > 1 else ''}: {remedy}"
+        )
     kept = packed if len(first) == len(packed) else packed.take(first)
-    return Corpus(kept, len(packed) - len(first), dict(skipped), listed)
+    return Corpus(kept, len(again), dict(skipped), listed)
 
 
 def _of_first_ids(references: Iterable[Reference], limit: int, skipped: Counter[str]) -> Iterator[Reference]:

@@ -29,7 +29,12 @@ def list_features(
     Raises:
         RefusedError: if an output is none, is empty or has features of another backbone.
     """
-    found = distinct(_references(outputs, backbone, weights_digest, options), limit)
+    references = _references(outputs, backbone, weights_digest, options)
+    remedy = (
+        "caption one of these outputs at a time, each into an --output of its own; "
+        "beamscribe verify says whether one output holds an id twice"
+    )
+    found = distinct(references, limit, f"--features {' '.join(outputs)}", remedy)
     if not found.references:
         raise RefusedError(f"--features {' '.join(outputs)} holds no features: run beamscribe featurize to its end")
     return found

@@ -6,19 +6,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from model.image_formats import begins_like_an_image
+from model.images import begins_like_an_image
 from model.transient import StorageError
 from model.uri import canonical, filesystem, read_range
 from pipelines.corpora.archives import kind_of, list_archive, split_chained
 from pipelines.corpora.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX, Corpus, Skipped, distinct
-from pipelines.corpora.reference import Reference
+from pipelines.corpora.reference import UNREADABLE, Member, Reference
+from pipelines.corpora.walking import FOLDER, left_out_by_name, match, walk
 from schemas.coco import CocoImage
 from schemas.command import RefusedError
 
 HEAD_BYTES = 1024
 """Of a file, which tell what it is."""
+
+ARCHIVE = "archive in a folder"
+SAME_URI = "name that is not UTF-8, as another file is called"
+"""Reasons for which files are left out, beside those of `walking`."""
 
 
 def list_images(
@@ -44,7 +50,7 @@ def _images(source: str, options: dict[str, Any], allow_private: bool) -> Iterat
         _refuse_no_image(source, files[0], options, allow_private)
     for uri in files:
         kind = kind_of(uri)
-        for one in _members(uri, kind, inside, options, allow_private) if kind else [Reference(uri, uri)]:
+        for one in _members(uri, kind, inside, options, allow_private, len(files)) if kind else [Reference(uri, uri)]:
             if isinstance(one, Skipped):
                 skipped[one.reason] += one.count
             else:
@@ -83,12 +89,15 @@ def _refuse_no_image(source: str, uri: str, options: dict[str, Any], allow_priva
 
 
 def _members(
-    uri: str, kind: str, inside: str, options: dict[str, Any], allow_private: bool
+    uri: str, kind: str, inside: str, options: dict[str, Any], allow_private: bool, files: int
 ) -> Iterator[Reference | Skipped]:
     try:
         yield from list_archive(uri, kind, inside, options, allow_private)
     except OSError as error:
-        raise RefusedError(f"--images {uri} cannot be read: {error}") from error
+        if files == 1:
+            raise RefusedError(f"--images {uri} cannot be read: {error}") from error
+        # One of many is an item that fails.
+        yield Reference(uri, uri, container=uri, member=Member(UNREADABLE, 0, detail=f"it cannot be listed: {error}"))
 
 
 class Found(NamedTuple):
@@ -111,31 +120,63 @@ def find_files(source: str, flag: str, options: dict[str, Any], allow_private: b
     """
     try:
         fs, path = filesystem(source, options, allow_private)
+        local = isinstance(fs, LocalFileSystem)
         # A folder may be called "photos [2020]", so what is there is no glob.
         if glob.has_magic(source) and not fs.exists(path):
-            found = fs.glob(path, detail=True)
-            return Found(sorted(canonical(fs, name) for name, item in found.items() if item["type"] == "file"))
+            return _counted(fs, match(path) if local else _remote_match(fs, path))
         if not fs.exists(path):
             raise RefusedError(f"{flag} {source} does not exist: check the path")
         if fs.isfile(path):
             return Found([canonical(fs, path)])
-        # os.walk keeps names that are not UTF-8 readable as they are on disk.
-        if isinstance(fs, LocalFileSystem):
-            walk = os.walk(path, onerror=_raise)
-            files = [os.path.join(folder, name) for folder, _, names in walk for name in names]
-        else:
-            files = fs.find(path)
+        if local and not os.path.isdir(path):
+            raise RefusedError(f"{flag} {source} is neither a file nor a folder: name one")
+        root = path.rstrip("/")
+        found = walk(path) if local else fs.find(path)
+        return _counted(fs, (one if isinstance(one, Skipped) else _image_of(root, one) for one in found))
     except StorageError as error:
         raise RefusedError(str(error)) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise RefusedError(f"{flag} {source} cannot be listed: {error}") from error
-    images = sorted(canonical(fs, file) for file in files if file.lower().endswith(IMAGE_SUFFIXES))
-    others = len(files) - len(images)
-    return Found(images, (Skipped(NO_IMAGE_SUFFIX, others),) if others else ())
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _image_of(root: str, path: str) -> str | Skipped:
+    """A file of a folder, if it is an image and none that some system keeps beside images."""
+    if not path.lower().endswith(IMAGE_SUFFIXES):
+        return Skipped(ARCHIVE if kind_of(path) else NO_IMAGE_SUFFIX)
+    reason = left_out_by_name(path[len(root) :].lstrip("/"))
+    return Skipped(reason) if reason else path
+
+
+def _remote_match(fs: AbstractFileSystem, pattern: str) -> Iterator[str | Skipped]:
+    """As `walking.match`, where there are no links."""
+    literal = next(place for place, letter in enumerate(pattern) if glob.has_magic(letter))
+    root = pattern[:literal].rpartition("/")[0]
+    for path, item in fs.glob(pattern, detail=True).items():
+        reason = None if "/." in pattern else left_out_by_name(path[len(root) :].lstrip("/"))
+        if item["type"] == "directory":
+            if "**" not in pattern:
+                yield Skipped(FOLDER)
+        else:
+            yield Skipped(reason) if reason else path
+
+
+def _counted(fs: AbstractFileSystem, found: Iterable[str | Skipped]) -> Found:
+    """URIs of files, each once, and what was left out by reason."""
+    skipped: Counter[str] = Counter()
+
+    def uris() -> Iterator[str]:
+        for one in found:
+            if isinstance(one, Skipped):
+                skipped[one.reason] += one.count
+            else:
+                yield canonical(fs, one)
+
+    files = sorted(uris())
+    once = list(dict.fromkeys(files))
+    if len(once) < len(files):
+        # A name that is not UTF-8 is written with escapes, and another file may be called so.
+        skipped[SAME_URI] += len(files) - len(once)
+    return Found(once, tuple(Skipped(*one) for one in sorted(skipped.items())))
 
 
 def annotated_images(images: Iterable[CocoImage], root: str, options: dict[str, Any]) -> Iterator[Reference]:

@@ -4,10 +4,11 @@ import itertools
 import json
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.corpora.reference import Reference
 
@@ -16,6 +17,20 @@ CHUNK = 10_000
 """References that are objects at a time while all of them are gone through."""
 
 NOTHING_MORE = Reference("", "")[2:]
+
+
+class Repeats(NamedTuple):
+    """Places of references by their ids.
+
+    Attributes:
+        first: (distinct,) integers, of the first reference of each id.
+        again: (repeated,) integers, of the others.
+        earlier: (repeated,) integers, for each of these the first of its id.
+    """
+
+    first: np.ndarray
+    again: np.ndarray
+    earlier: np.ndarray
 
 
 class References(Sequence[Reference]):
@@ -53,6 +68,23 @@ class References(Sequence[Reference]):
         """
         indices = pa.array(places, pa.int64())
         return References(*(column.take(indices) for column in (self.ids, self._uris, self._others)))
+
+    def repeats(self) -> "Repeats":
+        """The first of each id, and what comes again."""
+        # Numbers count distinct ids in the order in which they first come, so a new one is above all before it.
+        numbers = self.ids.dictionary_encode().indices.to_numpy()
+        is_first = np.diff(np.maximum.accumulate(numbers), prepend=-1) > 0
+        first, again = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+        return Repeats(first, again, first[numbers[again]])
+
+    def uris(self, places: np.ndarray) -> pa.LargeStringArray:
+        """The URIs of those at some places.
+
+        Args:
+            places: (count,) integers.
+        """
+        indices = pa.array(places, pa.int64())
+        return pc.coalesce(self._uris.take(indices), self.ids.take(indices))
 
     def __len__(self) -> int:
         return len(self.ids)

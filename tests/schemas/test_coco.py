@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.coco import CocoCaption, CocoCorpus, CocoDefect, CocoError, CocoImage, describe, parse_coco
+from schemas.coco import (
+    CocoCaption,
+    CocoCorpus,
+    CocoDefect,
+    CocoError,
+    CocoImage,
+    describe,
+    left_out,
+    parse_coco,
+    repeated_images,
+)
 
 IMAGE = {"id": 1, "file_name": "1.jpg", "width": 640, "height": 480, "license": 3}
 
@@ -57,7 +67,7 @@ def test_a_byte_order_mark_is_no_error() -> None:
         ({"id": 2.0, "file_name": "2.jpg"}, "image-id", "images[1]"),
         ({"id": 2**63, "file_name": "2.jpg"}, "image-id", "images[1]"),
         ({"id": [2], "file_name": "2.jpg"}, "image-id", "images[1]"),
-        ({"id": 1, "file_name": "2.jpg"}, "image-id-repeated", "images[1] (id 1)"),
+        ({"id": 1, "file_name": "1.jpg", "width": 7}, "image-id-repeated", "images[1] (id 1)"),
         ({"id": 2}, "file-name", "images[1] (id 2)"),
         ({"id": 2, "file_name": ""}, "file-name", "images[1] (id 2)"),
         ({"id": 2, "file_name": " "}, "file-name", "images[1] (id 2)"),
@@ -122,9 +132,15 @@ def test_an_unusable_annotation_is_dropped_and_named(entry: Any, kind: str, plac
     assert parsed.defects == (CocoDefect(kind, 1, (place,)),)
 
 
-def test_captions_of_a_repeated_image_go_to_the_first() -> None:
-    parsed = corpus([IMAGE, IMAGE | {"file_name": "other.jpg"}], [annotation(7, 1, "a"), annotation(8, 1, "b")])
+def test_a_repeated_image_is_one_and_an_id_of_two_images_is_refused() -> None:
+    parsed = corpus([IMAGE, IMAGE, {"id": 9}, 7, IMAGE], [annotation(7, 1, "a"), annotation(8, 1, "b")])
     assert [(image.file_name, len(image.captions)) for image in parsed.images] == [("1.jpg", 2)]
+    assert repeated_images(parsed.defects) == 2
+    assert left_out(parsed.defects) == {"no usable file name": 1, "no JSON object": 1}
+    with pytest.raises(
+        CocoError, match=r"images\[1\] gives the id 1 to other.jpg, which an earlier .* 1.jpg.*: give each"
+    ):
+        corpus([IMAGE, IMAGE | {"file_name": "other.jpg"}], [annotation(7, 1, "a"), annotation(8, 1, "b")])
 
 
 def test_the_first_usable_entry_of_an_id_stays() -> None:

@@ -3,6 +3,7 @@ import pytest
 from pipelines.corpora.corpus import Corpus, Skipped, distinct, sampled
 from pipelines.corpora.reference import Reference
 from pipelines.corpora.references import References
+from schemas.command import RefusedError
 
 
 def test_limit_takes_the_first_and_still_counts_their_repeats():
@@ -13,9 +14,26 @@ def test_limit_takes_the_first_and_still_counts_their_repeats():
     assert len(distinct(references).references) == 4
 
 
-def test_the_first_reference_of_an_id_stays():
-    corpus = distinct([Reference("1", "first.jpg"), Reference("1", "second.jpg")])
-    assert list(corpus.references) == [Reference("1", "first.jpg")]
+def test_an_id_of_two_images_is_refused_by_name():
+    found = [Reference("0", "0"), Reference("1", "first.jpg"), Reference("1", "first.jpg")]
+    assert distinct(found).repeated == 1
+    found += [
+        Reference("1", "second.jpg"),
+        Reference("2", "2"),
+        Reference("first.jpg", "first.jpg"),
+        Reference("0", "x"),
+    ]
+    says = (
+        r"the corpus gives the id 1 to different images, first.jpg and second.jpg \(2 such references\): .*--id-column"
+    )
+    with pytest.raises(RefusedError, match=says):
+        distinct(found)
+    with pytest.raises(RefusedError, match="it gives the id 0 to different images, 0 and x: rename"):
+        distinct([Reference("0", "0"), Reference("0", "x")], source="it", remedy="rename")
+    # What --limit leaves out clashes with nothing.
+    assert distinct([Reference("0", "0"), Reference("1", "a"), Reference("1", "b")], limit=1).skipped == {
+        "beyond --limit": 2
+    }
 
 
 @pytest.mark.parametrize("size", [1, 7, 20])

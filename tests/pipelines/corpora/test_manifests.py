@@ -243,10 +243,13 @@ def test_tables_that_name_images(tmp_path, name, write):
 
 
 def test_a_column_that_is_called_id_is_the_id(tmp_path):
-    (tmp_path / "l.csv").write_text("id,uri\n1,a.jpg\n2,b.jpg\n1,c.jpg\n")
+    (tmp_path / "l.csv").write_text("id,uri\n1,a.jpg\n2,b.jpg\n1,a.jpg\n")
     corpus = read(str(tmp_path / "l.csv"))
     assert ids(corpus) == ["1", "2"]
     assert corpus.repeated == 1
+    (tmp_path / "m.csv").write_text("id,uri\n2,c.jpg\n")
+    with pytest.raises(RefusedError, match=r"the id 2 to different images, .*b\.jpg and .*c\.jpg: "):
+        read_manifests([str(tmp_path / "l.csv"), str(tmp_path / "m.csv")], Columns(), {})
 
 
 def test_a_row_without_a_uri_is_a_failure(tmp_path):
