@@ -141,7 +141,10 @@ class Storage:
             return []
         prefix = f"{folder}/" if folder else ""
         entries = [
-            Entry(prefix + os.path.basename(item["name"]), item["size"]) for item in found if item["type"] == "file"
+            Entry(prefix + os.path.basename(item["name"]), item["size"])
+            for item in found
+            # fsspec gives links no type.
+            if item["type"] == "file" or (item.get("islink") and os.path.isfile(item["name"]))
         ]
         return sorted(
             entry

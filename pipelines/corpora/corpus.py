@@ -1,7 +1,7 @@
 """A corpus: what a job was asked to do, each image once, and the count of everything that its sources name."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +61,7 @@ def distinct(
     limit: int | None = None,
     source: str = "the corpus",
     remedy: str = "give each an id of its own, or --id-column '' makes each URI the id",
+    rename: Callable[[References], References] = lambda references: references,
 ) -> Corpus:
     """Keeps the first reference of each id, `limit` of them at most, and counts all that is found.
 
@@ -69,6 +70,7 @@ def distinct(
         limit: of ids; what comes after the first so many is skipped.
         source: what was listed, for people.
         remedy: what to do where an id is not one image's.
+        rename: gives ids of their own to what is no repeat.
 
     Raises:
         RefusedError: if two of an id have different URIs: then neither is a repeat of the other.
@@ -86,7 +88,7 @@ def distinct(
                 listed += one.count
                 skipped[one.reason] += one.count
 
-    packed = References.of(references() if limit is None else _of_first_ids(references(), limit, skipped))
+    packed = rename(References.of(references() if limit is None else _of_first_ids(references(), limit, skipped)))
     first, again, earlier = packed.repeats()
     uris, earlier_uris = packed.uris(again), packed.uris(earlier)
     if len(others := np.flatnonzero(pc.not_equal(uris, earlier_uris))):

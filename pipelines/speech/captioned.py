@@ -1,19 +1,25 @@
 """What is to be spoken: captioned images, listed so that a shard holds few texts and no text weighs a shard down."""
 
 import glob
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from model.storage import Storage
 from model.uri import canonical, filesystem
+from pipelines.commits.manifest_file import read_manifest_of
 from pipelines.commits.shards import bucket, shard_count
 from pipelines.corpora.columns import ID_COLUMN
 from pipelines.corpora.corpus import Corpus, Skipped, distinct
+from pipelines.corpora.listing import Found, find_files
 from pipelines.corpora.opened import Where
 from pipelines.corpora.reference import Reference
-from pipelines.corpora.references import References
+from pipelines.corpora.references import TEXT, References
 from pipelines.corpora.table_process import TableError, TableProcess
 from pipelines.speech.spoken import normalize_text
 from schemas import caption_row
@@ -22,6 +28,8 @@ from schemas.table import VERSION_KEY, NewerSchemaError, check_version
 
 COLUMNS = ("image_uri", "caption")
 """What a Parquet file of captions needs; an `id` is taken where there is one, else the URI is the id."""
+
+FINGERPRINT_COLUMN = "fingerprint"
 
 NO_URI = "no image_uri"
 """Reason for which a row is left out."""
@@ -33,6 +41,9 @@ MOST_IMAGES_A_TEXT = 64
 def list_captions(path: str, options: dict[str, Any], limit: int | None) -> Corpus:
     """Captioned images, each grouped by its text so that a text is spoken in one shard.
 
+    An id of an output of Beamscribe is one image with one caption. In tables of others an id may be given to several
+    images, and an image may have several captions: each is spoken, under an id of its own.
+
     Args:
         path: an output of `beamscribe caption`, or Parquet: a file, a folder or a glob.
         options: passed to fsspec.
@@ -41,23 +52,72 @@ def list_captions(path: str, options: dict[str, Any], limit: int | None) -> Corp
     Raises:
         RefusedError: if there are no captions.
     """
-    corpus = distinct(_captioned(_files(path, options), options), limit)
+    found = _files(path, options)
+    kept = _kept_fingerprints(path, options)
+    captioned = _captioned(found.files, options, kept)
+    corpus = distinct(
+        itertools.chain(found.skipped, captioned),
+        limit,
+        f"--captions {path}",
+        "beamscribe verify says which of its files hold an id twice",
+        own_ids if kept is None else lambda references: references,
+    )
     if not corpus.references:
         raise RefusedError(f"--captions {path} has no rows that name an image: there is nothing to speak")
     return corpus
 
 
-def _files(path: str, options: dict[str, Any]) -> list[str]:
-    """URIs of the Parquet files that a path names, sorted."""
+def own_ids(references: References) -> References:
+    """Gives captions that share an id and are not the same ids of their own: `7`, `7#2`, `7#3`, in their order.
+
+    Raises:
+        RefusedError: if such an id is another caption's.
+    """
+    _, again, earlier = references.repeats()
+    known: dict[str, dict[tuple[str, str], str]] = {}
+    renamed: dict[int, str] = {}
+    both = zip(references.take(again), references.take(earlier), strict=True)
+    for place, (one, first) in zip(again.tolist(), both, strict=True):
+        captions = known.setdefault(one.id, {(first.uri, first.text): first.id})
+        id = captions.setdefault((one.uri, one.text), f"{one.id}#{len(captions) + 1}")
+        if id != one.id:
+            renamed[place] = id
+    if not renamed:
+        return references
+    new = pa.array(sorted(set(renamed.values())), TEXT)
+    taken = new.filter(pc.is_in(new, value_set=references.ids))
+    if len(taken):
+        raise RefusedError(
+            f"--captions has several captions of the id {taken[0].as_py().rpartition('#')[0]}, and one of the id "
+            f"{taken[0]}, which the next of them would get: give each an id of its own"
+        )
+    print(f"beamscribe speak: {len(new)} captions share the id of another; they have ids of their own, as {new[0]}")
+    return References.of(
+        one._replace(id=renamed[place]) if place in renamed else one for place, one in enumerate(references)
+    )
+
+
+def _kept_fingerprints(path: str, options: dict[str, Any]) -> frozenset[str] | None:
+    """Under which rows of an output of Beamscribe count; None: it is none."""
+    if glob.has_magic(path) or path.endswith(".parquet"):
+        return None
+    manifest = read_manifest_of(Storage(path, options))
+    return frozenset(manifest.kept_fingerprints) if manifest else None
+
+
+def _files(path: str, options: dict[str, Any]) -> Found:
+    """The Parquet files that a path names."""
     try:
         fs, there = filesystem(path, options)
         if glob.has_magic(path) and not fs.exists(there):
-            return sorted(canonical(fs, name) for name in _some(fs.glob(there), path))
+            found = find_files(path, "--captions", options)
+            _some(found.files, path)
+            return found
         if fs.isfile(there):
-            return [canonical(fs, there)]
+            return Found([canonical(fs, there)])
         folder = Storage(path, options)
-        found = folder.files(caption_row.FOLDER, ".parquet") or folder.files("", ".parquet")
-        return [folder.uri(entry.name) for entry in _some(found, path)]
+        entries = folder.files(caption_row.FOLDER, ".parquet") or folder.files("", ".parquet")
+        return Found([folder.uri(entry.name) for entry in _some(entries, path)])
     except OSError as error:
         raise RefusedError(f"--captions {path} cannot be listed: {error}") from error
 
@@ -71,29 +131,40 @@ def _some(found: list[Any], path: str) -> list[Any]:
     return found
 
 
-def _captioned(files: list[str], options: dict[str, Any]) -> Iterator[Reference | Skipped]:
+def _captioned(files: list[str], options: dict[str, Any], kept: frozenset[str] | None) -> Iterator[Reference | Skipped]:
+    """The rows of all files; of an output, those that are being replaced come last, after those that replace them."""
+    late: dict[str, None] = {}
     with TableProcess() as process:
-        for uri in files:
-            try:
-                yield from _references(Where(uri, json.dumps(options, sort_keys=True), False), process)
-            except (TableError, NewerSchemaError, OSError) as error:
-                raise RefusedError(f"--captions: {uri} cannot be read: {error}") from error
+        for current in (True, False):
+            for uri in list(files if current else late):
+                try:
+                    where = Where(uri, json.dumps(options, sort_keys=True), False)
+                    for fingerprint, one in _references(where, process):
+                        if (kept is None or fingerprint is None or fingerprint in kept) is current:
+                            yield one
+                        elif current:
+                            late[uri] = None
+                except (TableError, NewerSchemaError, OSError) as error:
+                    raise RefusedError(f"--captions: {uri} cannot be read: {error}") from error
 
 
-def _references(where: Where, process: TableProcess) -> Iterator[Reference | Skipped]:
-    for part in process.texts(where, list(COLUMNS), [ID_COLUMN]):
+def _references(where: Where, process: TableProcess) -> Iterator[tuple[str | None, Reference | Skipped]]:
+    """The rows of a file, each with its fingerprint, if it has one."""
+    for part in process.texts(where, list(COLUMNS), [ID_COLUMN, FINGERPRINT_COLUMN]):
         if "metadata" in part:
             check_version(where.uri, _version(part["metadata"]), caption_row.VERSION)
             continue
         rows, problems = part["rows"], part["problems"]
         ids = rows.get(ID_COLUMN, rows["image_uri"])
-        for row, (id, image_uri, caption) in enumerate(zip(ids, rows["image_uri"], rows["caption"], strict=True)):
+        fingerprints = rows.get(FINGERPRINT_COLUMN, itertools.repeat(None))
+        named = zip(ids, rows["image_uri"], rows["caption"], strict=True)
+        for row, ((id, image_uri, caption), fingerprint) in enumerate(zip(named, fingerprints, strict=False)):
             if not image_uri:
-                yield Skipped(NO_URI)
+                yield fingerprint, Skipped(NO_URI)
                 continue
             # A caption that is missing, or cannot be read, is one that cannot be spoken: a failure row.
             text = "" if str(row) in problems else caption
-            yield Reference(id or image_uri, image_uri, text=text, group=normalize_text(text))
+            yield fingerprint, Reference(id or image_uri, image_uri, text=text, group=normalize_text(text))
 
 
 def _version(metadata: dict[str, str]) -> int:

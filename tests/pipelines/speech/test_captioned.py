@@ -4,11 +4,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from model.storage import Storage
+from pipelines.caption import CAPTIONS
+from pipelines.commits.manifest_file import MANIFEST
 from pipelines.commits.shards import shard_name
 from pipelines.corpora.corpus import distinct
 from pipelines.corpora.reference import Reference
 from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
 from schemas.command import RefusedError
+from schemas.fingerprint import Fingerprint
+from schemas.manifest import Manifest
+from tests.pipelines.fake_job import caption, reference, run_of
 from tests.pipelines.test_speak import TEXTS, write_captions
 
 
@@ -25,10 +31,40 @@ def test_lists_captions_in_groups_of_one_text(tmp_path):
         ("2", "Two dogs run.", "Two dogs run."),
         ("3", "A cat sits.", "A cat sits."),
         ("4", "A bird.", "A bird."),
+        ("1#2", "Another.", "Another."),
         ("5", "Zwo\u0308lf  Katzen.", "Zw\u00f6lf Katzen."),
     ]
+    assert corpus.repeated == 0
+    assert len(list_captions(captions, {}, 2).references) == 3
+
+
+def test_in_an_output_an_id_is_one_image_and_its_newest_caption(tmp_path):
+    captions = write_captions(tmp_path / "c", TEXTS)
+    output = Storage(captions)
+    manifest = Manifest("caption", Fingerprint({}), ["another"], {}, 4, 0, {}, 4, 1, "")
+    output.write(MANIFEST, manifest.to_json().encode())
+    row = caption(reference("1"), "oil", run_of(output, "another"))._replace(caption="Another.")
+    output.write("captions/2.parquet", CAPTIONS.encode([row]))
+    corpus = list_captions(captions, {}, None)
+    assert {item.id: item.text for item in corpus.references} == {**TEXTS, "1": "Another."}
     assert corpus.repeated == 1
-    assert len(list_captions(captions, {}, 2).references) == 2
+
+
+def test_all_captions_of_others_are_spoken_whoever_shares_an_id(tmp_path):
+    for name, uris in (("0", "ab"), ("1", "cd")):
+        table = pa.table({"id": [0, 1], "image_uri": list(uris), "caption": [f"of {uri}" for uri in uris]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    several = pa.table({"image_uri": ["e"] * 6, "caption": [*(f"what {n} wrote" for n in range(5)), "what 1 wrote"]})
+    (tmp_path / "elsewhere").mkdir()
+    pq.write_table(several, tmp_path / "elsewhere" / "blob")
+    os.symlink("elsewhere/blob", tmp_path / "2.parquet")
+    expected = [("0", "a", "of a"), ("1", "b", "of b"), ("0#2", "c", "of c"), ("1#2", "d", "of d")]
+    expected += [(f"e#{n + 1}" if n else "e", "e", f"what {n} wrote") for n in range(5)]
+    assert listed(tmp_path) == listed(tmp_path / "*.parquet") == expected
+    assert list_captions(str(tmp_path), {}, None).repeated == 1
+    pq.write_table(pa.table({"id": ["0#2"], "image_uri": ["z"], "caption": ["z"]}), tmp_path / "3.parquet")
+    with pytest.raises(RefusedError, match="several captions of the id 0, and one of the id 0#2"):
+        listed(tmp_path)
 
 
 FOREIGN = pa.table({"score": [1, 2], "caption": ["A cat.", None], "image_uri": ["s3://b/1.jpg", "s3://b/2.jpg"]})
