@@ -1,11 +1,13 @@
 """`OUTPUT/_beamscribe/manifest.json`: what the output is and what was asked of it last."""
 
 import dataclasses
+import datetime
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.fingerprint import Fingerprint
+from schemas.shapes import check_shape
 from schemas.table import NewerSchemaError, check_version
 
 FOLDER = "_beamscribe"
@@ -75,8 +77,15 @@ class Manifest:
                 fields["listed"] = fields["references"] + fields["repeated"] + skipped
                 fields |= {"skipped": {_UNCOUNTED: skipped} if skipped else {}, "schema_version": VERSION}
             fields["skipped"] = {reason: count + 0 for reason, count in fields["skipped"].items()}
-            return cls(fingerprint=fingerprint, **fields)
+            found = cls(fingerprint=fingerprint, **fields)
+            check_shape(found, cls)
+            if datetime.datetime.fromisoformat(found.run_started).tzinfo is None:
+                raise TypeError("run_started has no time zone")
+            return found
         except NewerSchemaError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ManifestError(f"{what} is not a Beamscribe manifest: {type(error).__name__}: {error}") from error
+            raise ManifestError(
+                f"{what} is not a Beamscribe manifest: {type(error).__name__}: {error}: put that file back as it was, "
+                "or begin another output"
+            ) from error

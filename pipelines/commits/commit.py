@@ -16,6 +16,7 @@ from pipelines.flags.jobs import STALL_TIMEOUT_SECONDS
 from pipelines.images.stages import Spent, Stopwatch, total
 from schemas import manifest
 from schemas.failure_row import FailureRow
+from schemas.shapes import check_shape
 
 RECEIPTS = f"{manifest.FOLDER}/shards"
 
@@ -93,8 +94,13 @@ class Receipt(NamedTuple):
             if fields.get("spent"):
                 fields["spent"] = Spent(**fields["spent"])
             fields["failed_stages"] = tuple((stage, count) for stage, count in fields.get("failed_stages", ()))
-            return cls(**fields)
-        except (KeyError, TypeError) as error:
+            found = cls(**fields)
+            check_shape(found, cls)
+            for moment in (found.run_started, found.committed_at):
+                if moment and datetime.datetime.fromisoformat(moment).tzinfo is None:
+                    raise TypeError(f"{moment} has no time zone")
+            return found
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a receipt: {error}") from error
 
 

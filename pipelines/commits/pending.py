@@ -94,7 +94,7 @@ def read_part(output: Storage, name: str) -> list[Reference]:
     """
     try:
         return [Reference.from_json(fields) for fields in json.loads(output.read(name))]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
 
 

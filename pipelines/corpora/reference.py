@@ -77,6 +77,9 @@ class Reference(NamedTuple):
             TypeError: if they are no reference's.
         """
         found = cls(*fields)
+        texts = (found.id, found.uri, found.file_name, found.text, found.container, found.group, found.query)
+        if set(map(type, texts)) != {str}:
+            raise TypeError("a field that is text is none")
         return found._replace(
             captions=tuple(CocoCaption(*caption) for caption in found.captions),
             member=Member(*found.member) if found.member else None,

@@ -1,6 +1,7 @@
 """Flags of `beamscribe report`."""
 
 from schemas.command import FlagParser, add_storage_options, positive
+from schemas.limits import MAX_BYTES, MAX_PIXELS
 
 
 def parser() -> FlagParser:
@@ -17,5 +18,19 @@ def parser() -> FlagParser:
     flags.add_argument("--speech", metavar="OUTPUT", help="output of beamscribe speak for these captions")
     flags.add_argument("--scores", metavar="NAME.json", help="what beamscribe evaluate --output wrote of them")
     flags.add_argument("--allow-http", action="store_true", help="photographs may be read from the web")
+    flags.add_argument(
+        "--max-pixels",
+        type=positive,
+        default=MAX_PIXELS,
+        metavar="PIXELS",
+        help="photographs that declare more are not shown",
+    )
+    flags.add_argument(
+        "--max-bytes",
+        type=positive,
+        default=MAX_BYTES,
+        metavar="BYTES",
+        help="photographs that have more are not shown",
+    )
     add_storage_options(flags)
     return flags

@@ -40,7 +40,7 @@ class Sources(NamedTuple):
         model: path or URI of the bundle that wrote the captions.
         fingerprint: of the captions.
         speech: output of beamscribe speak, if there is one.
-        spoken: image id → where its audio is there.
+        spoken: image id and caption → where its audio is there.
         references: image id → what the job read, of images in files of many.
         evaluated: what beamscribe evaluate found, if it was asked.
     """
@@ -49,7 +49,7 @@ class Sources(NamedTuple):
     model: str
     fingerprint: Fingerprint
     speech: Storage | None
-    spoken: dict[str, SpokenAt]
+    spoken: dict[tuple[str, str], SpokenAt]
     references: dict[str, Reference]
     evaluated: Evaluated | None
     model_of_manifest: bool = True
@@ -59,19 +59,20 @@ def make_cards(choices: Sequence[Choice], sources: Sources) -> tuple[list[Card],
     """The cards, and what could not be shown on any of them and why."""
     notes: list[str] = []
     bundle = _bundle(sources, notes)
-    room = photograph_bytes(len(choices))
+    room, limit = photograph_bytes(len(choices)), sources.reading.max_pixels
     pictures: list[Picture | str] = []
     pixels: dict[str, np.ndarray] = {}
     for choice in choices:
         try:
             data = read_photograph(choice.row, sources.reading, sources.references.get(choice.row.id))
-            pictures.append(thumbnail(choice.row, data, room))
+            pictures.append(thumbnail(choice.row, data, room, limit))
             if bundle:
                 spec = bundle.backbone
-                pixels[choice.row.id] = np.asarray(decode_for(choice.row, data, spec.input_size, spec.resample))
+                pixels[choice.row.id] = np.asarray(decode_for(choice.row, data, spec.input_size, spec.resample, limit))
         except MissingPictureError as error:
             pictures.append(str(error))
-    places = {choice.row.id: sources.spoken[choice.row.id] for choice in choices if choice.row.id in sources.spoken}
+    keys = {choice.row.id: (choice.row.id, choice.row.caption) for choice in choices}
+    places = {id: sources.spoken[key] for id, key in keys.items() if key in sources.spoken}
     audio = sounds(sources.speech, places.values()) if sources.speech else {}
     looked = _looked_at(bundle, choices, pixels, notes) if bundle and pixels else {}
     cards = [
@@ -95,6 +96,9 @@ def photograph_bytes(photographs: int) -> int:
 
 def _bundle(sources: Sources, notes: list[str]) -> Bundle | None:
     """The bundle that wrote the captions, if it is there."""
+    if not sources.model:
+        notes.append("Where the captioner looked is not shown: the captions name no bundle. --model says where it is.")
+        return None
     try:
         bundle = open_bundle(sources.model, sources.reading.storage_options, sources.model_of_manifest)
     except BundleError as error:

@@ -40,12 +40,12 @@ def run(argv: Sequence[str]) -> int:
     try:
         counted = survey(captioned, gallery)
         state = status(output)
+        choices = gallery.choices()
+        references = members(output, {choice.row.id for choice in choices})
     except (OSError, ValueError) as error:
         raise RefusedError(f"{ours.captions} cannot be read: {error}") from error
-    model = ours.model or manifest.details["bundle"]
-    reading = PictureReading(ours.images_root, options, ours.allow_http)
-    choices = gallery.choices()
-    references = members(output, {choice.row.id for choice in choices})
+    model = ours.model or str(manifest.details.get("bundle", ""))
+    reading = PictureReading(ours.images_root, options, ours.allow_http, ours.max_pixels, ours.max_bytes)
     sources = Sources(reading, model, manifest.fingerprint, speech, voices, references, evaluated, not ours.model)
     cards, notes = make_cards(choices, sources)
     report = Report(

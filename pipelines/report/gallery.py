@@ -11,6 +11,10 @@ SAMPLED, BEST, WORST, REPAIRED = "sampled", "best", "worst", "repaired"
 GROUPS = (SAMPLED, BEST, WORST, REPAIRED)
 
 
+MOST_SHOWN, MOST_CHARACTERS = 20, 1000
+"""Alternatives, flags and repairs of an image, and characters of each, that a page shows."""
+
+
 class Choice(NamedTuple):
     """An image that is shown.
 
@@ -68,6 +72,10 @@ _ORDER: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def _typed(fields: dict[str, Any]) -> CaptionRow:
-    alternatives = tuple(Alternative(**alternative) for alternative in fields["alternatives"])
-    lists = {name: tuple(fields[name]) for name in ("flags", "repairs")}
-    return CaptionRow(**{**fields, **lists, "alternatives": alternatives})
+    alternatives = tuple(Alternative(_cut(one["caption"]), one["score"]) for one in fields["alternatives"][:MOST_SHOWN])
+    lists = {name: tuple(map(_cut, fields[name][:MOST_SHOWN])) for name in ("flags", "repairs")}
+    return CaptionRow(**{**fields, **lists, "caption": _cut(fields["caption"]), "alternatives": alternatives})
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

@@ -14,7 +14,7 @@ from model.uri import absolute
 from pipelines.corpora.members import read_reference
 from pipelines.corpora.reference import Reference
 from schemas.caption_row import CaptionRow
-from schemas.limits import MAX_PIXELS
+from schemas.limits import MAX_BYTES, MAX_PIXELS
 
 LONG_SIDE = 480
 """Pixels: a card of the gallery at twice the resolution of an ordinary screen."""
@@ -47,11 +47,15 @@ class PictureReading(NamedTuple):
         root: folder or URI that holds them now, if they were moved.
         storage_options: passed to fsspec.
         allow_http: whether they may be read from the web.
+        max_pixels: that one may declare.
+        max_bytes: that one may have.
     """
 
     root: str | None
     storage_options: dict[str, Any]
     allow_http: bool
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
 
 
 def read_photograph(row: CaptionRow, reading: PictureReading, reference: Reference | None = None) -> bytes:
@@ -77,7 +81,7 @@ def read_photograph(row: CaptionRow, reading: PictureReading, reference: Referen
             raise MissingPictureError(f"The photograph is not read: {error}.") from error
         here = named._replace(container=uri) if named.container else named._replace(uri=uri)
         try:
-            data = read_reference(here, reading.storage_options)
+            data = read_reference(here, reading.storage_options, max_bytes=reading.max_bytes)
         except (OSError, ValueError) as error:
             reason = reason or f"The photograph cannot be read ({type(error).__name__}); --images-root says where."
             continue
@@ -99,7 +103,9 @@ def _places(uri: str, root: str | None, options: dict[str, Any]) -> Iterator[str
         yield "/".join([base, *parts[start:]])
 
 
-def decode_for(row: CaptionRow, data: bytes, size: tuple[int, int], resample: str) -> Image.Image:
+def decode_for(
+    row: CaptionRow, data: bytes, size: tuple[int, int], resample: str, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """A photograph as the job saw it, at another size.
 
     Args:
@@ -107,6 +113,7 @@ def decode_for(row: CaptionRow, data: bytes, size: tuple[int, int], resample: st
         data: the file.
         size: (height, width) in pixels.
         resample: "bilinear" or "bicubic".
+        max_pixels: that it may declare, whatever the row says of it.
 
     Raises:
         MissingPictureError: if it does not decode any more.
@@ -116,7 +123,7 @@ def decode_for(row: CaptionRow, data: bytes, size: tuple[int, int], resample: st
             data,
             size,
             resample,
-            max_pixels=max(MAX_PIXELS, row.width * row.height),
+            max_pixels=max_pixels,
             accept_truncated="truncated" in row.repairs,
         )
     except ImageError as error:
@@ -124,15 +131,17 @@ def decode_for(row: CaptionRow, data: bytes, size: tuple[int, int], resample: st
     return Image.fromarray(decoded.pixels)
 
 
-def thumbnail(row: CaptionRow, data: bytes, bytes_at_most: int) -> Picture:
+def thumbnail(row: CaptionRow, data: bytes, bytes_at_most: int, max_pixels: int = MAX_PIXELS) -> Picture:
     """A small copy of a photograph, upright.
 
     Raises:
         MissingPictureError: if it does not decode any more.
     """
+    if min(row.width, row.height) < 1:
+        raise MissingPictureError("The photograph has no size in the captions.")
     scale = min(1.0, LONG_SIDE / max(row.width, row.height))
     width, height = max(1, round(row.width * scale)), max(1, round(row.height * scale))
-    image = decode_for(row, data, (height, width), "bicubic")
+    image = decode_for(row, data, (height, width), "bicubic", max_pixels)
     while True:
         for quality in QUALITIES:
             buffer = io.BytesIO()

@@ -31,20 +31,20 @@ class SpokenAt(NamedTuple):
     member: str | None
 
 
-def spoken(output: Storage) -> dict[str, SpokenAt]:
-    """Image id → where its caption's audio is.
+def spoken(output: Storage) -> dict[tuple[str, str], SpokenAt]:
+    """Image id and caption → where the audio is: ids alone may be those of other images.
 
     Raises:
         RefusedError: if the folder holds no index, or a damaged one.
     """
-    found: dict[str, SpokenAt] = {}
+    found: dict[tuple[str, str], SpokenAt] = {}
     try:
         for entry in output.files(INDEX.folder, INDEX.suffix):
             table = INDEX.read(
-                output.read(entry.name), output.uri(entry.name), ["id", "audio_uri"], newer=["audio_member"]
+                output.read(entry.name), output.uri(entry.name), ["id", "caption", "audio_uri"], newer=["audio_member"]
             )
-            columns = [table[name].to_pylist() for name in ("id", "audio_uri", "audio_member")]
-            found.update((id, SpokenAt(uri, member)) for id, uri, member in zip(*columns, strict=True))
+            columns = [table[name].to_pylist() for name in ("id", "caption", "audio_uri", "audio_member")]
+            found.update(((id, text), SpokenAt(uri, member)) for id, text, uri, member in zip(*columns, strict=True))
     except (OSError, ValueError) as error:
         raise RefusedError(f"--speech: {error}") from error
     if not found:
@@ -60,6 +60,8 @@ def sounds(output: Storage, places: Iterable[SpokenAt]) -> dict[SpokenAt, str]:
         by_file.setdefault(place.uri, set()).add(place)
     for uri, wanted in by_file.items():
         try:
+            if ".." in uri.split("/") or uri.startswith("/"):
+                raise ValueError(f"{uri} is outside the output")
             data = output.read(uri)
             if wanted == {SpokenAt(uri, None)}:
                 members: dict[str | None, bytes] = {None: data}
@@ -68,7 +70,7 @@ def sounds(output: Storage, places: Iterable[SpokenAt]) -> dict[SpokenAt, str]:
                 members = {row.audio.path: row.audio.bytes for row in container.decode(data, uri)}
             for place in wanted & {SpokenAt(uri, member) for member in members}:
                 found[place] = small_copy(decode(members[place.member]))
-        except (OSError, ValueError, SpeechError):
+        except (OSError, ValueError, SpeechError, StopIteration):
             continue
     return found
 

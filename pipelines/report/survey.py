@@ -13,6 +13,9 @@ BAR_WIDTH = 0.1
 
 MOST_FREQUENT = 10
 
+MOST_WORDS, WORST_SCORE = 200, 20.0
+"""Captions beyond are counted as these: a histogram has a bar for each step between its ends."""
+
 
 class Bar(NamedTuple):
     """A bar of a histogram: values from `low` up to `high`, and the number of captions that have one."""
@@ -47,17 +50,19 @@ class Survey:
         """Counts the rows of one file."""
         for row in rows:
             self.captions += 1
-            self.words[len(row["caption"].split())] += 1
+            self.words[min(len(row["caption"].split()), MOST_WORDS)] += 1
             self.texts[row["caption"]] += 1
             self.flags.update(row["flags"])
             self.repairs.update(row["repairs"])
-            self.score_sum += row["score"]
-            self._scores[math.floor(row["score"] / BAR_WIDTH + 1e-6)] += 1
+            if math.isfinite(row["score"]):
+                score = min(max(row["score"], -WORST_SCORE), WORST_SCORE)
+                self.score_sum += score
+                self._scores[math.floor(score / BAR_WIDTH + 1e-6)] += 1
 
     @property
     def mean_score(self) -> float | None:
-        """Mean of the scores, nats a token; None without captions."""
-        return self.score_sum / self.captions if self.captions else None
+        """Mean of the scores, nats a token; None without any."""
+        return self.score_sum / self._scores.total() if self._scores else None
 
     def score_bars(self) -> list[Bar]:
         """Captions by score, in steps of `BAR_WIDTH`, the lowest first."""

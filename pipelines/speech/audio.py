@@ -21,6 +21,12 @@ LAME_QUALITY = 7
 OGG_FRAMES_PER_WRITE = 65536
 """libsndfile encodes one write on its stack; a very long one overflows it (python-soundfile issue 130)."""
 
+BLOCK_SAMPLES = 2**18
+"""Decoded at a time."""
+
+MAX_SAMPLES = 2**27
+"""Of a file: an hour and a half at 24 kHz, half a gigabyte in memory."""
+
 SILENCE_PEAK = 0.01
 """Peak, as a part of full scale (-40 dB), below which a file counts as silent. Both engines speak at 0.3 to 1."""
 
@@ -161,12 +167,21 @@ def _encode_mp3(waveform: Waveform) -> bytes:
 
 def _read(data: bytes) -> tuple[npt.NDArray[np.float32], int]:
     """Decodes to `(frames, channels)` in full scale 1, and the sample rate in Hz."""
+    blocks: list[npt.NDArray[np.float32]] = []
+    samples = 0
     try:
-        sound, sample_rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            sample_rate, channels = file.samplerate, file.channels
+            # A header may claim any number of frames, so no more is asked for than can be given.
+            while len(block := file.read(max(1, BLOCK_SAMPLES // channels), dtype="float32", always_2d=True)):
+                blocks.append(block)
+                samples += block.size
+                if samples > MAX_SAMPLES:
+                    raise SpeechError("BadAudio", f"{len(data)} bytes decode to more than {MAX_SAMPLES} samples")
     except soundfile.LibsndfileError as error:
         raise SpeechError(
             "BadAudio", f"{len(data)} bytes do not decode as audio: {error.error_string} Speak the text again"
         ) from error
-    if not len(sound):
+    if not blocks:
         raise SpeechError("BadAudio", f"{len(data)} bytes decode to no sound at all; speak the text again")
-    return sound, sample_rate
+    return np.concatenate(blocks), sample_rate

@@ -89,7 +89,7 @@ def made_report(cards: int = 4, photograph_bytes: int = 45_000) -> Report:
     ]
     return Report(
         output="file:///captions",
-        status=Status("caption", cards + 3, cards, failed, 0, None, cards, 12.5),
+        status=Status("caption", cards + 3, cards, failed, 0, 0, {}, None, cards, 12.5),
         survey=survey,
         reasons=reasons(failed),
         cards=tuple(made),

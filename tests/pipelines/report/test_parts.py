@@ -206,7 +206,9 @@ def test_audio_of_every_layout_is_found(tmp_path: Path, layout: str) -> None:
     flags = ["--output", str(tmp_path / "speech"), "--layout", layout]
     assert speak(["--captions", captions, *flags]) == DONE
     output = Storage(str(tmp_path / "speech"))
-    places = spoken(output)
+    spoken_texts = spoken(output)
+    assert ("1", "Two dogs run.") not in spoken_texts
+    places = {id: place for (id, _), place in spoken_texts.items()}
     found = sounds(output, places.values())
     assert [found[places[id]][:22] for id in "123"] == ["data:audio/mpeg;base64"] * 3
     assert found[places["1"]] == found[places["3"]] != found[places["2"]]
@@ -223,3 +225,23 @@ def test_a_photograph_in_an_archive_is_found(tmp_path: Path) -> None:
     with pytest.raises(MissingPictureError, match="--images-root"):
         read_photograph(item, HERE, moved)
     assert read_photograph(item, HERE._replace(root=str(tmp_path)), moved) == data
+
+
+def test_odd_numbers_of_strangers_make_no_endless_chart() -> None:
+    counted = Survey()
+    for score in (float("nan"), float("inf"), -3e38, 3e38, -0.5):
+        fields = row("x", caption="w " * 5000, score=score)._asdict()
+        counted.count([{**fields, "flags": [], "repairs": []}])
+    assert counted.captions == 5
+    assert len(counted.score_bars()) <= 401
+    assert len(counted.length_bars()) <= 201
+    assert counted.mean_score == pytest.approx(-0.5 / 3)
+
+
+def test_a_row_does_not_raise_the_limit_of_pixels() -> None:
+    data = photograph(64, 48)
+    claimed = row("x", data)._replace(width=100_000, height=100_000)
+    with pytest.raises(MissingPictureError, match="does not decode here"):
+        thumbnail(claimed, data, 45_000, max_pixels=64 * 48 - 1)
+    with pytest.raises(MissingPictureError, match="has no size"):
+        thumbnail(claimed._replace(width=0, height=-5), data, 45_000)

@@ -1,5 +1,7 @@
+import contextlib
 import io
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -149,3 +151,25 @@ def test_an_error_survives_pickling():
         check_audio(b"", "dog")
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (copy.error_type, str(copy)) == ("BadAudio", str(caught.value))
+
+
+def test_a_header_that_claims_64_gib_costs_no_memory() -> None:
+    data = bytearray(encode(Waveform(np.full(22_050, 3000, np.int16), 22_050), "wav"))
+    data[4:8] = data[40:44] = (2**32 - 1).to_bytes(4, "little")
+    tracemalloc.start()
+    with contextlib.suppress(SpeechError):
+        assert len(decode(bytes(data)).samples) == 22_050
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+    flac = bytearray(encode(Waveform(np.full(22_050, 3000, np.int16), 22_050), "flac"))
+    # STREAMINFO: 36 bits of total samples end 8 + 13 + 5 bytes into the file.
+    flac[21] |= 0x0F
+    flac[22:26] = b"\xff" * 4
+    with contextlib.suppress(SpeechError):
+        assert len(decode(bytes(flac)).samples) == 22_050
+
+
+def test_more_sound_than_a_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.speech.audio.MAX_SAMPLES", 20_000)
+    with pytest.raises(SpeechError, match="more than 20000 samples"):
+        decode(encode(Waveform(np.full(22_050, 3000, np.int16), 22_050), "wav"))
