@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from model import whole_files
 from model.ahead import ItemT, ResultT, map_ahead
 from model.transient import TIMEOUT_SECONDS, StorageError, retried, within
-from model.unbroken import unbroken
+from model.unbroken import fence_here, unbroken
 from model.uri import canonical, filesystem, only_os_errors, read_path, read_path_range
 
 AT_ONCE = 16
@@ -42,10 +42,12 @@ class Storage:
     Attributes:
         root: local path or URI of the folder.
         options: passed to fsspec for remote protocols.
+        run: on whose behalf files are written and deleted, see `model.unbroken`; "" for no run.
     """
 
     root: str
     options: dict[str, Any] = field(default_factory=dict)
+    run: str = ""
 
     @cached_property
     def _filesystem(self) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -182,11 +184,14 @@ class Storage:
         Raises:
             OSError: if it cannot be written.
             StorageError: if fewer bytes arrived than were sent.
+            RunStoppedError: if it is written for a run that was stopped.
         """
-        with unbroken():
+        with unbroken(self.run):
+            permitted = fence_here()
             if self.local:
-                whole_files.replace(self.path(name), data)
+                whole_files.replace(self.path(name), data, permitted)
             else:
+                permitted()
                 with only_os_errors():
                     within(TIMEOUT_SECONDS, lambda: self._filesystem[0].pipe_file(self.path(name), data))
         size = self._size(name)
@@ -249,5 +254,5 @@ class Storage:
         Raises:
             OSError: if it cannot be deleted.
         """
-        with contextlib.suppress(FileNotFoundError), only_os_errors():
+        with unbroken(self.run), contextlib.suppress(FileNotFoundError), only_os_errors():
             self._filesystem[0].rm_file(self.path(name))

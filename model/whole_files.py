@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -18,14 +18,20 @@ NAME_BYTES = 100
 a file that just fits would be too long with anything added to it."""
 
 
-def replace(path: str, data: bytes) -> None:
+def replace(path: str, data: bytes, permitted: Callable[[], None] = lambda: None) -> None:
     """Writes a file, in the place of the one that is there.
+
+    Args:
+        path: of the file.
+        data: its bytes.
+        permitted: called when all is written but the name; what it raises keeps the file from getting that.
 
     Raises:
         OSError: if it cannot be written.
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with _temporary(path, data) as temporary:
+        permitted()
         os.replace(temporary, path)
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     try:

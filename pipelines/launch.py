@@ -11,27 +11,31 @@ from typing import Any, NamedTuple
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.storage import Storage
-from model.unbroken import hold
+from model.unbroken import RunStoppedError, stop
 from pipelines.commits.commit import Receipt, Run
-from pipelines.commits.lease import Lease
+from pipelines.commits.crashes import crashed_before, crashes_noted
+from pipelines.commits.lease import Lease, LeaseLostError
 from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
 from pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
 from pipelines.commits.rows import FAILURES, OWN_FOLDERS
 from pipelines.commits.shards import Cut, shard_count
 from pipelines.commits.tally import Tally
-from pipelines.commits.watchdog import LOST_SECONDS, Lookout, forget_started
+from pipelines.commits.watchdog import LOST_SECONDS, Lookout, forget_started, stalls_here, suspect_started
 from pipelines.corpora.corpus import Corpus, sampled
 from pipelines.flags.jobs import JobFlags
 from pipelines.plan import plan
 from pipelines.progress import Progress
-from pipelines.running import interruptible, is_elsewhere, refuse_local, run_pipeline, stop_workers
+from pipelines.running import WorkerLostError, interruptible, is_elsewhere, refuse_local, run_pipeline
 from pipelines.summary import done_in, left_out, most_frequent, summary_lines
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest
 from schemas.printable import printable
 from schemas.table import NewerSchemaError
+
+STOP_SECONDS = 5.0
+"""For commits that have begun, when a run is stopped."""
 
 
 class TooManyFailuresError(Exception):
@@ -40,6 +44,10 @@ class TooManyFailuresError(Exception):
 
 class WorkersLostError(Exception):
     """No worker has given a sign for so long that there can be none."""
+
+
+class StalledError(Exception):
+    """A shard makes no progress in this process."""
 
 
 @dataclass(frozen=True)
@@ -84,23 +92,37 @@ def launch(request: Request) -> int:
     if request.flags.plan:
         return plan(request, kept)
     try:
-        with Lease(request.output), interruptible():
+        with Lease(request.output) as lease, interruptible(), stalls_here(lease.token) as stalled:
+            ours = replace(request, output=replace(request.output, run=lease.token))
             try:
-                return _run_under_lease(request, started)
+                return _run_under_lease(ours, started, lease, stalled)
             except TooManyFailuresError:
-                _stop_in_peace(request)
+                _stop_in_peace(request, lease)
                 return CHECK_FAILED
+            except StalledError:
+                # The watchdog has said what to do.
+                _stop_in_peace(request, lease, forget=False)
+                return STOPPED
             except WorkersLostError:
                 # What they had in hand may be what ended them, so its markers stay.
-                _stop_in_peace(request, forget=False)
+                _stop_in_peace(request, lease, forget=False)
                 print(
                     f"beamscribe {request.job.name}: stopped: no worker has given a sign for {LOST_SECONDS:g} s. "
                     "What is committed stays; run the same command again",
                     file=sys.stderr,
                 )
                 return STOPPED
+            except (LeaseLostError, RunStoppedError):
+                # Nothing in the output is this run's any more, its temporaries and markers neither.
+                stop(lease.token, STOP_SECONDS)
+                print(
+                    f"beamscribe {request.job.name}: stopped: {lease.why_lost}. What is committed stays; run the same "
+                    "command again when no other does",
+                    file=sys.stderr,
+                )
+                return STOPPED
             except KeyboardInterrupt:
-                _stop_in_peace(request)
+                _stop_in_peace(request, lease)
                 print(f"\ninterrupted; what is committed stays. Continue with:\n  {_command_line()}", file=sys.stderr)
                 return INTERRUPTED
     except OSError as error:
@@ -110,11 +132,10 @@ def launch(request: Request) -> int:
         return STOPPED
 
 
-def _stop_in_peace(request: Request, forget: bool = True) -> None:
-    """Ends a pipeline that is still running: the process is about to end too."""
+def _stop_in_peace(request: Request, lease: Lease, forget: bool = True) -> None:
+    """Ends a pipeline that is still running, whether or not the process ends too."""
     # A commit that has begun may finish, a later one never begins.
-    hold(timeout_seconds=5.0)
-    stop_workers(request.options, timeout_seconds=4.0)
+    stop(lease.token, STOP_SECONDS)
     if not is_elsewhere(request.options):
         # A worker process may have ended in the middle of a file.
         _remove_temporaries(request.output)
@@ -143,39 +164,48 @@ class Assignment(NamedTuple):
     failures: int
 
 
-def _run_under_lease(request: Request, started: datetime.datetime) -> int:
+def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease, stalled: Sequence[str]) -> int:
     # Another run may have ended just before the lease was ours.
     earlier = read_manifest_of(request.output)
     kept = _kept(request, earlier)
     ledger = Ledger(request.output, request.job.format)
     _remove_temporaries(request.output)
+    if crashed_before(request.output):
+        suspect_started(request.output)
     try:
-        current = _current(ledger, (earlier.fingerprint if earlier else request.fingerprint).digest, kept)[0]
+        current, old = _current(ledger, (earlier.fingerprint if earlier else request.fingerprint).digest, kept)
     except NewerSchemaError as error:
         raise RefusedError(str(error)) from error
     except ValueError as error:
         raise RefusedError(f"{error}: delete that file, and its images are done again") from error
     assigned = _assign(request, ledger.tally(request.corpus.references.ids, current), kept, started)
+    elsewhere = is_elsewhere(request.options)
+    # A commit whose images all failed may be made anew under the same name.
+    known = [receipt.name for receipt in (*current, *old) if receipt.rows]
+    progress = Progress(request.output, request.job.name, started, assigned.references, known=known, alone=elsewhere)
     # Receipts hold all ids, which nobody needs while the job runs.
-    del current
-    progress = Progress(request.output, request.job.name, started, assigned.references)
+    del current, old
     lookout = Lookout(request.output, assigned.shards)
 
     def look() -> None:
+        lease.check()
+        if stalled:
+            raise StalledError
         # Storage that does not answer now is no reason to give up what is being committed.
-        with contextlib.suppress(OSError):
-            progress.tell()
-        if _too_many(request, assigned.failures + progress.failures):
-            raise TooManyFailuresError
-        with contextlib.suppress(OSError):
-            if lookout.lost():
+        with contextlib.suppress(OSError), progress.look_if_due() as signs:
+            if signs and _too_many(request, assigned.failures + progress.failures):
+                raise TooManyFailuresError
+            if signs and lookout.lost(signs):
                 raise WorkersLostError
 
-    job = request.job.carried(request.output) if is_elsewhere(request.options) else request.job
+    job = request.job.carried(request.output) if elsewhere else request.job
     run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
-    with progress:
+    with progress, crashes_noted(request.output):
         pending, commits = ReadPending(request.output), CommitShards(job, run)
-        failed = run_pipeline(assigned.parts, pending, commits, request.options, look, progress.interval_seconds)
+        failed = run_pipeline(assigned.parts, pending, commits, request.options, look)
+    lease.confirm()
+    if isinstance(failed, WorkerLostError) and failed.crashed:
+        suspect_started(request.output)
     write_pending(request.output, ())
 
     current, replaced = _current(ledger, request.fingerprint.digest, kept)

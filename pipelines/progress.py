@@ -3,6 +3,8 @@
 import contextlib
 import datetime
 import sys
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -11,10 +13,15 @@ from rich.console import Console
 from rich.text import Text
 
 from model.storage import Storage
-from pipelines.commits.commit import RECEIPTS, Receipt
+from pipelines.commits.commit import Receipt
+from pipelines.commits.watchdog import Signs
 
+INTERVAL_SECONDS = 10.0
 SECONDS_ON_A_TERMINAL = 1.0
 """Between two looks at a local output; elsewhere a look costs a listing, and somebody may pay for it."""
+
+SHARE_OF_A_CORE = 0.01
+"""That looking takes at most: the more there is to look at, the longer until the next time."""
 
 
 @dataclass
@@ -29,6 +36,9 @@ class Progress:
         console: where to.
         rows: of this run, as of the last look.
         failures: failure rows of this run, as of the last look.
+        known: names of receipts that are not of this run, so that they need not be read.
+        alone: whether this process does nothing else: the work of other threads counts as that of looking too, such as
+            those of a client of remote storage.
     """
 
     output: Storage
@@ -38,9 +48,12 @@ class Progress:
     console: Console = field(default_factory=lambda: Console(file=sys.stderr))
     rows: int = 0
     failures: int = 0
-    _counted: set[str] = field(default_factory=set)
+    known: Iterable[str] = ()
+    alone: bool = False
 
     def __post_init__(self) -> None:
+        self._counted = set(self.known)
+        self._next_look = time.monotonic() + self._interval_seconds
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
@@ -52,9 +65,30 @@ class Progress:
         self._task = self._bar.add_task(self.job, total=self.todo)
 
     @property
-    def interval_seconds(self) -> float | None:
-        """How often to call `tell`; None: as often as a job looks at its output anyway."""
-        return SECONDS_ON_A_TERMINAL if self.console.is_terminal and self.output.local else None
+    def _interval_seconds(self) -> float:
+        return SECONDS_ON_A_TERMINAL if self.console.is_terminal and self.output.local else INTERVAL_SECONDS
+
+    @contextlib.contextmanager
+    def look_if_due(self) -> Iterator[Signs | None]:
+        """Looks at what is committed and shows it if it is time to; what is done in the body belongs to the look.
+
+        Yields:
+            What was seen; None if it is not yet time.
+
+        Raises:
+            OSError: if the output cannot be listed.
+        """
+        if time.monotonic() < self._next_look:
+            yield None
+            return
+        clock = time.process_time if self.alone else time.thread_time
+        begun = clock()
+        try:
+            signs = Signs.of(self.output)
+            self.tell(signs)
+            yield signs
+        finally:
+            self._next_look = time.monotonic() + max(self._interval_seconds, (clock() - begun) / SHARE_OF_A_CORE)
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -69,13 +103,16 @@ class Progress:
                 self.tell()
         self._bar.stop()
 
-    def tell(self) -> None:
-        """Looks at what is committed, and shows it.
+    def tell(self, signs: Signs | None = None) -> None:
+        """Shows what is committed.
+
+        Args:
+            signs: as they are now; looked for by default.
 
         Raises:
             OSError: if the output cannot be listed.
         """
-        names = [entry.name for entry in self.output.files(RECEIPTS, ".json") if entry.name not in self._counted]
+        names = sorted((signs or Signs.of(self.output)).receipts - self._counted)
         self._counted.update(names)
         for receipt in self.output.map_ahead(self._receipt, names):
             if receipt and receipt.run_started == self.started.isoformat():

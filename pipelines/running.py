@@ -5,22 +5,22 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
 import apache_beam as beam
-import psutil
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
 from model.storage import Storage
 from model.transient import within
+from model.unbroken import RunStoppedError
+from pipelines.commits.lease import LeaseLostError
 from pipelines.commits.pending import CommitShards, ReadPending
 from pipelines.images.batches import SIDE_BY_SIDE
+from pipelines.workers import worker_processes
 from schemas.command import RefusedError
 
-INTERVAL_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 """Between two looks at whether all worker processes are alive."""
 
@@ -31,7 +31,15 @@ LOCAL_RUNNERS = ("FnApiRunner",)
 
 
 class WorkerLostError(Exception):
-    """A local worker process ended in the middle of its work; Beam's runner would wait for it for ever."""
+    """A local worker process ended in the middle of its work; Beam's runner would wait for it for ever.
+
+    Attributes:
+        crashed: whether the process did so by itself, as a decoder does that an image crashes.
+    """
+
+    def __init__(self, message: str, crashed: bool) -> None:
+        super().__init__(message)
+        self.crashed = crashed
 
 
 def run_pipeline(
@@ -40,28 +48,26 @@ def run_pipeline(
     commits: CommitShards,
     options: PipelineOptions,
     meanwhile: Callable[[], None],
-    interval_seconds: float | None = None,
 ) -> Exception | None:
     """Builds and runs the pipeline; returns what stopped it, if anything did.
 
-    It runs in a thread of its own, so that this one hears Ctrl-C at once and can tell of the progress.
+    It runs in a thread of its own, so that this one hears Ctrl-C at once and can tell of the progress. The thread of a
+    run that was stopped goes on until Beam lets it end; what it still commits is refused, see `model.unbroken`.
 
     A worker process that is lost, to a decoder that crashes or to the system for want of memory, ends the run. Its
-    shard stays marked, so the same command reads its images apart.
+    shard stays marked, so the same command knows of it.
 
     Args:
         parts: of what is to do.
         pending: reads them.
         commits: does it.
         options: Beam's.
-        meanwhile: called now and then; what it raises is raised here, and the pipeline left alone.
-        interval_seconds: how often; every ten seconds by default.
+        meanwhile: called once a second; what it raises is raised here, and the pipeline left alone.
     """
-    _reach_workers_directly(options)
-    lost = _lost_workers()
     stopped_by: list[Exception] = []
     running: list[PipelineResult] = []
-    logging.getLogger("apache_beam.runners.common").addFilter(_says_more_than_the_last_line)
+    for name in ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker"):
+        logging.getLogger(name).addFilter(_says_more_than_the_last_line)
 
     def run() -> None:
         try:
@@ -73,38 +79,21 @@ def run_pipeline(
             stopped_by.append(error)
 
     thread = threading.Thread(target=run, name="pipeline", daemon=True)
-    thread.start()
-    told = time.monotonic()
-    try:
-        while thread.is_alive() and not lost:
-            thread.join(timeout=LOOK_SECONDS)
-            if thread.is_alive() and time.monotonic() - told >= (interval_seconds or INTERVAL_SECONDS):
-                meanwhile()
-                told = time.monotonic()
-    except BaseException:
-        if running and is_elsewhere(options):
-            _cancel(running[0])
-        raise
-    if lost:
-        stop_workers(options, timeout_seconds=4.0)
-        return WorkerLostError(f"a worker process was lost: {lost[0]}")
-    return stopped_by[0] if stopped_by else None
-
-
-def _lost_workers() -> list[BaseException]:
-    """What Beam's threads that wait for a worker process have raised; it grows while the pipeline runs."""
-    lost: list[BaseException] = []
-    before = threading.excepthook
-
-    def hook(args: threading.ExceptHookArgs) -> None:
-        # The name is that of apache_beam.runners.portability.fn_api_runner.worker_handlers.
-        if args.thread is not None and args.thread.name == "run_worker" and args.exc_value is not None:
-            lost.append(args.exc_value)
-        else:
-            before(args)
-
-    threading.excepthook = hook
-    return lost
+    with worker_processes(options, pending.output.run) as workers:
+        thread.start()
+        try:
+            while thread.is_alive() and not workers.lost:
+                thread.join(timeout=LOOK_SECONDS)
+                if thread.is_alive():
+                    meanwhile()
+        except BaseException:
+            if running and is_elsewhere(options):
+                _cancel(running[0])
+            raise
+        if workers.lost:
+            crashed = any(lost.crashed for lost in workers.lost)
+            return WorkerLostError(f"a worker process was lost: {workers.lost[0]}", crashed)
+        return stopped_by[0] if stopped_by else None
 
 
 def _cancel(result: PipelineResult) -> None:
@@ -132,8 +121,8 @@ def refuse_local(options: PipelineOptions, output: Storage, uris: Iterable[str])
 
 
 def _says_more_than_the_last_line(record: logging.LogRecord) -> bool:
-    """Whether Beam's log of an error is worth reading: a storage that fails is told in one line at the end."""
-    return not (record.exc_info and isinstance(record.exc_info[1], OSError))
+    """Whether Beam's log of an error is worth reading: what stops a run is told in one line at the end."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OSError | RunStoppedError | LeaseLostError))
 
 
 def build(pipeline: beam.Pipeline, parts: list[str], pending: ReadPending, commits: CommitShards) -> None:
@@ -156,14 +145,6 @@ def share_cores(options: PipelineOptions) -> None:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores // SIDE_BY_SIDE)))
 
 
-def _reach_workers_directly(options: PipelineOptions) -> None:
-    """Keeps proxies out of what this process and its local workers say to each other: gRPC asks them for localhost."""
-    if options.view_as(DirectOptions).direct_running_mode == "multi_processing":
-        name = "no_grpc_proxy"  # gRPC knows it in small letters only
-        others = os.environ.get(name) or os.environ.get(name.replace("grpc_", ""), "")
-        os.environ[name] = ",".join(filter(None, ("localhost", "127.0.0.1", others)))
-
-
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Treats SIGTERM as Ctrl-C; only the main thread may say what signals do."""
@@ -179,21 +160,3 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def stop_workers(options: PipelineOptions, timeout_seconds: float) -> None:
-    """Ends Beam's local worker processes, if there are any: they would go on for a while without their launcher.
-
-    Beam's threads report each of them as lost, with a traceback; this process is about to end, so nobody needs that.
-    """
-    if options.view_as(DirectOptions).direct_running_mode != "multi_processing":
-        return
-    logging.disable()
-    threading.excepthook = lambda _: None
-    workers = psutil.Process().children(recursive=True)
-    for worker in workers:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            worker.terminate()
-    for worker in psutil.wait_procs(workers, timeout_seconds)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            worker.kill()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from model.storage import Storage
-from pipelines.commits.lease import Lease
+from pipelines.commits.lease import read_holder
 from pipelines.commits.ledger import Ledger, count_failures
 from pipelines.commits.manifest_file import manifest_of
 from pipelines.commits.pending import read_ids
@@ -64,8 +64,8 @@ def status(output: Storage) -> Status:
     asked = read_ids(output)
     receipts = [receipt for receipt in ledger.receipts() if receipt.fingerprint in manifest.kept_fingerprints]
     found = ledger.tally(asked, receipts)
-    holder = Lease(output).holder()
-    writer = f"process {holder.process} on {holder.host}" if holder and not holder.dead() else None
+    holder = read_holder(output)
+    writer = str(holder) if holder and not holder.dead() else None
     this_run = done_in(manifest.run_started, receipts)
     ended = [receipt.committed_at for receipt in receipts if receipt.run_started == manifest.run_started]
     a_second = None

@@ -1,7 +1,7 @@
 """Bounds on what strangers' files may ask of a machine, where a flag does not say otherwise."""
 
 MAX_PIXELS = 100_000_000
-"""Of an image: 400 MB in Pillow's four bytes a pixel; cameras of 2025 make 50 to 100 million."""
+"""Of an image: cameras of 2025 make 50 to 100 million; `model/decode_memory.py` says what they take of memory."""
 
 MAX_BYTES = 2**28
 """Of an image file: no photograph that fits `MAX_PIXELS` has more."""

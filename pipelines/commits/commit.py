@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from model.storage import Storage
 from model.unbroken import unbroken
+from pipelines.commits.lease import confirm_lease
 from pipelines.commits.rows import FAILURES, RowFormat
 from pipelines.commits.shards import Shard, asked_digest
 from pipelines.flags.jobs import STALL_TIMEOUT_SECONDS
@@ -141,6 +142,8 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
 
     Raises:
         OSError: if the output cannot be written; nothing is half written.
+        LeaseLostError: if the run does not hold the output any more.
+        RunStoppedError: if the run was stopped.
         RuntimeError: if `process` lost or invented a reference.
     """
     begun = time.monotonic()
@@ -173,7 +176,8 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
     seconds = time.monotonic() - begun
     writing = time.monotonic()
     encode_msec = seconds * 1000 - rows_alone.msec
-    with unbroken():
+    with unbroken(run.output.run, fence=lambda: confirm_lease(run.output)):
+        confirm_lease(run.output)
         # A duplicate bundle may end otherwise than its twin. The twin's receipt goes first, so that a kill between two
         # files leaves nothing that speaks for files which are no longer there.
         receipt = Receipt(stem, run.fingerprint, run.started.isoformat(), seconds, None, None)

@@ -1,5 +1,12 @@
-"""One writer at a time: a lease with a heartbeat in the output's `_beamscribe/` folder."""
+"""One writer at a time: a lease with a heartbeat in the output's `_beamscribe/` folder.
 
+A run that was suspended, or whose storage did not answer for minutes, may have lost its lease without noticing. So
+whoever commits for it, on whatever machine, looks at the lease as the last step before each file of a commit becomes
+visible, see `confirm_lease`. On a disk that leaves no gap: the run that takes a lease over removes the temporaries of
+the one before, so a writer that is suspended between its look and its rename has nothing to rename any more.
+"""
+
+import contextlib
 import datetime
 import json
 import os
@@ -9,11 +16,12 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
 from model.storage import Storage
+from model.unbroken import guarded, stop, unbroken
 from schemas import manifest
 from schemas.command import RefusedError
 
@@ -21,7 +29,25 @@ FILE = f"{manifest.FOLDER}/lease.json"
 HEARTBEAT_SECONDS = 20.0
 DEAD_AFTER_SECONDS = 120.0
 """A lease without a heartbeat for so long is taken over."""
+
+MARGIN = 0.25
+"""Of that time; a run that could not renew its lease gives it up so much earlier than others take it over."""
+
 HELD_SECONDS = 5.0
+FAR_FUTURE_SECONDS = 86_400.0
+"""A heartbeat that lies so far ahead is no clock that is wrong, but damage."""
+
+STAGED = "a staged job"
+"""Stands for the host in the lease of a job that runs without its launcher."""
+
+
+def _clock() -> float:
+    """Seconds that go on while this process, or the whole machine, sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class LeaseLostError(Exception):
+    """Another run writes the output by now, or may do so at any moment: nothing more may be committed for this one."""
 
 
 @dataclass
@@ -32,12 +58,18 @@ class Lease:
 
     Attributes:
         output: the folder to hold.
+        token: tells this lease from all others; a `Storage` whose `run` it is writes for the holder.
+        why_lost: why it was lost; empty as long as it was not.
     """
 
     output: Storage
-    _token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _renewing: Any = field(default_factory=threading.Lock)
+    _renewed: float = 0.0
+    why_lost: str = ""
+    _guard: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> "Lease":
         """Takes the lease.
@@ -45,19 +77,22 @@ class Lease:
         Raises:
             RefusedError: if another run holds it, or the output cannot be written.
         """
+        self._renewed = _clock()
         while not self._create():
-            holder = self.holder()
+            holder = read_holder(self.output)
             if holder is None:
                 continue
             if not holder.dead():
                 raise RefusedError(
-                    f"{self.output.uri()} is being written by process {holder.process} on {holder.host} "
+                    f"{self.output.uri()} is being written by {holder} "
                     f"(heartbeat {holder.heartbeat}): wait for it or stop it; a dead run's lease is taken over "
                     f"two minutes after its last heartbeat, or at once by deleting {self.output.uri(FILE)}"
                 )
-            self._clear(holder)
+            clear_dead(self.output, holder, self.token)
+            self._renewed = _clock()
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
         self._thread.start()
+        self._guard.enter_context(guarded(self.token, self.check))
         return self
 
     def __exit__(
@@ -65,59 +100,84 @@ class Lease:
     ) -> None:
         """Gives the lease back, unless it was taken over meanwhile."""
         self._stop.set()
+        self._guard.close()
         if self._thread:
-            # A heartbeat that an interrupt holds back never comes, see `model.unbroken`.
+            # A heartbeat that waits for its storage may come as late as it likes.
             self._thread.join(HELD_SECONDS)
         if self._held():
             self.output.delete(FILE)
 
+    def check(self) -> None:
+        """Asks the storage only if the lease has not been renewed for long, as after a sleep of this process.
+
+        Raises:
+            LeaseLostError: if the lease was lost, or cannot be renewed before others take it for dead.
+        """
+        if not self.why_lost and self._is_late():
+            self.confirm()
+        if self.why_lost:
+            raise LeaseLostError(self.why_lost)
+
+    def confirm(self) -> None:
+        """Renews the lease now.
+
+        Raises:
+            LeaseLostError: if it was lost, or the storage does not let it be renewed.
+        """
+        # The heartbeat may be waiting for its storage.
+        if self._renewing.acquire(timeout=HELD_SECONDS):
+            try:
+                self._renew()
+            except OSError as error:
+                if self._is_late():
+                    self._lose(f"{self.output.uri(FILE)} could not be renewed for {self._age():.0f} s: {error}")
+            finally:
+                self._renewing.release()
+        elif self._is_late():
+            self._lose(f"{self.output.uri(FILE)} could not be renewed for {self._age():.0f} s: no answer")
+        if self.why_lost:
+            raise LeaseLostError(self.why_lost)
+
+    def _held(self) -> bool:
+        holder = read_holder(self.output)
+        return holder is not None and holder.token == self.token
+
+    def _age(self) -> float:
+        return _clock() - self._renewed
+
+    def _is_late(self) -> bool:
+        return self._age() > DEAD_AFTER_SECONDS * (1 - MARGIN)
+
     def _create(self) -> bool:
         try:
-            return self.output.create(FILE, self._content())
+            return self.output.create(FILE, _content(self.token))
         except OSError as error:
             raise RefusedError(f"{self.output.uri()} cannot be written: {error}") from error
 
-    def _content(self) -> bytes:
-        now = datetime.datetime.now(datetime.UTC).isoformat()
-        return json.dumps(Holder(socket.gethostname(), os.getpid(), self._token, now)._asdict()).encode()
-
-    def holder(self) -> "Holder | None":
-        """Who holds the lease; None if it was given back between our look and now."""
-        for _ in range(5):
-            try:
-                return Holder.from_json(self.output.read(FILE))
-            except FileNotFoundError:
-                return None
-            except ValueError:
-                # Object stores may show half of what is being written.
-                time.sleep(0.1)
-        return _DAMAGED
-
-    def _clear(self, dead: "Holder") -> None:
-        """Takes a dead lease away; by renaming it, so that of two runs only one does, and never with a live one."""
-        taken = f"{FILE}.{self._token}"
-        try:
-            self.output.rename(FILE, taken)
-        except FileNotFoundError:
+    def _renew(self) -> None:
+        """Writes a heartbeat, or finds out that the lease is another's by now."""
+        if self.why_lost or self._stop.is_set():
             return
-        content = self.output.read(taken)
-        if dead is not _DAMAGED and Holder.from_json(content) != dead:
-            self.output.create(FILE, content)
-        self.output.delete(taken)
+        begun = _clock()
+        if (taken := renew(self.output, self.token, _content(self.token))) is not None:
+            self._lose(f"{self.output.uri()} is being written by {taken}, which took over since the last heartbeat")
+        else:
+            self._renewed = begun
 
-    def _held(self) -> bool:
-        holder = self.holder()
-        return holder is not None and holder.token == self._token
+    def _lose(self, why: str) -> None:
+        self.why_lost = why
+        # Threads that commit for this run in this process find it stopped, whenever the launcher finds out.
+        stop(self.token, timeout_seconds=0.0)
 
     def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
-            if not self._held():
-                return
-            self.output.write(FILE, self._content())
+        while not self._stop.wait(HEARTBEAT_SECONDS) and not self.why_lost:
+            # Storage that does not answer now may do so at the next beat; `check` finds out when it is too late.
+            with contextlib.suppress(OSError), self._renewing:
+                self._renew()
 
 
 class Holder(NamedTuple):
-    """What a lease says: who holds it, and when its heart last beat (ISO 8601)."""
+    """What a lease says: who holds it, and when it was last renewed (ISO 8601, with its offset from UTC)."""
 
     host: str
     process: int
@@ -132,19 +192,115 @@ class Holder(NamedTuple):
             ValueError: if it is none.
         """
         try:
-            holder = cls(**json.loads(data))
-            datetime.datetime.fromisoformat(holder.heartbeat)
-            return holder._replace(process=int(holder.process))
-        except TypeError as error:
+            fields = json.loads(data)
+            holder = cls(**fields)
+            if [type(value) for value in holder] != [str, int, str, str] or not 0 <= holder.process < 2**31:
+                raise ValueError(f"not a lease: fields of the types {[type(value).__name__ for value in holder]}")
+            if datetime.datetime.fromisoformat(holder.heartbeat).utcoffset() is None:
+                raise ValueError(f"not a lease: {holder.heartbeat} has no offset from UTC")
+            return holder
+        except (TypeError, RecursionError) as error:
             raise ValueError(f"not a lease: {error}") from error
+
+    def age_seconds(self) -> float:
+        """Since the last heartbeat, by this machine's clock."""
+        age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(self.heartbeat)
+        return age.total_seconds()
 
     def dead(self) -> bool:
         """Whether nobody is behind the lease any more."""
-        age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(self.heartbeat)
-        if age.total_seconds() > DEAD_AFTER_SECONDS:
+        if not -FAR_FUTURE_SECONDS < self.age_seconds() <= DEAD_AFTER_SECONDS:
             return True
         return self.host == socket.gethostname() and not psutil.pid_exists(self.process)
+
+    def __str__(self) -> str:
+        return STAGED if self.host == STAGED else f"process {self.process} on {self.host}"
 
 
 _DAMAGED = Holder("", 0, "", "1970-01-01T00:00:00+00:00")
 """Stands for a lease that cannot be read, which is dead."""
+
+
+def read_holder(output: Storage) -> Holder | None:
+    """Who holds an output; None if nobody does.
+
+    Raises:
+        OSError: if the storage does not say.
+    """
+    for _ in range(5):
+        try:
+            return Holder.from_json(output.read(FILE))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            # Object stores may show half of what is being written.
+            time.sleep(0.1)
+    return _DAMAGED
+
+
+def _content(token: str, host: str = "", process: int | None = None) -> bytes:
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    holder = Holder(host or socket.gethostname(), os.getpid() if process is None else process, token, now)
+    return json.dumps(holder._asdict()).encode()
+
+
+def renew(output: Storage, token: str, content: bytes) -> Holder | None:
+    """Writes a heartbeat into a lease; into one that was deleted too, unless somebody takes it first.
+
+    Returns:
+        None, or who holds the lease by now.
+
+    Raises:
+        OSError: if the storage does not let it be read or written.
+    """
+    holder = read_holder(output)
+    if holder is None and output.create(FILE, content):
+        return None
+    holder = holder or read_holder(output)
+    if holder is None or holder.token != token:
+        return holder or _DAMAGED
+    try:
+        # Whoever sleeps between the look and the write must not write over the lease of the next run.
+        with unbroken(fence=lambda: _confirm(output, token)):
+            output.write(FILE, content)
+    except LeaseLostError:
+        return read_holder(output) or _DAMAGED
+    return None
+
+
+def clear_dead(output: Storage, dead: Holder, token: str) -> None:
+    """Takes a dead lease away; by renaming it, so that of two runs only one does, and never with a live one."""
+    taken = f"{FILE}.{token}"
+    try:
+        output.rename(FILE, taken)
+    except FileNotFoundError:
+        return
+    content = output.read(taken)
+    if dead is not _DAMAGED and not _says(content, dead):
+        output.create(FILE, content)
+    output.delete(taken)
+
+
+def _says(content: bytes, holder: Holder) -> bool:
+    try:
+        return Holder.from_json(content) == holder
+    except ValueError:
+        return False
+
+
+def confirm_lease(output: Storage) -> None:
+    """Looks whether the run that an output's `Storage` writes for still holds it.
+
+    Raises:
+        LeaseLostError: if another run does, or none.
+        OSError: if the storage does not say.
+    """
+    if output.run:
+        _confirm(output, output.run)
+
+
+def _confirm(output: Storage, token: str) -> None:
+    holder = read_holder(output)
+    if holder is None or holder.token != token:
+        who = f"is being written by {holder}" if holder else "is not held by any run"
+        raise LeaseLostError(f"{output.uri()} {who} by now: nothing more is committed for the run that held it before")

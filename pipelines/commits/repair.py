@@ -1,6 +1,7 @@
 """What `verify --repair` does with what it found: it only removes, and a run of the job does the rest."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from model.storage import Storage
 from pipelines.commits.commit import RECEIPTS
@@ -24,7 +25,8 @@ def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: C
     Raises:
         RefusedError: if another run writes the output.
     """
-    with Lease(output):
+    with Lease(output) as lease:
+        output = replace(output, run=lease.token)
         manifest = manifest_of(output)
         for name in sorted({*remove, *orphans}):
             print(printable(f"beamscribe verify: removes {name}"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pipelines.corpora.cells import CellError, number_id
-from pipelines.corpora.columns import ColumnError, Columns
+from pipelines.corpora.columns import ID_COLUMN, ColumnError, Columns
 from pipelines.corpora.text_lines import Line, Named, checked, choose_named, storable
 
 LONGEST_JSON = 2**28
@@ -73,8 +73,10 @@ def json_values(lines: Iterator[Line]) -> Iterator[_Value]:
 
 def json_rows(values: Iterable[_Value], columns: Columns) -> Iterator[Named]:
     """Rows of JSON objects, or of texts that are URIs."""
-    found: tuple[str, str | None] | None = None
-    good, wrong = False, ""
+    uri_column: str | None = None
+    # Objects need not have the same names.
+    id_column = ID_COLUMN if columns.id is None else columns.id
+    good, has_ids, wrong = False, False, ""
     for place, value, problem in values:
         try:
             if problem:
@@ -82,9 +84,10 @@ def json_rows(values: Iterable[_Value], columns: Columns) -> Iterator[Named]:
             if isinstance(value, str):
                 row = Named(storable(value))
             elif isinstance(value, _Object):
-                if found is None or found[0] not in value:
-                    found = choose_named(list(value), columns)
-                row = _row(value, *found)
+                if uri_column is None or uri_column not in value:
+                    uri_column, _ = choose_named(list(value), columns._replace(id=""))
+                has_ids = has_ids or id_column in value
+                row = _row(value, uri_column, id_column)
             else:
                 raise CellError(f"it is no JSON object: {str(value)[:40]}")
             good = True
@@ -94,14 +97,15 @@ def json_rows(values: Iterable[_Value], columns: Columns) -> Iterator[Named]:
             yield Named("", "", str(error), place)
     if wrong and not good:
         raise ValueError(wrong)
+    if good and columns.id and not has_ids:
+        raise ColumnError(f"it has no column {columns.id}")
 
 
-def _row(value: _Object, uri_column: str, id_column: str | None) -> Named:
+def _row(value: _Object, uri_column: str, id_column: str) -> Named:
     for name in (uri_column, id_column):
         if name in value.repeated:
             raise CellError(f"the name {name} stands in it more than once")
-    id = value.get(id_column) if id_column is not None else None
-    return Named(_json_uri(value[uri_column]), _json_id(id))
+    return Named(_json_uri(value[uri_column]), _json_id(value.get(id_column)))
 
 
 def _json_uri(value: Any) -> str:

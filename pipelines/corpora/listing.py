@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from model.images import begins_like_an_image
+from model.image_formats import begins_like_an_image
 from model.transient import StorageError
 from model.uri import canonical, filesystem, read_range
 from pipelines.corpora.archives import kind_of, list_archive, split_chained

@@ -86,7 +86,7 @@ class ParquetTable:
         """
         opened = pa.OSFile(source) if isinstance(source, str) else source
         # Without a buffer whole column chunks are read at once, however large.
-        self._file = pq.ParquetFile(opened, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        self._file = pq.ParquetFile(opened, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
         self.schema: pa.Schema = self._file.schema_arrow
         metadata = self._file.metadata
         self._rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]

@@ -265,8 +265,6 @@ def test_a_run_that_lost_its_worker_ends_and_the_next_one_does_the_rest(
     local: Storage, log: Path, pool: Server, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.commits.watchdog.LOST_SECONDS", 6.0)
-    # This process goes on, and its workers were others.
-    monkeypatch.setattr("pipelines.launch.hold", lambda timeout_seconds: None)
     with portable_engine(name, log, pool) as engine:
         began = time.monotonic()
         assert go_and_kill(local, engine) == STOPPED

@@ -1,14 +1,11 @@
 import contextlib
 import datetime
-import itertools
 import json
 import os
 import re
-import threading
 
 import pytest
 
-from model import unbroken
 from pipelines import launch as launch_module
 from pipelines import running
 from pipelines.commits.commit import RECEIPTS, commit_shard
@@ -483,6 +480,16 @@ def test_an_empty_corpus_is_done(go, local, log, capsys):
     assert noted(log) == []
 
 
+def test_when_every_item_fails_a_check_says_no_and_the_reason(go, capsys):
+    assert go("abc", failing="abc") == CHECK_FAILED
+    assert "0 done, 3 failed, 0 to do" in last_line(capsys)
+    # A run with nothing to do says so again; one row is enough for an output.
+    assert go("abc", failing="abc") == CHECK_FAILED
+    assert "every one failed, 3 with " in last_line(capsys)
+    assert go("abcd", failing="abc") == DONE
+    assert "every one failed" not in last_line(capsys)
+
+
 def test_tells_repeats_and_files_that_are_no_images(go, capsys):
     go("ab", repeated=5, skipped=[Skipped("no image suffix", 7), Skipped("broken link")])
     out = capsys.readouterr().out
@@ -527,48 +534,6 @@ def test_more_failures_than_allowed_end_with_a_code_of_their_own(go, local, caps
     assert "8 in the corpus: 6 done, 2 failed, 0 to do" in told.out
     # Nothing is left to do, and there are still too many.
     assert go(failing="bc", max_failures=failure_bound(bound)) == code
-
-
-class Endless(FakeJob):
-    """Fails at once, and then takes for ever over the second shard, until the test is over."""
-
-    over = threading.Event()
-
-    def open(self, run):
-        process = super().open(run)
-        shards = itertools.count()
-
-        def slowly(shard):
-            if next(shards):
-                self.over.wait()
-            yield from process(shard)
-
-        return slowly
-
-
-def test_a_job_stops_as_soon_as_too_many_have_failed(local, monkeypatch, capsys):
-    monkeypatch.setattr(running, "INTERVAL_SECONDS", 0.2)
-    held = threading.Event()  # what holds later commits back is for a process that ends; this one goes on
-    monkeypatch.setattr(unbroken, "_held", held)
-    request = Request(
-        job=Endless(frozenset("abcdefgh")),
-        corpus=distinct(references(*"abcdefgh")),
-        output=local,
-        fingerprint=OLD,
-        details={},
-        flags=JobFlags(2, None, False, "refuse", {}, failure_bound("0")),
-        options=parse(FlagParser(prog="beamscribe fake"), [])[1],
-    )
-    assert launch(request) == CHECK_FAILED
-    assert "are more than --max-failures 0 allows" in capsys.readouterr().err
-    assert 0 < len(attempts_of(local)) < 8
-    # It was stopped in peace, so no shard is suspected.
-    assert local.files(STARTED) == []
-    assert not local.exists(LEASE)
-    Endless.over.set()
-    held.clear()
-    with unbroken.unbroken():
-        pass  # whoever ends something wakes those that wait
 
 
 def test_failures_of_earlier_runs_count_unless_they_are_tried_again(go, capsys):

@@ -9,6 +9,7 @@ import pytest
 from model import unbroken
 from model.transient import StorageError
 from pipelines.commits.commit import FileStamp, Receipt, commit_shard, stamp
+from pipelines.commits.lease import FILE, Lease
 from pipelines.commits.rows import FAILURES
 from pipelines.commits.shards import Shard, asked_digest
 from schemas.failure_row import FailureRow
@@ -179,6 +180,8 @@ def test_the_receipt_is_written_last_and_the_rows_first():
 
 def test_an_output_that_cannot_be_written_is_an_os_error(output):
     class Full:
+        run = ""
+
         def write(self, name, data):
             raise StorageError("disk full")
 
@@ -233,9 +236,7 @@ def test_a_damaged_receipt_is_a_value_error(data):
         Receipt.from_json(data)
 
 
-def test_a_hold_lets_the_commit_in_hand_finish_and_no_other_begin(local, monkeypatch):
-    held = threading.Event()  # set for good, which is not for the other tests
-    monkeypatch.setattr(unbroken, "_held", held)
+def test_a_stop_lets_the_commit_in_hand_finish_and_no_other_of_its_run_begin(local):
     writing, may_go_on = threading.Event(), threading.Event()
 
     class SlowStorage(type(local)):
@@ -244,27 +245,27 @@ def test_a_hold_lets_the_commit_in_hand_finish_and_no_other_begin(local, monkeyp
             assert may_go_on.wait(10)
             super().write(name, data)
 
-    slow = SlowStorage(local.root)
-    first = threading.Thread(target=do, args=(slow, shard("first", "a", "b"), "b"))
-    first.start()
-    assert writing.wait(10)
-    holder = threading.Thread(target=unbroken.hold, args=(10.0,))
-    holder.start()
-    holder.join(0.05)
-    assert holder.is_alive()  # it waits for the commit in hand
-    may_go_on.set()
-    first.join(10)
-    holder.join(10)
-    assert len(contents(local)) == 3
-    second = threading.Thread(target=do, args=(local, shard("second", "c")), daemon=True)
-    second.start()
-    second.join(0.2)
-    assert second.is_alive()
+    lease = Lease(local)
+    with lease:
+        slow = SlowStorage(local.root, run=lease.token)
+        first = threading.Thread(target=do, args=(slow, shard("first", "a", "b"), "b"))
+        first.start()
+        assert writing.wait(10)
+        stopper = threading.Thread(target=unbroken.stop, args=(lease.token, 10.0))
+        stopper.start()
+        stopper.join(0.05)
+        assert stopper.is_alive()  # it waits for the commit in hand
+        may_go_on.set()
+        first.join(10)
+        stopper.join(10)
+        assert not stopper.is_alive()
+        assert len(contents(local).keys() - {FILE}) == 3
+        with pytest.raises(unbroken.RunStoppedError):
+            do(slow, shard("second", "c"))
     assert captions_of(local) == [("a", "a in oil")]
-    held.clear()
-    with unbroken.unbroken():
-        pass  # whoever ends something wakes those that wait
-    second.join(10)
+    # The next run of the same process has nothing to do with it.
+    with Lease(local) as next_one:
+        do(type(local)(local.root, run=next_one.token), shard("second", "c"))
     assert captions_of(local) == [("a", "a in oil"), ("c", "c in oil")]
 
 

@@ -2,20 +2,24 @@ import contextlib
 import datetime
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from model.storage import Storage
+from model.unbroken import RunStoppedError, is_stopped
 from pipelines.commits import lease
-from pipelines.commits.lease import DEAD_AFTER_SECONDS, FILE, HEARTBEAT_SECONDS, Lease
-from schemas.command import RefusedError
+from pipelines.commits.commit import commit_shard
+from pipelines.commits.lease import DEAD_AFTER_SECONDS, FILE, HEARTBEAT_SECONDS, Lease, LeaseLostError
+from schemas.command import STOPPED, RefusedError
+from tests.pipelines.fake_job import FakeJob, contents, run_of, shard
 
 
 def holder(output):
@@ -25,6 +29,9 @@ def holder(output):
 def write_lease(output, **changes):
     content = {"host": socket.gethostname(), "process": os.getpid(), "token": "theirs", "heartbeat": ago(0)}
     output.write(FILE, json.dumps({**content, **changes}).encode())
+
+
+GOOD = {"host": "elsewhere", "process": 7, "token": "theirs", "heartbeat": "2026-01-01T00:00:00+00:00"}
 
 
 def ago(seconds):
@@ -205,6 +212,38 @@ def test_of_two_that_take_over_a_dead_lease_one_wins(local, dead_process):
         assert len(entered) == 1
 
 
+ODD = {
+    "empty": b"",
+    "cut": b"{",
+    "list": b"[]",
+    "list of the right length": b'["h", 1, "t", "2020-01-01T00:00:00+00:00"]',
+    "number": b"7",
+    "null": b"null",
+    "text": b'"lease"',
+    "no fields": b"{}",
+    "a field too few": b'{"host": "h", "process": "p", "token": "t"}',
+    "a field too many": json.dumps({**GOOD, "colour": "red"}).encode(),
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+    "no utf-8": b"\xff\xfe",
+    **{
+        f"{name} {type(value).__name__}": json.dumps({**GOOD, name: value}).encode()
+        for name in GOOD
+        for value in (None, [], {}, 7.5, True, "x", 2**70, -3, float("nan"))
+        if not (name in ("host", "token") and value == "x")
+    },
+    "without an offset": json.dumps({**GOOD, "heartbeat": "2026-01-01T00:00:00"}).encode(),
+    "of the far future": json.dumps({**GOOD, "heartbeat": "9999-01-01T00:00:00+00:00"}).encode(),
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD.keys())
+def test_a_lease_of_odd_types_is_a_damaged_one(local, content):
+    local.write(FILE, content)
+    with Lease(local) as taken:
+        assert holder(local)["token"] == taken.token
+    assert not local.exists(FILE)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"host": "h", "process": "p", "token": "t"}'])
 def test_a_damaged_lease_is_refused_or_taken_over(local, content):
     local.write(FILE, content)
@@ -227,3 +266,160 @@ def test_a_damaged_lease_is_refused_or_taken_over(local, content):
     finally:
         local.delete(FILE)
         thread.join(5)
+
+
+@dataclass(frozen=True)
+class Failing(Storage):
+    """Storage that can be told to fail, as when the network is gone for longer than all attempts."""
+
+    fails: threading.Event = field(default_factory=threading.Event)
+
+    def write(self, name, data):
+        if self.fails.is_set():
+            raise OSError(5, "the network is gone")
+        super().write(name, data)
+
+    def read(self, name):
+        if self.fails.is_set():
+            raise OSError(5, "the network is gone")
+        return super().read(name)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A clock a hundred times as fast."""
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "DEAD_AFTER_SECONDS", 1.2)
+    monkeypatch.setattr(lease, "HELD_SECONDS", 0.1)
+
+
+def test_the_heartbeat_survives_a_storage_that_fails_for_a_while(output, monkeypatch):
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.1)
+    failing = Failing(output.root)
+    with Lease(failing) as held:
+        failing.fails.set()
+        time.sleep(0.4)
+        failing.fails.clear()
+        first = holder(output)
+        assert wait_for(lambda: holder(output)["heartbeat"] > first["heartbeat"])
+        held.check()
+        assert held.why_lost == ""
+
+
+def test_a_run_that_cannot_renew_its_lease_stops_before_others_may_enter(output, quick):
+    failing = Failing(output.root)
+    with contextlib.suppress(OSError), Lease(failing) as held:
+        failing.fails.set()
+        began = time.monotonic()
+
+        def lost():
+            try:
+                held.check()
+            except LeaseLostError:
+                return True
+            return False
+
+        assert wait_for(lost)
+        assert time.monotonic() - began < 1.2
+        assert "could not be renewed" in held.why_lost
+        assert is_stopped(held.token)
+    output.delete(FILE)
+
+
+def test_a_run_that_slept_finds_out_before_it_writes(output, quick):
+    """The heartbeat has not had its chance yet: whoever writes first asks."""
+    with Lease(output) as held:
+        held._stop.set()
+        held._thread.join()
+        held._stop.clear()
+        write_lease(output, host="elsewhere")
+        held._renewed -= 1.2  # it slept
+        with pytest.raises(LeaseLostError, match="process .* on elsewhere"):
+            replace(output, run=held.token).write("x", b"")
+        assert not output.exists("x")
+        with pytest.raises(LeaseLostError):
+            replace(output, run=held.token).delete(FILE)
+    with pytest.raises(RunStoppedError):
+        replace(output, run=held.token).delete(FILE)
+
+
+def test_a_run_that_slept_and_was_not_missed_goes_on(output, quick):
+    with Lease(output) as held:
+        held._renewed -= 1.2
+        replace(output, run=held.token).write("x", b"")
+        assert output.read("x") == b""
+
+
+def commit(output):
+    run = run_of(output)
+    return commit_shard(shard("s", "a", "b"), FakeJob(frozenset("b")).open(run), run)
+
+
+def test_a_worker_commits_nothing_once_another_run_holds_the_lease(output):
+    """In whatever process it is: no more than the output and the run's token is known to it."""
+    with Lease(output) as held:
+        worker = replace(output, run=held.token)
+        commit(worker)
+        before = contents(output)
+        write_lease(output, host="elsewhere")
+        with pytest.raises(LeaseLostError, match="is being written by process .* on elsewhere by now"):
+            commit(worker)
+        assert contents(output) | {FILE: before[FILE]} == before
+        output.delete(FILE)
+        with pytest.raises(LeaseLostError, match="is not held by any run"):
+            commit(worker)
+        assert contents(output).keys() == before.keys() - {FILE}
+
+
+def test_a_commit_that_sleeps_between_its_look_and_its_rename_is_fenced_by_the_next_run(local, monkeypatch):
+    """The gap that a look cannot close: the next run removes the temporary, and there is nothing to rename."""
+    rename = os.replace
+
+    def slow(old, new):
+        if new.endswith(".parquet"):
+            write_lease(local, host="elsewhere")
+            for name in local.temporaries():
+                local.delete(name)
+        rename(old, new)
+
+    with Lease(local) as held:
+        monkeypatch.setattr(os, "replace", slow)
+        with pytest.raises(FileNotFoundError):
+            commit(replace(local, run=held.token))
+        monkeypatch.undo()
+    assert not any(name.startswith(("captions/", "failures/")) for name in contents(local))
+
+
+SLEEPER = """
+import sys, time
+from dataclasses import replace
+from pipelines.commits import lease
+lease.HEARTBEAT_SECONDS, lease.DEAD_AFTER_SECONDS = 0.2, 2.0
+from pipelines import launch, progress
+from tests.pipelines.fake_job import FakeJob
+from tests.pipelines.test_stops import request
+from model.storage import Storage
+sys.exit(launch.launch(request(Storage(sys.argv[1]), FakeJob(style="oil", naps_seconds=0.3), shard_size=1)))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_suspended_does_not_commit_after_the_takeover(local, monkeypatch):
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(lease, "DEAD_AFTER_SECONDS", 2.0)
+    process = subprocess.Popen([sys.executable, "-c", SLEEPER, local.root], stderr=subprocess.PIPE, text=True)
+    assert wait_for(lambda: len(local.files("captions")) >= 2, 60)
+    process.send_signal(signal.SIGSTOP)
+    first = contents(local)
+    time.sleep(2.5)
+    with Lease(local):
+        # As the launcher of the next run does.
+        for name in local.temporaries():
+            local.delete(name)
+        process.send_signal(signal.SIGCONT)
+        _, errors = process.communicate(timeout=60)
+        after = contents(local)
+    assert process.returncode == STOPPED, errors
+    assert "which took over since the last heartbeat" in errors
+    committed = {name for name in after if name.startswith(("captions/", "_beamscribe/shards"))}
+    assert committed == {name for name in first if name.startswith(("captions/", "_beamscribe/shards"))}

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from pipelines.commits.watchdog import STARTED, Lookout, Watchdog, forget_started
+from model.unbroken import RunStoppedError
+from pipelines.commits.crashes import crashed_before
+from pipelines.commits.watchdog import STARTED, Lookout, Signs, Watchdog, forget_started, suspect_started
 from schemas.command import STOPPED
 
 
@@ -22,6 +24,75 @@ def test_a_shard_that_ended_in_an_error_is_suspected(output):
         assert again.suspect
     with Watchdog(output, "s", 60) as third:
         assert not third.suspect
+
+
+class Gone(BaseException):
+    """Nothing of the process is left that could take the marker away."""
+
+
+def lose(output):
+    with pytest.raises(Gone), Watchdog(output, "s", 60) as watchdog:
+        raise Gone
+    return watchdog.suspect
+
+
+def test_a_worker_that_was_taken_away_once_says_nothing_of_its_images(output):
+    assert [lose(output), lose(output), lose(output)] == [False, False, True]
+    with Watchdog(output, "s", 60) as fourth:
+        assert fourth.suspect
+    with Watchdog(output, "s", 60) as anew:
+        assert not anew.suspect
+
+
+def test_after_a_crash_the_images_in_hand_are_suspected_at_once(output):
+    lose(output)
+    suspect_started(output)
+    with Watchdog(output, "s", 60) as again:
+        assert again.suspect
+
+
+@pytest.mark.parametrize("error", [OSError(5, "the network is gone"), RunStoppedError("stopped")])
+def test_a_storage_that_fails_and_a_run_that_is_stopped_suspect_nobody(output, error):
+    for _ in range(4):
+        with pytest.raises(type(error)), Watchdog(output, "s", 60) as watchdog:
+            raise error
+        assert not watchdog.suspect or isinstance(error, RunStoppedError)
+        if isinstance(error, RunStoppedError):
+            forget_started(output)  # as the launcher does that stops a run
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"1764331512.5", b"[]", b"{}", b'{"attempts": "x", "suspect": 1}', b"\xff", b"[" * 9999]
+)
+def test_markers_of_other_versions_are_one_attempt(output, content):
+    output.write(f"{STARTED}/s", content)
+    assert [lose(output), lose(output)] == [False, True]
+
+
+CRASH = """
+import os, signal, sys
+from dataclasses import replace
+from model.storage import Storage
+from pipelines.commits.crashes import crashes_noted
+with crashes_noted(replace(Storage(sys.argv[1]), run="r")):
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("number", "crashed"), [("SIGSEGV", True), ("SIGABRT", True), ("SIGKILL", False)])
+def test_a_crash_is_told_from_a_kill(local, number, crashed):
+    subprocess.run([sys.executable, "-c", CRASH, local.root, number], capture_output=True, check=False)
+    assert crashed_before(local) == crashed
+    assert not crashed_before(local)
+
+
+def test_a_marker_shows_in_a_listing_that_somebody_works(output, impatient):
+    with Watchdog(output, "s", 60):
+        seen = set()
+        for _ in range(6):
+            seen |= Signs.of(output).markers
+            time.sleep(0.06)
+    assert len(seen) > 1
 
 
 def test_a_launcher_that_stops_in_peace_forgets(output):
