@@ -21,6 +21,7 @@ from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.manifest_file import is_resumed
 from pipelines.commits.rows import RowKey
 from pipelines.commits.shards import Shard
+from pipelines.corpora.annotated import refuse_other_folder
 from pipelines.corpora.corpus import Skipped, distinct
 from pipelines.corpora.listing import annotated_images
 from pipelines.corpora.reference import Reference
@@ -207,6 +208,7 @@ def run(argv: Sequence[str]) -> int:
     choice = choose_for(output, ours.engine, ours.precision, False, lambda choice: _fingerprint(ours, weights, choice))
     fingerprint = _fingerprint(ours, weights, choice)
     if not is_resumed(output, fingerprint):
+        refuse_other_folder(corpus.images, ours.images, flags.storage_options)
         _try_weights(ours.backbone, weights)
     return launch(
         Request(
