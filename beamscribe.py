@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from model.location import locate
+from model.whole_files import unwritable
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, FlagParser, RefusedError
 from schemas.printable import printable
 
@@ -86,6 +88,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__} has no attribute {name}")
 
 
+WRITTEN = ("output", "work")
+"""Flags that say where to write."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand.
 
@@ -133,11 +139,20 @@ def parser_of(name: str) -> FlagParser:
 def _refuse_wrong_flags(name: str, argv: Sequence[str]) -> None:
     """Refuses a wrong flag before TensorFlow and Beam are imported, which takes seconds."""
     parser = parser_of(name)
-    if name in JOBS:
-        # What neither this parser nor Beam knows is refused by `pipelines.options.parse`.
-        parser.parse_known_args(argv)
-    else:
-        parser.parse_strictly(argv)
+    # What neither this parser nor Beam knows is refused by `pipelines.options.parse`.
+    ours = parser.parse_known_args(argv)[0] if name in JOBS else parser.parse_strictly(argv)
+    if not getattr(ours, "plan", False):
+        for flag in WRITTEN:
+            # A command that takes OUTPUT as a word reads it.
+            if f"--{flag}" in parser._option_string_actions and (path := getattr(ours, flag)):
+                _refuse_unwritable(f"--{flag}", path)
+
+
+def _refuse_unwritable(flag: str, path: str) -> None:
+    """Refuses a local place that nothing can be written to, before the work whose result would be lost."""
+    location = locate(path)
+    if location.local and (place := unwritable(location.path)):
+        raise RefusedError(f"{flag} {path} cannot be written: {place} is read-only here: name another place")
 
 
 def _help() -> str:

@@ -18,6 +18,14 @@ NAME_BYTES = 100
 a file that just fits would be too long with anything added to it."""
 
 
+def unwritable(path: str) -> str | None:
+    """The folder in which a file or folder would be made, if this process may not write there; else None."""
+    place = path
+    while not os.path.isdir(place) and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    return None if os.access(place, os.W_OK | os.X_OK) else place
+
+
 def replace(path: str, data: bytes, permitted: Callable[[], None] = lambda: None) -> None:
     """Writes a file, in the place of the one that is there.
 

@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,18 @@ def test_a_refusal_is_one_message_and_exit_code_2(
     assert message in found
     assert found.startswith(f"beamscribe {argv[0]}: ")
     assert found.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["caption --images x", "train --features f --validation v", "export c --to csv"])
+def test_a_read_only_output_is_refused_before_the_work(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(tmp_path) and access(path, mode))
+    arguments = [*command.split(), "--output", str(tmp_path / "not" / "there yet")]
+    assert beamscribe.main(arguments) == REFUSED
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"cannot be written: {tmp_path} is read-only here: name another place")
 
 
 def test_public_names_are_there() -> None:
