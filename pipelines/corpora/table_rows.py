@@ -209,6 +209,17 @@ def _parts(
             problems = {row - start: why for row, why in problems.items()}
             yield Part(group, first + start, len(rows_of_part), texts, names, problems)
         first += batch.num_rows
+    check_count(first, rows)
+
+
+def check_count(found: int, promised: int) -> None:
+    """Of the rows of a group, which Arrow does not compare.
+
+    Raises:
+        DamagedTableError: if they are not as many as the file says.
+    """
+    if found != promised:
+        raise DamagedTableError(f"it holds {found} rows where it says that it has {promised}")
 
 
 def _is_plain(dtype: pa.DataType) -> bool:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipelines.corpora.cells import cell_of, id_of
 from pipelines.corpora.columns import ID_COLUMN, ColumnError, id_place, text_column
-from pipelines.corpora.table_rows import LISTED_ROWS, validated, value_of
+from pipelines.corpora.table_rows import LISTED_ROWS, check_count, validated, value_of
 from pipelines.corpora.tables import Table
 
 
@@ -35,7 +35,8 @@ def texts(table: Table, wanted: Sequence[str], optional: Sequence[str]) -> Itera
     takers = {name: _taker(schema, name) for name in names}
     metadata = {_plain(key): _plain(value) for key, value in (schema.metadata or {}).items() if len(value) < 1000}
     yield {"metadata": metadata, "names": names}
-    for group, _ in enumerate(table.groups(names)):
+    for group, promised in enumerate(table.groups(names)):
+        found = 0
         for batch in table.batches(group, names, LISTED_ROWS):
             arrays = {name: validated(batch.column(batch.schema.get_field_index(name))) for name in names}
             for start in range(0, batch.num_rows, LISTED_ROWS):
@@ -45,6 +46,8 @@ def texts(table: Table, wanted: Sequence[str], optional: Sequence[str]) -> Itera
                     name: [value_of(row, *arrays[name], takers[name], "", problems) for row in rows] for name in names
                 }
                 yield {"rows": values, "problems": {row - start: why for row, why in problems.items()}}
+            found += batch.num_rows
+        check_count(found, promised)
 
 
 def _taker(schema: pa.Schema, name: str) -> Callable[[pa.Scalar], str]:
