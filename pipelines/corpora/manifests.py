@@ -47,7 +47,7 @@ def read_manifests(
             for uri in _expanded(source, options)
             for one in _read(uri, columns, options, process)
         )
-        corpus = distinct(found, limit)
+        corpus = distinct(found, limit, f"--manifest {' '.join(sources[:5])}")
     if not corpus.references:
         are = "is empty" if len(sources) == 1 else "are all empty"
         raise RefusedError(
