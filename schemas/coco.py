@@ -131,7 +131,7 @@ def parse_coco(data: bytes) -> CocoCorpus:
     if entries is None:
         raise CocoError(
             "the file has no `images`; give the captions_*.json or image_info_*.json file of COCO "
-            f"(keys found: {', '.join(ascii(key) for key in list(document)[:8]) or 'none'})"
+            f"(keys found: {', '.join(ascii(key)[:40] for key in list(document)[:8]) or 'none'})"
         )
     annotations = _list_of(document, "annotations") or []
     _refuse_other_tasks(annotations)

@@ -1,10 +1,12 @@
 """COCO parsing: hand-made tables, then any bytes and any JSON."""
 
 import json
+import os
+import posixpath
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.coco import (
@@ -19,6 +21,7 @@ from schemas.coco import (
     repeated_images,
 )
 
+EXAMPLES = int(os.environ.get("BEAMSCRIBE_EXAMPLES", "100"))
 IMAGE = {"id": 1, "file_name": "1.jpg", "width": 640, "height": 480, "license": 3}
 
 
@@ -259,3 +262,46 @@ def test_every_entry_is_kept_or_counted_once(images: list[Any], annotations: lis
         assert not image.file_name.startswith("/")
         assert ".." not in image.file_name.split("/")
     assert all(caption.text.strip() for caption in captions)
+
+
+WHOLE = encode(
+    {
+        "images": [{"id": number, "file_name": f"d/{number}.jpg", "width": 4, "height": 3} for number in range(4)],
+        "annotations": [annotation(number, number % 4, f"A dog {number}.") for number in range(8)],
+    }
+)
+PIECES = [b"{", b"[", b"null", b'"', b"\\", b"\xff", b"NaN", b"1e999", b"9" * 5000, b"[" * 50_000, b'{"a":' * 50_000]
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.data())
+def test_damage_is_a_coco_error_or_leaves_safe_names(data: st.DataObject) -> None:
+    damaged = bytearray(WHOLE)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(damaged)))
+        end = start + data.draw(st.integers(0, 8))
+        damaged[start:end] = data.draw(st.sampled_from(PIECES) | st.binary(max_size=4))
+    try:
+        parsed = parse_coco(bytes(damaged))
+    except CocoError as error:
+        assert len(str(error)) < 2_000  # noqa: PT017 - what is damaged may still be readable
+    else:
+        assert parsed.images
+
+
+SEPARATORS = st.sampled_from(["a", "..", ".", "/", "\\", "~", "C:", "://", "::", "http", "%2e", "\0", " ", "x.jpg"])
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.lists(SEPARATORS, max_size=6).map("".join))
+def test_no_file_name_leads_out_of_its_folder(name: str) -> None:
+    parsed = corpus([IMAGE, {"id": 2, "file_name": name}])
+    for image in parsed.images:
+        for file_name in (image.file_name, image.file_name.replace("\\", "/")):
+            assert posixpath.normpath(posixpath.join("/photos", file_name)).startswith("/photos/")
+
+
+def test_a_message_is_no_longer_than_people_read() -> None:
+    with pytest.raises(CocoError) as found:
+        parse_coco(encode({"x" * 1_000_000: 1}))
+    assert len(str(found.value)) < 2_000
