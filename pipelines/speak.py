@@ -21,6 +21,7 @@ from pipelines.launch import Request, launch
 from pipelines.speech import SpeechEngine, SpeechError, SpeechSettings, open_engine
 from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
 from pipelines.speech.clip import Style
+from pipelines.speech.parts import PARTS_VERSION
 from pipelines.speech.speaker import Manner, Outcome, Speaker
 from pipelines.speech.speech_index import INDEX, index_row, refuse_other_captions, remove_unnamed
 from pipelines.speech.spoken import TEXT_NORMALISATION, audio_key, normalize_text
@@ -152,6 +153,7 @@ def fingerprint_of(ours: argparse.Namespace, engine: SpeechEngine) -> Fingerprin
         {
             **{f"speech_{name}": getattr(settings, name) for name in ("engine", *engine.heeds)},
             "text_normalisation": TEXT_NORMALISATION,
+            "text_parts": PARTS_VERSION,
             "engine_version": engine.version,
             "engine_voice": engine.voice,
             "format": ours.format,

@@ -1,6 +1,7 @@
 """Samples to files and back, and a check that a file holds speech of its text."""
 
 import io
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import lameenc
@@ -30,8 +31,12 @@ MAX_SAMPLES = 2**27
 SILENCE_PEAK = 0.01
 """Peak, as a part of full scale (-40 dB), below which a file counts as silent. Both engines speak at 0.3 to 1."""
 
-SECONDS_PER_LETTER_MINIMUM = 0.01
-"""espeak at 450 words a minute needs 1.8 to 3 times this for each letter or digit; a file cut short has less."""
+SECONDS_A_LETTER_MINIMUM = 0.01
+SECONDS_A_DIGIT_MINIMUM = 0.03
+SECONDS_A_SYLLABLE_MINIMUM = 0.03
+SECONDS_A_KANA_MINIMUM = 0.02
+"""espeak at 450 words a minute needs 1.8 to 3 times this for each letter, digit (in numbers: "one million" has seven),
+Chinese or Korean syllable and kana; a file cut short has less."""
 
 SECONDS_FREE = 5.0
 SECONDS_PER_CHARACTER_MAXIMUM = 1.5
@@ -148,11 +153,47 @@ def check_audio(data: bytes, text: str) -> AudioFacts:
 
 def duration_bounds_seconds(text: str) -> tuple[float, float]:
     """Shortest and longest plausible speech of a text, in seconds; outside them lies only a broken file."""
-    letters = sum(character.isalnum() for character in text)
+    shortest = sum(_least_seconds(character) for character in text if character.isalnum())
     ascii_characters = sum(character.isascii() and not character.isspace() for character in text)
     foreign = sum(not character.isascii() for character in text)
     longest = SECONDS_PER_CHARACTER_MAXIMUM * ascii_characters + SECONDS_PER_FOREIGN_CHARACTER_MAXIMUM * foreign
-    return SECONDS_PER_LETTER_MINIMUM * letters, SECONDS_FREE + longest
+    return shortest, SECONDS_FREE + longest
+
+
+def _least_seconds(character: str) -> float:
+    if character.isdigit():
+        return SECONDS_A_DIGIT_MINIMUM
+    if "\u3040" <= character <= "\u30ff":
+        return SECONDS_A_KANA_MINIMUM
+    if "\u3400" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7a3" or character >= "\U00020000":
+        return SECONDS_A_SYLLABLE_MINIMUM
+    return SECONDS_A_LETTER_MINIMUM
+
+
+def checked_part(sound: Waveform, text: str) -> Waveform:
+    """The sound of a part of a text, unless it is too short for that part: a gap that the whole would hide.
+
+    Raises:
+        SpeechError: `BadAudio`.
+    """
+    seconds, shortest = len(sound.samples) / sound.sample_rate, duration_bounds_seconds(text)[0]
+    if seconds < shortest:
+        raise SpeechError(
+            "BadAudio",
+            f"the audio of {text[:80]!r} lasts {seconds:.2f} s, plausible are {shortest:.2f}; speak it again",
+        )
+    return sound
+
+
+def joined(sounds: Sequence[Waveform]) -> Waveform:
+    """One sound after the other.
+
+    Raises:
+        SpeechError: `BadAudio` if their sample rates differ.
+    """
+    if len({sound.sample_rate for sound in sounds}) != 1:
+        raise SpeechError("BadAudio", "the parts of a text came at different sample rates; speak it again")
+    return Waveform(np.concatenate([sound.samples for sound in sounds]), sounds[0].sample_rate)
 
 
 def _encode_mp3(waveform: Waveform) -> bytes:
@@ -182,6 +223,8 @@ def _read(data: bytes) -> tuple[npt.NDArray[np.float32], int]:
         raise SpeechError(
             "BadAudio", f"{len(data)} bytes do not decode as audio: {error.error_string} Speak the text again"
         ) from error
+    except (RuntimeError, ValueError, TypeError, MemoryError, OverflowError) as error:  # soundfile's own checks
+        raise SpeechError("BadAudio", f"{len(data)} bytes do not decode as audio: {error}; speak it again") from error
     if not blocks:
         raise SpeechError("BadAudio", f"{len(data)} bytes decode to no sound at all; speak the text again")
     return np.concatenate(blocks), sample_rate

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from pipelines.speech.audio import AudioFacts, check_audio, transcode
-from pipelines.speech.engine import SpeechEngine, SpeechError, Waveform
+from pipelines.speech.engine import MOST_CHARACTERS, SpeechEngine, SpeechError, Waveform
 from pipelines.speech.loudness import level
 from pipelines.speech.tags import tag
 
@@ -38,6 +38,11 @@ def make_clip(text: str, engine: SpeechEngine, style: Style) -> Clip:
     Raises:
         SpeechError: if there is no good audio for the text.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise SpeechError(
+            "TextTooLong",
+            f"{text[:80]!r}… has {len(text):,} characters, at most {MOST_CHARACTERS:,}; shorten the caption",
+        )
     sound = engine.synthesize(text)
     if style.loudness_lufs is not None and isinstance(sound, Waveform):
         sound = level(sound, style.loudness_lufs)

@@ -7,6 +7,12 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+MOST_SECONDS = 600
+"""Of speech for one text; its samples, decoded and measured, are some 300 MB. A text that takes more is refused."""
+
+MOST_CHARACTERS = 20_000
+"""Of a text; more is refused before any engine sees it."""
+
 
 @dataclass(frozen=True)
 class SpeechSettings:
@@ -112,7 +118,7 @@ class SpeechError(Exception):
 
     Attributes:
         error_type: one word for a failure row. Starting: EngineMissing, EngineBusy, UnknownVoice, BadSetting.
-            Speaking: NothingToSpeak, SynthesisFailed, ServiceRefused (HTTP 4xx), ServiceFailed (HTTP 5xx),
+            Speaking: NothingToSpeak, TextTooLong, SynthesisFailed, ServiceRefused (HTTP 4xx), ServiceFailed (HTTP 5xx),
             ServiceUnreachable. Checking: BadAudio.
         message: what, where and how to mend it.
         passing: whether the same request may go through later.

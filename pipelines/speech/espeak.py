@@ -12,16 +12,19 @@ Source: espeak-ng `src/include/espeak-ng/speak_lib.h` (API revision 12), `src/li
 
 import ctypes
 import os
+import re
 import threading
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import espeakng_loader
 import numpy as np
+import numpy.typing as npt
 
-from pipelines.speech.engine import Asking, SpeechError, SpeechSettings, Waveform, ask_once
+from pipelines.speech.engine import MOST_SECONDS, Asking, SpeechError, SpeechSettings, Waveform, ask_once
+from pipelines.speech.espeak_parts import Part, certainly_fits, fitting_parts
+from pipelines.speech.parts import plain_text
 
 # Names and values of speak_lib.h and espeak_ng.h.
 AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -31,10 +34,19 @@ ESPEAK_RATE_MINIMUM, ESPEAK_RATE_MAXIMUM = 80, 450
 POS_CHARACTER = 1
 # Never with ESPEAK_SSML (0x10) or ESPEAK_PHONEMES (0x100): <b> and [[x]] are read out as they stand.
 ESPEAK_CHARS_UTF8 = 1
+ESPEAK_PHONEMES_APART = ord("_") << 8
+"""For espeak_TextToPhonemes: their names, with this character between them."""
 EE_OK = 0
 
 BREATH_NOISE_SEED = 1
 """espeak seeds the noise of breathy voices (en+whisper, en+f2) from the clock; any constant does."""
+
+SAMPLE_RATE = 22_050
+MOST_FRAMES = MOST_SECONDS * SAMPLE_RATE
+
+LEAST_FRAMES_A_PHONEME = 4.5 * SAMPLE_RATE
+"""At one word a minute: half of what names of emoji take, whose phonemes are the shortest. Of words in 24 languages
+a phoneme takes 10 to 21 seconds at that speed, 0.022 to 0.047 s at 450 words a minute."""
 
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
@@ -80,7 +92,9 @@ class EspeakEngine:
             self._voice_file = _find_voice(library.functions, self.voice)
 
     def synthesize(self, text: str) -> Waveform:
-        """Speaks plain text; a function of text, voice and speed alone.
+        """Speaks plain text, all of it; a function of text, voice and speed alone.
+
+        What is more than libespeak-ng takes at a time is spoken in parts, one after the other.
 
         Args:
             text: any text; control characters count as spaces.
@@ -90,15 +104,41 @@ class EspeakEngine:
 
         Raises:
             SpeechError: `NothingToSpeak` when espeak finds no word, sign or letter it pronounces, `SynthesisFailed`
-                when it reports an error, `EngineBusy` when other code loaded the same library.
+                when it reports an error or leaves something out, `TextTooLong` for more than `MOST_SECONDS` of sound,
+                `EngineBusy` when other code loaded the same library.
         """
         spoken = plain_text(text)
+        parts = [Part(spoken, 0)] if certainly_fits(spoken) else self._parts(spoken)
+        sounds: list[npt.NDArray[np.int16]] = []
+        for part in parts:
+            sounds.append(self._speak(part, MOST_FRAMES - sum(map(len, sounds))))
+        samples = np.concatenate(sounds)
+        if not samples.any():  # for "..." espeak returns 7 ms of zeros
+            raise SpeechError(
+                "NothingToSpeak",
+                f"espeak voice {self.voice!r} pronounces nothing in {text[:80]!r}; correct the caption",
+            )
+        return Waveform(samples, SAMPLE_RATE)
+
+    def _parts(self, text: str) -> list[Part]:
+        """The text in parts that espeak speaks whole, by what it says itself of the phonemes of each word."""
+        with _fresh_library(lists_voices=self._voice_file != self._voice_file.lower()) as library:
+            functions = library.functions
+            functions.espeak_SetVoiceByName(self._voice_file.encode())
+            return fitting_parts(text, lambda word: _phonemes(functions, word))
+
+    def _speak(self, part: Part, most_frames: int) -> npt.NDArray[np.int16]:
+        """The samples of one utterance."""
+        spoken = part.text
         blocks: list[bytes] = []
+        frames_left = most_frames
 
         def collect(samples: int | None, frames: int, events: int | None) -> int:
+            nonlocal frames_left
             if samples and frames:
+                frames_left -= frames
                 blocks.append(ctypes.string_at(samples, frames * 2))
-            return 0  # go on
+            return int(frames_left < 0)  # 0 goes on, 1 ends it
 
         callback = _SYNTH_CALLBACK(collect)
         with _fresh_library(lists_voices=self._voice_file != self._voice_file.lower()) as library:
@@ -111,29 +151,26 @@ class EspeakEngine:
             if status == EE_OK:
                 data = spoken.encode()
                 status = functions.espeak_Synth(data, len(data) + 1, 0, POS_CHARACTER, 0, ESPEAK_CHARS_UTF8, None, None)
+        if frames_left < 0:
+            raise SpeechError(
+                "TextTooLong",
+                f"{spoken[:80]!r}… and what follows is more than {MOST_SECONDS} s of speech; shorten the caption",
+            )
         if status != EE_OK:
             raise SpeechError(
-                "SynthesisFailed", f"espeak {self.version} returned status {status} for {text[:80]!r}; retry the text"
+                "SynthesisFailed", f"espeak {self.version} returned status {status} for {spoken[:80]!r}; retry the text"
             )
         samples = np.frombuffer(b"".join(blocks), dtype=np.int16)
-        if not samples.any():  # for "..." espeak returns 7 ms of zeros
+        if len(samples) < part.phonemes * LEAST_FRAMES_A_PHONEME / self.words_per_minute:
             raise SpeechError(
-                "NothingToSpeak",
-                f"espeak voice {self.voice!r} pronounces nothing in {text[:80]!r}; correct the caption",
+                "SynthesisFailed",
+                f"espeak left out a part of {spoken[:80]!r}: {len(samples) / SAMPLE_RATE:.2f} s for {part.phonemes} "
+                "phonemes; shorten the caption",
             )
-        return Waveform(samples, library.sample_rate)
+        return samples
 
     def close(self) -> None:
         """Nothing to release: the library is gone after each utterance."""
-
-
-def plain_text(text: str) -> str:
-    """Replaces by a space what espeak would obey or stop at instead of speaking it.
-
-    A NUL ends a C string, \\x01 starts an embedded command ("\\x0150S" halves the speed, for all later texts too),
-    private-use characters are espeak's own escapes, and a lone surrogate has no UTF-8.
-    """
-    return "".join(" " if unicodedata.category(character) in ("Cc", "Co", "Cs") else character for character in text)
 
 
 @contextmanager
@@ -189,6 +226,8 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
     functions.espeak_ListVoices.argtypes = [ctypes.c_void_p]
     functions.espeak_ListVoices.restype = ctypes.c_void_p
+    functions.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
+    functions.espeak_TextToPhonemes.restype = ctypes.c_char_p
     unsigned, pointer = ctypes.c_uint, ctypes.c_void_p
     functions.espeak_Synth.argtypes = [
         ctypes.c_char_p, ctypes.c_size_t, unsigned, ctypes.c_int, unsigned, unsigned, pointer, pointer,
@@ -208,6 +247,19 @@ def _initialize(functions: ctypes.CDLL) -> int:
             "(espeak's limit)",
         )
     return int(sample_rate)
+
+
+def _phonemes(functions: ctypes.CDLL, text: str) -> int:
+    """How many phonemes espeak makes of a text that it takes whole."""
+    rest, count = ctypes.c_char_p(text.encode()), 0
+    while rest.value:
+        before = ctypes.cast(rest, ctypes.c_void_p).value
+        names = functions.espeak_TextToPhonemes(ctypes.byref(rest), ESPEAK_CHARS_UTF8, ESPEAK_PHONEMES_APART) or b""
+        # "(en)" says that the language changes.
+        count += len([name for name in re.split(rb"[_ \n]+|\([a-z-]+\)", names) if name])
+        if ctypes.cast(rest, ctypes.c_void_p).value == before:
+            break
+    return count
 
 
 def _find_voice(functions: ctypes.CDLL, voice: str) -> str:

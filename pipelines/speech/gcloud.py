@@ -14,11 +14,12 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import texttospeech
 from google.rpc.error_details_pb2 import RetryInfo
 
-from pipelines.speech.audio import decode
+from pipelines.speech.audio import checked_part, decode, joined
 from pipelines.speech.engine import Asking, SpeechError, SpeechSettings, Waveform, ask_once
+from pipelines.speech.parts import parts_of, plain_text
 
-MOST_BYTES = 5000
-"""Of a text, in UTF-8: more than that the service refuses."""
+MOST_BYTES = 4900
+"""Of a request's text, in UTF-8: the service refuses more than 5,000."""
 
 _PASSING = frozenset((408, 429, 499, 500, 502, 503, 504))
 """HTTP equivalents of RESOURCE_EXHAUSTED (429), UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL and CANCELLED."""
@@ -61,18 +62,18 @@ class GcloudEngine:
             raise SpeechError("BadSetting", f"endpoint {settings.endpoint!r}: {error}") from error
 
     def synthesize(self, text: str) -> Waveform:
-        """Asks the service for the samples of a text.
+        """Asks the service for the samples of a text; of a long one in parts, a request each.
+
+        Texts are sent as text, never as SSML: markup in a caption is read out.
 
         Raises:
             SpeechError: `NothingToSpeak`, `ServiceRefused`, `ServiceFailed`, `ServiceUnreachable` or `BadAudio`.
         """
         if not any(character.isalnum() for character in text):
             raise SpeechError("NothingToSpeak", f"there is no letter or digit in {text[:80]!r}; correct the caption")
-        if len(text.encode()) > MOST_BYTES:
-            raise SpeechError(
-                "ServiceRefused", f"{text[:80]!r}… has more than {MOST_BYTES} bytes; shorten it or use another engine"
-            )
-        return decode(self._ask(functools.partial(self._speak, text)))
+        parts = parts_of(plain_text(text), MOST_BYTES, lambda piece: len(piece.encode()))
+        sounds = [self._ask(functools.partial(self._speak, part)) for part in parts]
+        return joined([checked_part(decode(sound), part) for sound, part in zip(sounds, parts, strict=True)])
 
     def _speak(self, text: str) -> bytes:
         """One request: a WAV file."""

@@ -8,6 +8,7 @@ import functools
 import io
 import json
 import urllib.parse
+from collections import Counter
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,11 @@ import requests
 from gtts import gTTS, gTTSError
 
 from pipelines.speech.engine import Asking, Encoded, SpeechError, SpeechSettings, ask_once
+from pipelines.speech.parts import parts_of, plain_text
 from pipelines.speech.retry_after import retry_after_seconds
+
+MOST_CHARACTERS = 100
+"""Of a request's text: what gTTS allows itself."""
 
 
 class GttsEngine:
@@ -48,16 +53,31 @@ class GttsEngine:
             SpeechError: `NothingToSpeak`, `ServiceRefused`, `ServiceFailed`, `ServiceUnreachable` or `SynthesisFailed`.
         """
         try:
-            parts = [_part_of(body) for body in self._prepare(text).get_bodies()]
-        except AssertionError as error:  # "No text to speak", "No text to send to TTS API": gTTS's way to say it
-            raise SpeechError(
-                "NothingToSpeak", f"gTTS finds nothing to pronounce in {text[:80]!r}; correct the caption"
-            ) from error
+            plain = plain_text(text)
+            # gTTS cuts at 100 characters wherever that is; a part of ours is one of its own, unless it adds to it.
+            bodies = [body for piece in parts_of(plain, MOST_CHARACTERS) for body in self._bodies(piece)]
+            parts = [_part_of(body) for body in bodies]
         except requests.RequestException as error:  # before anything is sent: tld or proxy make no address
             raise SpeechError(
                 "ServiceUnreachable", f"cannot ask {self._host}: {error}; check the tld and the proxy settings"
             ) from error
+        if not parts:
+            raise SpeechError(
+                "NothingToSpeak", f"gTTS finds nothing to pronounce in {text[:80]!r}; correct the caption"
+            )
+        left_out = Counter(filter(str.isalnum, plain)) - Counter(filter(str.isalnum, "".join(parts)))
+        if left_out:
+            raise SpeechError(
+                "SynthesisFailed", f"gTTS leaves out {left_out.total()} letters of {text[:80]!r}; use another --engine"
+            )
         return Encoded(b"".join([self._ask(functools.partial(self._speak, part)) for part in parts]), "mp3")
+
+    def _bodies(self, piece: str) -> list[str]:
+        """The requests for a piece of a text; none for one of punctuation alone."""
+        try:
+            return list(self._prepare(piece).get_bodies())
+        except AssertionError:  # "No text to speak", "No text to send to TTS API": gTTS's way to say it
+            return []
 
     def _speak(self, part: str) -> bytes:
         """One request: the MP3 of a part of a text."""

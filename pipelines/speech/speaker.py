@@ -22,6 +22,9 @@ THREADS_OF_SERVICE = 16
 TRIES_OF_AUDIO = 3
 """Times that a service is asked for a text whose audio turns out to be none."""
 
+FAULTS_OF_TEXT = frozenset(("NothingToSpeak", "TextTooLong"))
+"""Error types of texts that no service was asked for: they say nothing of it."""
+
 Outcome = SpokenText | SpeechError
 
 
@@ -105,7 +108,7 @@ class Speaker:
         try:
             clip = self._make(text)
         except SpeechError as error:
-            if self._breaker and error.error_type != "NothingToSpeak":
+            if self._breaker and error.error_type not in FAULTS_OF_TEXT:
                 self._breaker.refused(text, error)
             return error
         if self._breaker:

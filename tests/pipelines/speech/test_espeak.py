@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.speech import ENGINES, open_engine
 from pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
-from pipelines.speech.espeak import plain_text
+from pipelines.speech.parts import plain_text
 
 CAPTION = "A man riding a wave on top of a surfboard."
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ from grpc_status import rpc_status
 from beamscribe import main
 from pipelines.speech import open_engine
 from pipelines.speech.audio import check_audio, encode
-from pipelines.speech.engine import SpeechError, SpeechSettings
+from pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
 from schemas.command import DONE
 from tests.pipelines.speech.throw_away_tls import Identity, throw_away_identity
 
@@ -178,10 +179,32 @@ def test_nothing_to_speak_is_not_asked(service: Service, text: str) -> None:
     assert service.asked == []
 
 
-def test_a_text_that_is_too_long_is_not_asked(service: Service) -> None:
-    with pytest.raises(SpeechError, match="more than 5000 bytes"):
-        open_gcloud(service).synthesize("ö" * 2600)
-    assert service.asked == []
+def test_a_long_text_is_asked_for_in_parts_that_are_joined(service: Service) -> None:
+    text = "Zwei Hunde laufen über die Wiese. " * 200 + "日本" * 1000  # 13,000 bytes
+    one = encode(Waveform(np.full(24_000 * 60, 3000, np.int16), 24_000), "wav")
+    service.sound = lambda part: one
+    sound = open_gcloud(service).synthesize(text)
+    asked = [request.input.text for request in service.asked]
+    assert len(sound.samples) == len(asked) * 24_000 * 60
+    assert max(len(part.encode()) for part in asked) <= 5000
+    assert "".join(asked).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_part_that_comes_too_short_is_an_error_not_a_gap(service: Service) -> None:
+    text = "Zwei Hunde laufen über die Wiese. " * 200
+    long = encode(Waveform(np.full(24_000 * 300, 3000, np.int16), 24_000), "wav")
+    short = encode(Waveform(np.full(24_000, 3000, np.int16), 24_000), "wav")
+    service.sound = lambda part: short if len(service.asked) == 2 else long
+    with pytest.raises(SpeechError, match="lasts 1.00 s") as caught:
+        open_gcloud(service).synthesize(text)
+    assert caught.value.error_type == "BadAudio"
+
+
+def test_markup_and_control_characters_are_text(service: Service) -> None:
+    open_gcloud(service).synthesize("<speak>a\0dog<break time='9s'/></speak>\x1b \ud800")
+    [request] = service.asked
+    assert request.input.text == "<speak>a dog<break time='9s'/></speak>"
+    assert not request.input.ssml
 
 
 def test_no_credentials(service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

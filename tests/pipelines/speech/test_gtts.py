@@ -1,6 +1,7 @@
 """The unmodified gTTS package against a local server that speaks Google Translate's protocol behind an HTTPS proxy."""
 
 import socket
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +166,32 @@ def test_each_part_is_a_request_of_its_own(service):
     engine.synthesize("what a dog! a brown dog? it runs along the beach: " * 9)
     assert asked == list(range(len(service.asked)))
     assert len(asked) > 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "สวัสดีครับ" * 40,
+        "ちゃいろのいぬが" * 60,
+        "http://a.example/" + "x1" * 300,
+        "ni\u0308o" * 90,
+        "dog" * 3000,
+        "w " * 5000,
+    ],
+    ids="thai japanese url combining words".split(),  # noqa: SIM905
+)
+def test_every_letter_is_in_a_part_of_at_most_a_hundred(service, text):
+    speak(text)
+    parts = [one.text for one in service.asked]
+    assert max(map(len, parts)) <= 100
+    assert "".join(parts).replace(" ", "") == text.replace(" ", "")
+    assert not any(unicodedata.category(part[0]).startswith("M") for part in parts)
+
+
+def test_letters_that_gtts_leaves_out_are_an_error(service, monkeypatch):
+    monkeypatch.setattr("pipelines.speech.gtts.GttsEngine._bodies", lambda self, piece: [])
+    assert failure("a dog").error_type == "NothingToSpeak"
+    engine = open_engine(SpeechSettings(engine="gtts", timeout_seconds=5))
+    whole = list(engine._prepare("a dog").get_bodies())
+    monkeypatch.setattr("pipelines.speech.gtts.GttsEngine._bodies", lambda self, piece: whole)
+    assert "leaves out 6 letters" in str(failure("a dog or a cat"))
