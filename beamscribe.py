@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from model.location import locate
+from model.location import has_password, locate, shown
 from model.whole_files import unwritable
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, FlagParser, RefusedError
 from schemas.printable import printable
@@ -141,6 +141,10 @@ def _refuse_wrong_flags(name: str, argv: Sequence[str]) -> None:
     parser = parser_of(name)
     # What neither this parser nor Beam knows is refused by `pipelines.options.parse`.
     ours = parser.parse_known_args(argv)[0] if name in JOBS else parser.parse_strictly(argv)
+    for value in vars(ours).values():
+        for uri in value if isinstance(value, list) else [value]:
+            if isinstance(uri, str) and has_password(uri):
+                raise RefusedError(f"{shown(uri)} holds a password, which every row would repeat: leave it out")
     if not getattr(ours, "plan", False):
         for flag in WRITTEN:
             # A command that takes OUTPUT as a word reads it.

@@ -164,10 +164,10 @@ def without_query(uri: str) -> str:
 
 def last_link(uri: str) -> str:
     """Of a chain such as `zip://inside::https://host/a.zip` the file that is asked for; any other URI as it is."""
-    return uri.rpartition("::")[2] if _is_chain(uri) else uri
+    return uri.rpartition("::")[2] if is_chain(uri) else uri
 
 
-def _is_chain(uri: str) -> bool:
+def is_chain(uri: str) -> bool:
     """Whether `::` in it is more than a part of a name, on which files of known storage have no say."""
     return _SCHEME.match(uri) is not None and locate(uri).protocol not in READ_FOR_STRANGERS and "::" in uri
 
@@ -176,7 +176,7 @@ def has_password(uri: str) -> bool:
     """Whether a URI, or a link of a chain, names a user with a password."""
     if _SCHEME.match(uri) is None or locate(uri).local:
         return False
-    links = uri.split("::") if _is_chain(uri) else (uri,)
+    links = uri.split("::") if is_chain(uri) else (uri,)
     return any(_PASSWORD.match(link[link.find("://") :]) for link in links if "://" in link)
 
 

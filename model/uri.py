@@ -10,7 +10,7 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from model.location import Location, locate, shown
+from model.location import Location, has_password, is_chain, locate, shown
 from model.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
 from model.web import WebFileSystem, web_filesystem
 
@@ -36,6 +36,10 @@ def filesystem(uri: str, options: dict[str, Any], allow_private: bool = False) -
         StorageError: for a protocol that fsspec does not know or whose client is not installed.
     """
     location = locate(uri)
+    if has_password(uri):
+        raise StorageError(f"{shown(uri)} holds a password, which messages and rows would repeat: leave it out")
+    if is_chain(uri):
+        raise StorageError(f"{uri} is a chain of URIs, which only --images takes, as zip:// or tar://")
     if not location.local:
         options = from_environment(options)
     try:

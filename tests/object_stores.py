@@ -30,10 +30,10 @@ class ObjectStore(NamedTuple):
 
     def put(self, name: str, data: bytes) -> str:
         """Stores an object; returns its URI."""
-        uri = f"{self.root}/{name}"
-        fs, path = fsspec.core.url_to_fs(uri, **self.options)
-        fs.pipe_file(path, data)
-        return uri
+        fs, path = fsspec.core.url_to_fs(self.root, **self.options)
+        # A URI would be taken apart where there is `::` in the name.
+        fs.pipe_file(f"{path}/{name}", data)
+        return f"{self.root}/{name}"
 
     def names(self) -> list[str]:
         """Objects in the bucket, by name."""

@@ -102,6 +102,24 @@ def test_a_refusal_is_one_message_and_exit_code_2(
     assert found.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "caption --output x --images y zip://a.jpg::sftp://me:SECRET@h/a.zip",
+        "caption --manifest https://me:SECRET@h/list.txt --output x",
+        "featurize --annotations s3://key:SECRET@b/a.json --images x --output x",
+        "speak --captions x --output s3://key:SECRET@bucket/out",
+        "train --features sftp://me:SECRET@h/f --validation v --output x",
+        "status ftp://me:SECRET@h/out",
+    ],
+)
+def test_passwords_in_addresses_are_refused_and_not_repeated(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert beamscribe.main(command.split()) == REFUSED
+    told = capsys.readouterr()
+    assert "holds a password" in told.err
+    assert "SECRET" not in told.out + told.err
+
+
 @pytest.mark.parametrize("command", ["caption --images x", "train --features f --validation v", "export c --to csv"])
 def test_a_read_only_output_is_refused_before_the_work(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -294,6 +294,19 @@ def test_unknown_protocols_are_storage_errors_that_name_the_uri():
         Storage("nosuch://bucket").exists("key")
 
 
+@pytest.mark.parametrize("uri", ["sftp://me:SECRET@h/x", "s3://k:SECRET@b/x", "zip://a::sftp://me:SECRET@h/a.zip"])
+def test_passwords_are_refused_and_not_repeated(uri):
+    for call in (lambda: read_uri(uri, {}), lambda: Storage(uri).files("")):
+        with pytest.raises(StorageError, match="holds a password") as error:
+            call()
+        assert "SECRET" not in str(error.value)
+
+
+def test_chains_are_taken_apart_nowhere_else(tmp_path):
+    with pytest.raises(StorageError, match="chain of URIs, which only --images takes"):
+        read_uri(f"zip://a::{tmp_path}/a.zip", {})
+
+
 def test_local_files_take_no_storage_options(tmp_path):
     (tmp_path / "a").write_bytes(b"local")
     assert read_uri(str(tmp_path / "a"), {"anon": True}) == b"local"
