@@ -37,7 +37,7 @@ def filesystem(uri: str, options: dict[str, Any], allow_private: bool = False) -
     """
     location = locate(uri)
     if has_password(uri):
-        raise StorageError(f"{shown(uri)} holds a password, which messages and rows would repeat: leave it out")
+        raise StorageError(f"{shown(uri)} holds a password, which every row would repeat: leave it out")
     if is_chain(uri):
         raise StorageError(f"{uri} is a chain of URIs, which only --images takes, as zip:// or tar://")
     if not location.local:
