@@ -1,15 +1,18 @@
 """Beamscribe's front door: one subcommand a job."""
 
+import atexit
+import contextlib
 import difflib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from model.location import has_password, locate, shown
 from model.whole_files import unwritable
-from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, FlagParser, RefusedError
+from schemas.command import DONE, INTERRUPTED, REFUSED, STOPPED, FlagParser, RefusedError
 from schemas.printable import printable
 
 if TYPE_CHECKING:
@@ -174,15 +177,33 @@ def _completion(argv: Sequence[str]) -> int:
     return DONE
 
 
-def run_and_exit() -> None:
-    """The console script."""
-    code = main()
-    if code in (STOPPED, INTERRUPTED, CHECK_FAILED):
-        # Beam's threads would finish the whole job, or wait for a lost worker, before Python lets the process end.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+def run_and_exit() -> NoReturn:
+    """The console script: ends the process as soon as everything is written.
+
+    Native threads of Arrow, gRPC and TensorFlow may outlive the libraries that they belong to while an interpreter
+    ends, and then abort the process after a command that succeeded; Beam's threads would finish the whole job after one
+    that was stopped. So nothing of that is waited for.
+    """
+    try:
+        code = main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else DONE if stop.code is None else STOPPED
+    except BaseException:  # noqa: BLE001 - as the interpreter would do, which is not to end by itself.
+        traceback.print_exc()
+        code = STOPPED
+    with contextlib.suppress(Exception):
+        if code in (DONE, REFUSED):
+            # Such as those that remove temporary folders. Where a run was stopped, one may wait for its threads.
+            atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            # Whoever read the output has seen enough.
+            pass
+        except (OSError, ValueError):
+            code = code or STOPPED
+    os._exit(code)
 
 
 if __name__ == "__main__":

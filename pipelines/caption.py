@@ -28,6 +28,7 @@ from pipelines.corpora.listing import is_plain, list_images
 from pipelines.corpora.manifests import Columns, read_manifests
 from pipelines.corpora.queries import strip_queries
 from pipelines.corpora.reference import Reference
+from pipelines.dry_run import dry_run
 from pipelines.flags import jobs
 from pipelines.flags.caption import parser
 from pipelines.images.batches import Batches
@@ -39,6 +40,7 @@ from pipelines.images.quality import ALARM_PERCENT, sameness
 from pipelines.images.reading import READ, LoadedImage, Reading, failure
 from pipelines.images.stages import Spent
 from pipelines.launch import Request, launch
+from pipelines.runners import is_dry
 from pipelines.running import share_cores
 from schemas import caption_row, manifest
 from schemas.caption_row import CaptionRow
@@ -172,6 +174,8 @@ def run(argv: Sequence[str]) -> int:
     ours, beam_options = options.parse(parser(), argv)
     share_cores(beam_options)
     flags = jobs.job_flags(ours)
+    if is_dry(beam_options):
+        return dry_run(_unasked_job(ours, flags), ours.output, beam_options)
     output = options.output_of(ours, filter(is_plain, ours.images or ()))
     model, bundle = _checked_bundle(ours.model, ours.max_length, flags.storage_options)
     choice = choose_for(
@@ -212,6 +216,16 @@ def run(argv: Sequence[str]) -> int:
             options=beam_options,
             strict=ours.strict,
         )
+    )
+
+
+def _unasked_job(ours: argparse.Namespace, flags: jobs.JobFlags) -> CaptionJob:
+    """The job as far as it is known without asking the network; a local bundle is looked at."""
+    model = ours.model
+    if model is None or "://" not in model:
+        model, _ = _checked_bundle(model, ours.max_length, flags.storage_options)
+    return CaptionJob(
+        model, ours.beam_size, ours.max_length, ours.batch_size, options.reading(ours), from_pixels=not ours.features
     )
 
 

@@ -25,6 +25,7 @@ from pipelines.corpora.annotated import refuse_other_folder
 from pipelines.corpora.corpus import Skipped, distinct
 from pipelines.corpora.listing import annotated_images
 from pipelines.corpora.reference import Reference
+from pipelines.dry_run import dry_run
 from pipelines.flags import jobs
 from pipelines.flags.featurize import parser
 from pipelines.images.batches import Batches
@@ -34,6 +35,7 @@ from pipelines.images.once import Once, Remembered
 from pipelines.images.reading import LoadedImage, Reading, failure
 from pipelines.images.stages import Spent
 from pipelines.launch import Request, launch
+from pipelines.runners import is_dry
 from pipelines.running import share_cores
 from schemas import feature_example, manifest
 from schemas.coco import CocoError, describe, left_out, parse_coco, repeated_images
@@ -183,6 +185,10 @@ def run(argv: Sequence[str]) -> int:
     ours, beam_options = options.parse(parser(), argv)
     share_cores(beam_options)
     flags = jobs.job_flags(ours)
+    if is_dry(beam_options):
+        unasked = ResolvedWeights(ours.backbone_weights, "")
+        job = FeaturizeJob(ours.backbone, unasked, ours.batch_size, ours.view, options.reading(ours))
+        return dry_run(job, ours.output, beam_options)
     output = options.output_of(ours, [ours.images])
     try:
         corpus = parse_coco(read_uri(ours.annotations, flags.storage_options))

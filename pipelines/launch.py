@@ -14,7 +14,7 @@ from model.storage import Storage
 from model.unbroken import RunStoppedError, stop
 from pipelines.commits.commit import Receipt, Run
 from pipelines.commits.crashes import crashed_before, crashes_noted
-from pipelines.commits.lease import Lease, LeaseLostError
+from pipelines.commits.lease import Lease, LeaseLostError, staged_token
 from pipelines.commits.ledger import Ledger
 from pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
 from pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
@@ -26,7 +26,8 @@ from pipelines.corpora.corpus import Corpus, sampled
 from pipelines.flags.jobs import JobFlags
 from pipelines.plan import plan
 from pipelines.progress import Progress
-from pipelines.running import WorkerLostError, interruptible, is_elsewhere, refuse_local, run_pipeline
+from pipelines.runners import is_elsewhere, processes_a_machine, template_of
+from pipelines.running import WorkerLostError, interruptible, refuse_local, run_pipeline
 from pipelines.summary import done_in, left_out, most_frequent, summary_lines
 from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from schemas.fingerprint import Fingerprint
@@ -92,7 +93,9 @@ def launch(request: Request) -> int:
     if request.flags.plan:
         return plan(request, kept)
     try:
-        with Lease(request.output) as lease, interruptible(), stalls_here(lease.token) as stalled:
+        template = template_of(request.options)
+        lease = Lease(request.output, staged_token()) if template else Lease(request.output)
+        with lease, interruptible(), stalls_here(lease.token) as stalled:
             ours = replace(request, output=replace(request.output, run=lease.token))
             try:
                 return _run_under_lease(ours, started, lease, stalled)
@@ -179,7 +182,7 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
     except ValueError as error:
         raise RefusedError(f"{error}: delete that file, and its images are done again") from error
     assigned = _assign(request, ledger.tally(request.corpus.references.ids, current), kept, started)
-    elsewhere = is_elsewhere(request.options)
+    elsewhere, template = is_elsewhere(request.options), template_of(request.options)
     # A commit whose images all failed may be made anew under the same name.
     known = [receipt.name for receipt in (*current, *old) if receipt.rows]
     progress = Progress(request.output, request.job.name, started, assigned.references, known=known, alone=elsewhere)
@@ -199,11 +202,25 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
                 raise WorkersLostError
 
     job = request.job.carried(request.output) if elsewhere else request.job
-    run = Run(request.output, request.job.format, request.fingerprint.digest, started, request.flags.stall_timeout)
+    run = Run(
+        request.output,
+        request.job.format,
+        request.fingerprint.digest,
+        started,
+        request.flags.stall_timeout,
+        processes_a_machine(request.options),
+    )
     with progress, crashes_noted(request.output):
         pending, commits = ReadPending(request.output), CommitShards(job, run)
         failed = run_pipeline(assigned.parts, pending, commits, request.options, look)
     lease.confirm()
+    if template and failed is None:
+        # What the job needs stays until its last step, or until another command does what is to do.
+        print(
+            f"beamscribe {request.job.name}: {len(request.corpus.references)} in the corpus: {assigned.references} to "
+            f"do in {assigned.shards} shards by the job that is staged at {template} → {request.output.uri()}"
+        )
+        return DONE
     if isinstance(failed, WorkerLostError) and failed.crashed:
         suspect_started(request.output)
     write_pending(request.output, ())

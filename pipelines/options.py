@@ -11,6 +11,7 @@ from model.location import has_password, last_link, locate, shown
 from model.storage import Storage
 from model.uri import absolute
 from pipelines.images.reading import Reading
+from pipelines.runners import refuse_without_server, runner_named
 from schemas.command import FlagParser, RefusedError, refuse_unknown
 
 
@@ -74,7 +75,7 @@ def parse(parser: FlagParser, argv: Sequence[str]) -> tuple[argparse.Namespace, 
     """Splits the command line into our flags and Beam's.
 
     Raises:
-        RefusedError: for a flag that neither knows, or a wrong value.
+        RefusedError: for a flag that neither knows, a wrong value, or a runner that is not there.
     """
     ours, rest = parser.parse_known_args(argv)
     beam_parser = _BeamFlags(allow_abbrev=False, add_help=False)
@@ -82,14 +83,15 @@ def parse(parser: FlagParser, argv: Sequence[str]) -> tuple[argparse.Namespace, 
         options_class._add_argparse_args(beam_parser)
     _, unknown = beam_parser.parse_known_args(rest)
     refuse_unknown(unknown, parser, [name for action in beam_parser._actions for name in action.option_strings])
-    return ours, _with_defaults(PipelineOptions(rest))
+    options = _with_defaults(PipelineOptions(rest))
+    if not getattr(ours, "plan", False):
+        refuse_without_server(options)
+    return ours, options
 
 
 def _with_defaults(options: PipelineOptions) -> PipelineOptions:
     standard = options.view_as(pipeline_options.StandardOptions)
-    # Plain DirectRunner may choose Prism, which ignores direct_running_mode (Beam 2.77).
-    if (standard.runner or "direct").lower().removesuffix("runner") == "direct":
-        standard.runner = "FnApiRunner"
+    standard.runner = runner_named(standard.runner)
     # Everything lives in packages, so there is no main session to pickle.
     options.view_as(pipeline_options.SetupOptions).save_main_session = False
     return options

@@ -2,22 +2,24 @@
 
 import contextlib
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
 from model.storage import Storage
 from model.transient import within
 from model.unbroken import RunStoppedError
+from pipelines.commits import cores
+from pipelines.commits.commit import Receipt
 from pipelines.commits.lease import LeaseLostError
 from pipelines.commits.pending import CommitShards, ReadPending
-from pipelines.images.batches import SIDE_BY_SIDE
+from pipelines.runners import DATAFLOW, is_elsewhere, processes_a_machine, template_of
+from pipelines.staged import FinishStaged
 from pipelines.workers import worker_processes
 from schemas.command import RefusedError
 
@@ -25,9 +27,9 @@ LOOK_SECONDS = 1.0
 """Between two looks at whether all worker processes are alive."""
 
 CANCEL_SECONDS = 20.0
-DATAFLOW = "DataflowRunner"
-LOCAL_RUNNERS = ("FnApiRunner",)
-"""As `pipelines.options` leaves them; every other runner may have its workers anywhere."""
+
+
+NOT_SEEN = "workers on Dataflow do not see {}: copy it to a bucket, or write to one (gs://…)"
 
 
 class WorkerLostError(Exception):
@@ -53,6 +55,7 @@ def run_pipeline(
 
     It runs in a thread of its own, so that this one hears Ctrl-C at once and can tell of the progress. The thread of a
     run that was stopped goes on until Beam lets it end; what it still commits is refused, see `model.unbroken`.
+    A job that is only staged, see `template_of`, is not waited for.
 
     A worker process that is lost, to a decoder that crashes or to the system for want of memory, ends the run. Its
     shard stays marked, so the same command knows of it.
@@ -64,6 +67,7 @@ def run_pipeline(
         options: Beam's.
         meanwhile: called once a second; what it raises is raised here, and the pipeline left alone.
     """
+    staged = template_of(options) is not None
     stopped_by: list[Exception] = []
     running: list[PipelineResult] = []
     for name in ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker"):
@@ -72,9 +76,13 @@ def run_pipeline(
     def run() -> None:
         try:
             pipeline = beam.Pipeline(options=options)
-            build(pipeline, parts, pending, commits)
+            committed = build(pipeline, parts, pending, commits)
+            if staged:
+                # The last step of the graph, since the launcher is gone by then.
+                committed | "Finish" >> FinishStaged(pending.output, tuple(parts))  # noqa: B018
             running.append(pipeline.run())
-            running[0].wait_until_finish()
+            if not staged:
+                running[0].wait_until_finish()
         except Exception as error:  # noqa: BLE001 - whatever ends the job is told, and ends it with exit code 1.
             stopped_by.append(error)
 
@@ -102,11 +110,6 @@ def _cancel(result: PipelineResult) -> None:
         within(CANCEL_SECONDS, result.cancel)
 
 
-def is_elsewhere(options: PipelineOptions) -> bool:
-    """Whether workers may be on other machines, which do not see this one's files."""
-    return options.view_as(StandardOptions).runner not in LOCAL_RUNNERS
-
-
 def refuse_local(options: PipelineOptions, output: Storage, uris: Iterable[str]) -> None:
     """Refuses files of this machine where workers surely are on others.
 
@@ -117,7 +120,7 @@ def refuse_local(options: PipelineOptions, output: Storage, uris: Iterable[str])
         return
     here = output.uri() if output.local else next((uri for uri in uris if uri.startswith("file://")), None)
     if here:
-        raise RefusedError(f"workers on Dataflow do not see {here}: copy it to a bucket, or write to one (gs://…)")
+        raise RefusedError(NOT_SEEN.format(here))
 
 
 def _says_more_than_the_last_line(record: logging.LogRecord) -> bool:
@@ -125,24 +128,17 @@ def _says_more_than_the_last_line(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], OSError | RunStoppedError | LeaseLostError))
 
 
-def build(pipeline: beam.Pipeline, parts: list[str], pending: ReadPending, commits: CommitShards) -> None:
+def build(
+    pipeline: beam.Pipeline, parts: list[str], pending: ReadPending, commits: CommitShards
+) -> beam.PCollection[Receipt]:
     """Parts of what is to do → shards → commits."""
-    pipeline | "Parts" >> beam.Create(parts) | "Pending" >> pending | "CommitShards" >> commits  # noqa: B018
+    return pipeline | "Parts" >> beam.Create(parts) | "Pending" >> pending | "CommitShards" >> commits
 
 
 def share_cores(options: PipelineOptions) -> None:
-    """Shares the cores among local worker processes, and TensorFlow's among the batches that are in a model at once.
-
-    A batch that has a core for itself waits for no other: on two cores two batches side by side are captioned a tenth
-    faster with int8 than when each is spread over both. To be called before TensorFlow is imported.
-    """
-    direct, cores = options.view_as(DirectOptions), os.cpu_count() or 1
-    if direct.direct_running_mode == "multi_processing":
-        cores = max(1, cores // (direct.direct_num_workers or cores))
-        # The processes inherit the environment.
-        for name in ("OMP_NUM_THREADS", "TF_NUM_INTEROP_THREADS"):
-            os.environ.setdefault(name, str(cores))
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, cores // SIDE_BY_SIDE)))
+    """As `pipelines.commits.cores.share_cores`, for the processes that a runner starts on this machine."""
+    if not is_elsewhere(options):
+        cores.share_cores(processes_a_machine(options))
 
 
 @contextlib.contextmanager

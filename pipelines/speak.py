@@ -14,10 +14,12 @@ from pipelines.commits.commit import Process, Receipt, Run
 from pipelines.commits.manifest_file import read_manifest_of
 from pipelines.commits.rows import ParquetRows
 from pipelines.commits.shards import Shard, Todo
+from pipelines.dry_run import dry_run
 from pipelines.flags import jobs
 from pipelines.flags.speak import LAYOUTS, parser
 from pipelines.images.reading import failure
 from pipelines.launch import Request, launch
+from pipelines.runners import is_dry
 from pipelines.speech import SpeechEngine, SpeechError, SpeechSettings, open_engine
 from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
 from pipelines.speech.clip import Style
@@ -184,6 +186,9 @@ def run(argv: Sequence[str]) -> int:
     """
     ours, beam_options = options.parse(parser(), argv)
     flags = jobs.job_flags(ours)
+    if is_dry(beam_options):
+        unasked = Manner(speech_settings(ours), Style(ours.format, ours.loudness), ours.layout)
+        return dry_run(SpeakJob(unasked), ours.output, beam_options)
     output = options.output_of(ours)
     engine = open_or_refuse(ours)
     manner = Manner(speech_settings(ours), Style(ours.format, ours.loudness), ours.layout, budget(ours, engine))

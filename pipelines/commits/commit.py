@@ -114,6 +114,7 @@ class Run(NamedTuple):
         fingerprint: digest of what can change a row.
         started: the run's start, from the launcher's clock.
         stall_timeout_seconds: how long a shard may make no progress.
+        processes: of the job on each machine, which share its cores; 0 for one a core, None for who has seen to that.
     """
 
     output: Storage
@@ -121,6 +122,7 @@ class Run(NamedTuple):
     fingerprint: str
     started: datetime.datetime
     stall_timeout_seconds: float = STALL_TIMEOUT_SECONDS
+    processes: int | None = None
 
 
 def stamp(name: str, data: bytes, ids: Iterable[str]) -> FileStamp:

@@ -40,6 +40,9 @@ FAR_FUTURE_SECONDS = 86_400.0
 STAGED = "a staged job"
 """Stands for the host in the lease of a job that runs without its launcher."""
 
+STAGED_TOKEN = "staged-"
+"""How the tokens of such jobs begin."""
+
 
 def _clock() -> float:
     """Seconds that go on while this process, or the whole machine, sleeps."""
@@ -288,15 +291,58 @@ def _says(content: bytes, holder: Holder) -> bool:
         return False
 
 
+def staged_token() -> str:
+    """The token of a job that its launcher only stages: it holds no lease until its first worker takes it."""
+    return f"{STAGED_TOKEN}{uuid.uuid4().hex}"
+
+
 def confirm_lease(output: Storage) -> None:
     """Looks whether the run that an output's `Storage` writes for still holds it.
+
+    The workers of a staged job take and renew its lease by that, since no launcher does.
 
     Raises:
         LeaseLostError: if another run does, or none.
         OSError: if the storage does not say.
     """
-    if output.run:
+    if output.run.startswith(STAGED_TOKEN):
+        _keep_staged(output)
+    elif output.run:
         _confirm(output, output.run)
+
+
+def keep_staged(output: Storage) -> None:
+    """Takes or renews the lease of a staged job; nothing for a run that has a launcher.
+
+    Raises:
+        LeaseLostError: if another run holds the output.
+        OSError: if the storage does not say.
+    """
+    if output.run.startswith(STAGED_TOKEN):
+        _keep_staged(output)
+
+
+def give_back(output: Storage) -> None:
+    """Deletes the lease of a staged job that is over."""
+    holder = read_holder(output)
+    if holder and holder.token == output.run:
+        output.delete(FILE)
+
+
+def _keep_staged(output: Storage) -> None:
+    content = _content(output.run, STAGED, 0)
+    holder = read_holder(output)
+    if holder and holder.token != output.run and holder.dead():
+        clear_dead(output, holder, output.run)
+        holder = None
+    if holder is None and output.create(FILE, content):
+        return
+    holder = holder or read_holder(output)
+    if holder is None or holder.token != output.run:
+        _confirm(output, output.run)
+    elif holder.age_seconds() > HEARTBEAT_SECONDS:
+        # Many workers do so; one that comes late writes the same.
+        output.write(FILE, content)
 
 
 def _confirm(output: Storage, token: str) -> None:

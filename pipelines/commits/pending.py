@@ -18,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from model.storage import Entry, Storage
 from pipelines.commits.commit import Process, Receipt, Run
+from pipelines.commits.cores import share_cores
 from pipelines.commits.rows import RowFormat
 from pipelines.commits.shards import Shard, Todo
 from pipelines.commits.watchdog import commit_watched
@@ -184,7 +185,12 @@ class ReadPending(beam.PTransform):
 
     def _slices(self, part: str) -> Iterator[Slice]:
         start = 0
-        for line in self.output.read(part).splitlines(keepends=True):
+        try:
+            lines = self.output.read(part).splitlines(keepends=True)
+        except FileNotFoundError as error:
+            gone = f"{self.output.uri(part)} is gone: another command has done or replaced what this job was to do"
+            raise FileNotFoundError(gone) from error
+        for line in lines:
             yield Slice(part, start, len(line))
             start += len(line)
 
@@ -230,6 +236,11 @@ class _CommitShard(beam.DoFn):
         self._job = job
         self._run = run
         self._shared = shared
+
+    def setup(self) -> None:
+        # Nothing of a job has imported TensorFlow yet, and on other machines no launcher has seen to this.
+        if self._run.processes is not None:
+            share_cores(self._run.processes)
 
     def start_bundle(self) -> None:
         self._threads = ThreadPoolExecutor(self._job.shards_at_once, thread_name_prefix="shard")

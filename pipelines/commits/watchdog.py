@@ -19,7 +19,7 @@ from model.storage import Entry, Storage
 from model.transient import within
 from model.unbroken import RunStoppedError, is_stopped, refuse_stopped, stop
 from pipelines.commits.commit import RECEIPTS, Process, Receipt, Run, commit_shard
-from pipelines.commits.lease import LeaseLostError
+from pipelines.commits.lease import STAGED_TOKEN, LeaseLostError, keep_staged
 from pipelines.commits.shards import Shard
 from schemas import manifest
 from schemas.command import STOPPED
@@ -94,6 +94,7 @@ class Watchdog:
 
         Attributes of the result say what was there before, see `suspect`.
         """
+        keep_staged(self._output)
         before = self._read()
         self.suspect = before is not None and before.condemns
         """Whether earlier attempts never ended, for which an image may be to blame."""
@@ -160,6 +161,7 @@ class Watchdog:
         self._beats += 1
         # Storage that does not answer now may do so at the next beat.
         with contextlib.suppress(OSError, RunStoppedError, LeaseLostError):
+            keep_staged(self._output)
             self._output.write(self._name, self._marker.to_bytes(self._beats))
             if self._ended.is_set() and not self._stays:
                 # The shard was done meanwhile, and its marker taken away.
@@ -177,8 +179,10 @@ def stalls_here(run: str) -> Iterator[list[str]]:
     try:
         yield _stalls[run]
     finally:
-        # Threads that are left end by themselves, see `Watchdog.beat`, and must not end the process.
-        stop(run, timeout_seconds=0.0)
+        # Threads that are left end by themselves, see `Watchdog.beat`, and must not end the process. A staged job has
+        # not even begun.
+        if not run.startswith(STAGED_TOKEN):
+            stop(run, timeout_seconds=0.0)
         del _stalls[run]
 
 

@@ -8,12 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from pipelines.commits.cores import SIDE_BY_SIDE
 from pipelines.images.reading import LoadedImage
 from pipelines.images.stages import NOTHING, Spent
-
-SIDE_BY_SIDE = 2
-"""Batches in the model at once: one is decoded into words while the other is in the CNN. Two are enough to keep all
-cores busy, and a third waits ready."""
 
 TURN_SECONDS = 1.0
 """A shard that waits for its turn says so often that it is alive."""

@@ -1,24 +1,44 @@
 """The job that Dataflow would be sent, made without an account: nothing is asked of the network."""
 
+import dataclasses
 import json
 import re
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import GoogleCloudOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
+from apache_beam.runners.pipeline_context import PipelineContext
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms import environments
 
+import beamscribe
 from model.storage import Storage
 from pipelines import options
 from pipelines.caption import CaptionJob, parser
-from pipelines.commits.pending import CommitShards, ReadPending
+from pipelines.commits.lease import FILE as LEASE
+from pipelines.commits.lease import LeaseLostError, confirm_lease, give_back, staged_token
+from pipelines.commits.pending import PENDING, CommitShards, ReadPending
+from pipelines.commits.watchdog import STARTED
+from pipelines.corpora.corpus import distinct
+from pipelines.corpora.reference import Reference
+from pipelines.flags.jobs import JobFlags
 from pipelines.images.reading import Reading
-from pipelines.running import build, is_elsewhere, refuse_local
-from schemas.command import FlagParser, RefusedError
+from pipelines.launch import Request, launch
+from pipelines.runners import is_elsewhere, processes_a_machine, runner_named
+from pipelines.running import build, refuse_local
+from pipelines.verify import verify
+from schemas.command import DONE, REFUSED, FlagParser, RefusedError
+from schemas.fingerprint import Fingerprint
 from tests.engines.servers import CHECKOUT
-from tests.pipelines.fake_job import run_of
+from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, contents, run_of
 
 IMAGE = "europe-docker.pkg.dev/project/beamscribe/worker:0.1.0"
 COMMON = [
@@ -110,6 +130,220 @@ def test_a_dry_run_asks_nobody(staged: dict[str, bytes]) -> None:
     result = pipeline.run()
     assert result.state == "DONE"
     assert staged == {}
+
+
+IN_A_BUCKET = [Reference(id, f"gs://bucket/{id}.jpg") for id in "abcdefgh"]
+
+
+def launcher(output: Storage, *flags: str) -> int:
+    """What Google's launcher of flex templates runs, without an account."""
+    parsed = options.parse(FlagParser(prog="beamscribe caption"), [*COMMON, "--no_auth", *flags])[1]
+    request = Request(
+        job=FakeJob(frozenset("c")),
+        corpus=distinct(IN_A_BUCKET),
+        output=output,
+        fingerprint=Fingerprint({"style": "oil"}),
+        details={},
+        flags=JobFlags(2, None, False, "refuse", {}),
+        options=parsed,
+    )
+    return launch(request)
+
+
+def run_here(pipeline: bytes) -> None:
+    """Runs the staged graph on the local runner."""
+    graph = beam_runner_api_pb2.Pipeline.FromString(pipeline)
+    here = environments.EmbeddedPythonEnvironment.default().to_runner_api(PipelineContext())
+    for environment in graph.components.environments.values():
+        environment.CopyFrom(here)
+    FnApiRunner().run_via_runner_api(graph, PipelineOptions()).wait_until_finish()
+
+
+TEMPLATE = "--template_location=gs://bucket/templates/caption"
+
+
+def test_a_staged_job_finds_what_it_needs_and_tidies_up(
+    staged: dict[str, bytes], memory: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert launcher(memory, TEMPLATE) == DONE
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "8 in the corpus: 8 to do in 3 shards by the job that is staged at gs://bucket/templates/caption" in last
+    assert memory.files(PENDING)
+    assert not memory.exists(LEASE)
+    run_here(staged["pipeline.pb"])
+    assert captions_of(memory) == [(id, f"{id} in oil") for id in "abdefgh"]
+    assert attempts_of(memory) == [("c", 1)]
+    assert verify(memory)[:3] == (7, 1, 0)
+    assert memory.files(PENDING) == []
+    assert memory.files(STARTED) == []
+    assert not memory.exists(LEASE)
+
+
+def test_while_a_staged_job_runs_no_other_command_may_write(staged: dict[str, bytes], memory: Storage) -> None:
+    assert launcher(memory, TEMPLATE) == DONE
+    token = staged_token()
+    confirm_lease(dataclasses.replace(memory, run=token))
+    with pytest.raises(RefusedError, match="is being written by a staged job"):
+        launcher(memory, TEMPLATE)
+    with pytest.raises(LeaseLostError, match="is being written by a staged job"):
+        confirm_lease(dataclasses.replace(memory, run=staged_token()))
+    give_back(dataclasses.replace(memory, run=token))
+    assert launcher(memory, TEMPLATE) == DONE
+
+
+def test_a_staged_job_that_comes_too_late_commits_nothing(staged: dict[str, bytes], memory: Storage) -> None:
+    assert launcher(memory, TEMPLATE) == DONE
+    late = staged["pipeline.pb"]
+    assert go_here(memory) == DONE
+    before = contents(memory)
+    assert memory.files(PENDING) == []
+    with pytest.raises(Exception, match="another command has done or replaced what this job was to do"):
+        run_here(late)
+    assert contents(memory) == before
+
+
+def go_here(output: Storage) -> int:
+    """The same command on this machine."""
+    request = Request(
+        job=FakeJob(frozenset("c")),
+        corpus=distinct(IN_A_BUCKET),
+        output=output,
+        fingerprint=Fingerprint({"style": "oil"}),
+        details={},
+        flags=JobFlags(2, None, False, "refuse", {}),
+        options=options.parse(FlagParser(prog="x"), [])[1],
+    )
+    return launch(request)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Addresses that somebody wanted to connect to."""
+    asked: list[Any] = []
+
+    def connect(self: socket.socket, address: Any) -> None:
+        asked.append(address)
+        raise OSError("no network here")
+
+    def look_up(*address: Any, **how: Any) -> None:
+        asked.append(address)
+        raise socket.gaierror("no network here")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+DRY = {
+    "caption": ["--images", "gs://bucket/photographs", "--model", "gs://bucket/bundle"],
+    "featurize": ["--annotations", "gs://bucket/captions.json", "--images", "gs://bucket/photographs"],
+    "speak": ["--captions", "gs://bucket/captions"],
+}
+
+
+@pytest.mark.parametrize("runner", [COMMON, [], ["--runner=PortableRunner", "--job_endpoint=localhost:1"]])
+@pytest.mark.parametrize("job", DRY)
+def test_a_dry_run_asks_no_network_and_no_account(
+    no_network: list[Any], capsys: pytest.CaptureFixture[str], job: str, runner: list[str]
+) -> None:
+    command = [job, *DRY[job], "--output", "gs://bucket/output", *runner, "--dry_run=True"]
+    assert beamscribe.main(command) == DONE
+    assert no_network == []
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"beamscribe {job}: dry run: the job can be made for ")
+
+
+def test_a_dry_run_says_what_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["caption", *DRY["caption"], "--runner=DataflowRunner", "--dry_run=True"]
+    assert beamscribe.main([*command, "--output", "captions", *COMMON]) == REFUSED
+    assert "workers on Dataflow do not see captions" in capsys.readouterr().err
+    assert beamscribe.main([*command, "--output", "gs://bucket/captions", "--temp_location=gs://bucket/x"]) == REFUSED
+    assert "the job cannot be made for DataflowRunner" in capsys.readouterr().err
+
+
+def test_workers_are_told_how_many_share_a_machine() -> None:
+    def processes(*flags: str) -> int | None:
+        return processes_a_machine(options.parse(FlagParser(prog="x"), list(flags))[1])
+
+    assert processes() is None
+    assert processes(*COMMON) == 0  # Dataflow starts one a core
+    assert processes(*COMMON, *GPU) == 1
+    assert processes("--runner=FlinkRunner") == 1
+    assert processes("--runner=SparkRunner", "--sdk_worker_parallelism=4") == 4
+
+
+WORKER = """
+import os, sys
+os.cpu_count = lambda: 8
+from model.storage import Storage
+from pipelines.commits.pending import _CommitShard
+from tests.pipelines.fake_job import FakeJob, run_of
+names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+for processes in (0, 1, 2):
+    for name in names:
+        os.environ.pop(name, None)
+    worker = _CommitShard(FakeJob(), run_of(Storage(sys.argv[1]))._replace(processes=processes), None)
+    worker.setup()
+    assert "tensorflow" not in sys.modules
+    print(*(os.environ.get(name) for name in names))
+"""
+
+
+def test_a_worker_shares_its_cores_before_tensorflow_is_there(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", WORKER, str(tmp_path)], capture_output=True, text=True, check=True, cwd=CHECKOUT
+    )
+    assert told.stdout.splitlines() == ["1 1 1", "8 4 8", "4 2 4"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (None, "FnApiRunner"),
+        ("direct", "FnApiRunner"),
+        ("DirectRunner", "FnApiRunner"),
+        ("dataflow", "DataflowRunner"),
+        ("FLINKRUNNER", "FlinkRunner"),
+        ("apache_beam.runners.portability.fn_api_runner.FnApiRunner", None),
+    ],
+)
+def test_a_runner_may_be_named_as_beam_takes_it(typed: str | None, meant: str | None) -> None:
+    assert runner_named(typed) == (meant or typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("DataflwRunner", "did you mean DataflowRunner?"),
+        ("flnk", "did you mean FlinkRunner?"),
+        ("no.such.Runner", "is not known"),
+        ("zzz", "there are DataflowRunner"),
+    ],
+)
+def test_a_runner_that_is_none_is_refused_before_a_model_is_looked_for(
+    typed: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["caption", "--images", "/nowhere", "--model", "/nowhere", "--output", "/nowhere", f"--runner={typed}"]
+    assert beamscribe.main(command) == REFUSED
+    error = capsys.readouterr().err
+    assert f"--runner={typed} is not known" in error
+    assert told in error
+
+
+def test_a_job_server_that_is_not_there_is_told_soon(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.runners.CONNECT_SECONDS", 1.0)
+    command = ["caption", "--images", "/nowhere", "--model", "/nowhere", "--output", "/nowhere"]
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts, and says nothing
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        for endpoint in ("127.0.0.1:1", address):
+            began = time.monotonic()
+            assert beamscribe.main([*command, "--runner=PortableRunner", f"--job_endpoint={endpoint}"]) == REFUSED
+            assert f"--job_endpoint={endpoint}: cannot connect within 1 s" in capsys.readouterr().err
+            assert time.monotonic() - began < 20
+    assert beamscribe.main([*command, "--runner=PortableRunner"]) == REFUSED
+    assert "needs --job_endpoint" in capsys.readouterr().err
 
 
 def test_local_files_are_refused(local: Storage, memory: Storage, tmp_path: Path) -> None:
