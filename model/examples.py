@@ -25,6 +25,13 @@ GZIP_BITS = 16 + zlib.MAX_WBITS
 """GZIP's header and checksum around deflate, as zlib.h has it."""
 
 
+MAX_RECORD_BYTES = 2**24
+"""Of one image: features of InceptionV3 have 2¹⁸ bytes, and a length that lies must not become memory."""
+
+MAX_SIDE = 2**31 - 1
+"""Pixels that a row can hold."""
+
+
 class DamagedRecordError(ValueError):
     """A TFRecord file is cut off or its checksums do not match."""
 
@@ -78,6 +85,9 @@ def decode_example(record: bytes, what: str) -> FeatureExample:
             return tuple(value.decode() for value in feature[name].bytes_list.value)
 
         rows, columns, channels = feature[names.FEATURES_SHAPE].int64_list.value
+        width, height = (feature[name].int64_list.value[0] for name in (names.WIDTH, names.HEIGHT))
+        if min(rows, columns, channels, width, height) < 1 or max(width, height) > MAX_SIDE:
+            raise ValueError(f"{width}×{height} pixels with {rows}×{columns}×{channels} features cannot be")
         values = feature[names.FEATURES].bytes_list.value[0]
         if texts(names.FEATURES_DTYPE) != (names.DTYPE,) or len(values) != 2 * rows * columns * channels:
             raise ValueError(f"its features are not {rows}×{columns}×{channels} values of {names.DTYPE}")
@@ -86,8 +96,8 @@ def decode_example(record: bytes, what: str) -> FeatureExample:
             file_name=texts(names.FILE_NAME)[0],
             uri=texts(names.URI)[0],
             sha256=texts(names.SHA256)[0],
-            width=feature[names.WIDTH].int64_list.value[0],
-            height=feature[names.HEIGHT].int64_list.value[0],
+            width=width,
+            height=height,
             repairs=texts(names.REPAIRS),
             features=values,
             shape=(rows, columns, channels),
@@ -127,6 +137,10 @@ def decode_file(data: bytes, what: str) -> Iterator[FeatureExample]:
                 if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
                     raise DamagedRecordError(f"{what}: a record's length is damaged")
                 (length,) = struct.unpack("<Q", header[:8])
+                if length > MAX_RECORD_BYTES:
+                    raise DamagedRecordError(
+                        f"{what}: a record of {length} bytes; none has more than {MAX_RECORD_BYTES}"
+                    )
                 record, crc = file.read(length), file.read(4)
                 if len(record) < length or _masked_crc(record) != crc:
                     raise DamagedRecordError(f"{what}: a record's checksum does not match")

@@ -12,7 +12,7 @@ from model.backbone.quantized import WEIGHTS, XML
 from model.backbone.spec import WeightsError
 from model.bundle import Bundle, BundleError, is_unfinished, open_bundle, write_bundle
 from model.bundle_folder import unwritable
-from model.images import ImageError, decode_image
+from model.images import decode_image
 from model.pretrained import NoBundleError, default_bundle
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.members import read_reference
@@ -91,7 +91,7 @@ def _pixels(bundle: Bundle, patterns: list[str], count: int, storage_options: di
         try:
             data = read_reference(references[place], storage_options)
             found.append(decode_image(data, spec.input_size, spec.resample).pixels)
-        except (OSError, ImageError):
+        except Exception:  # noqa: BLE001 - one photograph of many, whatever is wrong with it
             continue
     if not found:
         raise RefusedError(f"--calibration {' '.join(patterns)} holds no photograph that can be decoded")

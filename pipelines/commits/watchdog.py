@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple
 
+from model.advancing import advance
 from model.storage import Entry, Storage
 from model.transient import within
 from model.unbroken import RunStoppedError, is_stopped, refuse_stopped, stop
@@ -86,6 +87,7 @@ class Watchdog:
         self._name = f"{STARTED}/{shard}"
         self._ended = threading.Event()
         self._stays = False
+        self._advance = advance()
         self._last_beat = time.monotonic()
         self._beats = 0
 
@@ -132,6 +134,9 @@ class Watchdog:
             if is_stopped(self._output.run):
                 return
             self._sign()
+            # A compressed archive may take long until its first image comes, but bytes of it come all the time.
+            if advance() != self._advance:
+                self._advance, self._last_beat = advance(), time.monotonic()
             if time.monotonic() - self._last_beat >= self._timeout and not is_stopped(self._output.run):
                 self._leave(self._marker._replace(suspect=True))
                 print(

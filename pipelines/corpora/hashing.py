@@ -27,7 +27,7 @@ def grouped_by_content(corpus: Corpus, reading: Reading) -> Corpus:
             return reference
         try:
             data = read_uri(reference.to_read().uri, reading.storage_options, reading.allow_private, reading.max_bytes)
-        except (OSError, ValueError):
+        except Exception:  # noqa: BLE001 - the job reads it again, and its failure row says why it cannot be
             return reference
         return reference._replace(group=hashlib.sha256(data).hexdigest())
 

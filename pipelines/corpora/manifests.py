@@ -1,5 +1,6 @@
 """Manifests: files that name images one by one, or tables that hold the images themselves."""
 
+import contextlib
 import glob
 import io
 import json
@@ -19,6 +20,7 @@ from pipelines.corpora.table_rows import Part
 from pipelines.corpora.tables import PARQUET_SUFFIXES, is_table
 from pipelines.corpora.text_lines import Named, storable
 from pipelines.corpora.text_tables import read_rows
+from pipelines.corpora.versions import version_of
 from schemas.command import RefusedError
 from schemas.limits import MAX_BYTES
 
@@ -125,6 +127,10 @@ def _table(
     """
     where = Where(uri, json.dumps(options, sort_keys=True), False)
     kind = PARQUET if name.endswith(PARQUET_SUFFIXES) else ARROW
+    version = ""
+    # What cannot be asked for now fails below, where that is told.
+    with contextlib.suppress(OSError):
+        version = version_of(where)
     parts = process.rows(where, columns, MAX_BYTES)
     column = Column((), TEXT)
     listed, usable, damage = 0, False, ""
@@ -135,7 +141,7 @@ def _table(
                 continue
             damage = damage or part.damage
             usable = usable or not part.damage
-            yield from _items(uri, kind, column, part, listed)
+            yield from _items(uri, kind, column, part, listed, version)
             listed += part.rows
     except TableError as error:
         if not usable:
@@ -146,7 +152,7 @@ def _table(
         raise TableError(damage)
 
 
-def _items(uri: str, kind: str, column: Column, part: Part, listed: int) -> Iterator[Reference]:
+def _items(uri: str, kind: str, column: Column, part: Part, listed: int, version: str) -> Iterator[Reference]:
     """Items of some rows.
 
     Args:
@@ -155,6 +161,7 @@ def _items(uri: str, kind: str, column: Column, part: Part, listed: int) -> Iter
         column: of images or of their names.
         part: the rows.
         listed: rows before them.
+        version: of the table, see `pipelines.corpora.versions`.
     """
     if column.kind == TEXT and not part.damage:
         names, ids = part.names or [""] * part.rows, part.ids or [""] * part.rows
@@ -172,7 +179,7 @@ def _items(uri: str, kind: str, column: Column, part: Part, listed: int) -> Iter
         if problem:
             yield _failing(uri, id or item, number, f"row {number}: {problem}")
         elif name is None:
-            member = Member(kind, number, part.group, part.first + row, column.name)
+            member = Member(kind, number, part.group, part.first + row, column.name, version=version)
             yield Reference(id or item, item, container=uri, member=member)
         elif name:
             yield from _named(uri, [Named(name, id)], number)

@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 
 from model.backbone.spec import BackboneSpec
 from model.images import DecodedImage, ImageError, decode_image
+from model.location import storable
 from pipelines.commits.shards import Todo
 from pipelines.corpora.members import read_reference
 from schemas.failure_row import FailureRow
 from schemas.limits import MAX_BYTES, MAX_PIXELS
 
 READ, DECODE = "read", "decode"
+
+MESSAGE = 2000
+"""Characters of a message at most."""
 
 _QUERY = re.compile(r"(https?://[^\s?#'\"]*)[?#][^\s\"]*")
 """Of a URL in a message of a storage's client."""
@@ -60,6 +64,8 @@ class LoadedImage(NamedTuple):
 def failure(todo: Todo, stage: str, error_type: str, message: str, run_started: datetime.datetime) -> FailureRow:
     """A failure row; one attempt more than before."""
     reference = todo.reference
+    # Messages quote what a stranger's file says, of any length and in bytes that rows cannot hold.
+    message = storable(message[:MESSAGE])
     if reference.query:
         message = _QUERY.sub(r"\1", message.replace(reference.query, ""))
     return FailureRow(reference.uri, reference.id, stage, error_type, message, todo.attempts + 1, run_started)
@@ -74,13 +80,15 @@ def load_image(
         data = read_reference(
             todo.reference.to_read(), reading.storage_options, reading.allow_private, reading.max_bytes
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever reading one image brings about is its own failure
         return failure(todo, READ, type(error).__name__, str(error), run_started)
     was_read = time.perf_counter()
     try:
         image = decode_image(data, spec.input_size, spec.resample, reading.max_pixels, reading.accept_truncated)
     except ImageError as error:
         return failure(todo, DECODE, error.error_type, str(error), run_started)
+    except Exception as error:  # noqa: BLE001 - and so is what decoding it brings about, a lack of memory too
+        return failure(todo, DECODE, type(error).__name__, str(error), run_started)
     digest = hashlib.sha256(data).hexdigest()
     read_msec, decode_msec = (was_read - begun) * 1000, (time.perf_counter() - was_read) * 1000
     return LoadedImage(todo, digest, image, read_msec, decode_msec, len(data))

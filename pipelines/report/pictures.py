@@ -82,7 +82,7 @@ def read_photograph(row: CaptionRow, reading: PictureReading, reference: Referen
         here = named._replace(container=uri) if named.container else named._replace(uri=uri)
         try:
             data = read_reference(here, reading.storage_options, max_bytes=reading.max_bytes)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - one photograph of many, whatever is wrong with it
             reason = reason or f"The photograph cannot be read ({type(error).__name__}); --images-root says where."
             continue
         if hashlib.sha256(data).hexdigest() == row.sha256:

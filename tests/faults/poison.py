@@ -1,10 +1,10 @@
-"""A decoder that dies or hangs on images of one size, in whatever process has this in its PYTHONPATH."""
+"""A decoder that dies, hangs or asks for memory on some images, in whatever process has this in its PYTHONPATH."""
 
 import os
 import tempfile
 from pathlib import Path
 
-KILLS, SLEEPS = (13, 17), (17, 13)
+KILLS, SLEEPS, ALLOCATES = (13, 17), (17, 13), (19, 13)
 """Widths and heights."""
 
 _SITE = f"""
@@ -18,6 +18,8 @@ def load(image):
         os.kill(os.getpid(), signal.SIGSEGV)
     if image.size == {SLEEPS}:
         time.sleep(3600)
+    if image.size == {ALLOCATES}:
+        bytearray(3 * 2**30)
     return whole(image)
 
 ImageFile.ImageFile.load = load

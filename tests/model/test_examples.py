@@ -3,6 +3,7 @@
 import gzip
 import math
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from hypothesis import example as case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.examples import DamagedRecordError, decode_example, decode_file, encode_example, encode_file
+from model.examples import (
+    MAX_RECORD_BYTES,
+    DamagedRecordError,
+    decode_example,
+    decode_file,
+    encode_example,
+    encode_file,
+)
 from schemas import feature_example as names
 from schemas.feature_example import FeatureExample
 from schemas.table import NewerSchemaError
@@ -274,6 +282,35 @@ def test_a_field_of_another_kind_is_damage(key: str, values: tuple[int | bytes, 
 def test_features_that_are_not_what_they_claim_are_damage(key: str, value: bytes) -> None:
     with pytest.raises(DamagedRecordError, match="shard-1"):
         decode_example(changed(key, value), "shard-1")
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        (names.FEATURES_SHAPE, (-8, -8, 2048)),
+        (names.FEATURES_SHAPE, (0, 8, 2048)),
+        (names.WIDTH, (2**31,)),
+        (names.HEIGHT, (-1,)),
+        (names.WIDTH, (0,)),
+    ],
+)
+def test_sizes_that_cannot_be_are_damage(key: str, values: tuple[int, ...]) -> None:
+    with pytest.raises(DamagedRecordError, match="cannot be"):
+        decode_example(changed(key, *values), "shard-1")
+
+
+@pytest.mark.parametrize("length", [MAX_RECORD_BYTES + 1, 2**33, 2**63, 2**64 - 1])
+def test_a_length_that_lies_becomes_no_memory(length: int) -> None:
+    header = struct.pack("<Q", length)
+    # Zeros enough to fill any memory that would be given.
+    data = gzip.compress(header + masked_crc(header) + bytes(2**25))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DamagedRecordError, match=f"a record of {length} bytes"):
+            list(decode_file(data, "shard-1"))
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_newer_schema_is_refused_by_name() -> None:

@@ -178,3 +178,13 @@ def test_a_beat_that_comes_late_leaves_no_marker(output, impatient):
             time.sleep(0.06)
     time.sleep(0.1)
     assert output.files(STARTED) == []
+
+
+def test_bytes_of_a_compressed_archive_are_progress(tmp_path):
+    script = SCRIPT.replace("import sys, time", "import sys, time\nfrom model.advancing import advanced")
+    script = script.replace("watchdog.beat()", "advanced(1)")
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == STOPPED
+    assert "beaten" in ended.stdout

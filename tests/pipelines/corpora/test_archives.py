@@ -10,7 +10,9 @@ import pytest
 from model.storage import Storage
 from model.uri import FileTooLargeError
 from pipelines.corpora.archives import kind_of, split_chained
+from pipelines.corpora.columns import Columns
 from pipelines.corpora.listing import list_images
+from pipelines.corpora.manifests import read_manifests
 from pipelines.corpora.members import UnreadableMemberError, read_reference
 from pipelines.corpora.reference import (
     INFLATED_TAR,
@@ -24,7 +26,14 @@ from pipelines.corpora.reference import (
 from pipelines.corpora.versions import ReplacedError
 from schemas.command import RefusedError
 from tests.pipelines.corpora.made_tars import COMPRESS, END, by_tarfile, header, member, pax
-from tests.pipelines.made_corpora import KINDS, write_archive, write_webdataset
+from tests.pipelines.made_corpora import (
+    KINDS,
+    image_table,
+    write_archive,
+    write_arrow,
+    write_image_parquet,
+    write_webdataset,
+)
 
 FILES = {f"deep/{name}": name.encode() * 1000 for name in ("c.jpg", "a.PNG", "b.webp")}
 OTHERS = {"notes.txt": b"x", "__MACOSX/deep/._c.jpg": b"x"}
@@ -341,6 +350,25 @@ def test_a_member_is_not_taken_for_another_even_where_no_version_tells(tmp_path:
         write_archive(path, {"b.jpg": b"2" * 500, "a.jpg": b"1" * 500})
         for reference in references:
             with pytest.raises(UnreadableMemberError, match="replaced|another member"):
+                read_reference(reference, {})
+
+
+def test_a_table_that_was_replaced_after_it_was_listed(tmp_path: Path) -> None:
+    for path in (tmp_path / "a.parquet", tmp_path / "a.arrow"):
+
+        def write(first: bytes, path: Path = path) -> None:
+            files = {"a.jpg": first, "b.jpg": b"2" * 500}
+            if path.suffix == ".parquet":
+                write_image_parquet(path, files)
+            else:
+                write_arrow(path, image_table(files), stream=False)
+
+        write(b"1" * 500)
+        references = list(read_manifests([str(path)], Columns(), {}).references)
+        assert read_reference(references[0], {}) == b"1" * 500
+        write(b"3" * 501)
+        for reference in references:
+            with pytest.raises(ReplacedError):
                 read_reference(reference, {})
 
 

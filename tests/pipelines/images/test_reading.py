@@ -160,3 +160,22 @@ def test_an_address_without_an_answer_is_a_failure_row(uri):
 def test_failure_counts_one_attempt_more():
     row = failure(todo("u", attempts=4, id="7"), "speak", "BadAudio", "silent", START)
     assert row == FailureRow("u", "7", "speak", "BadAudio", "silent", 5, START)
+
+
+@pytest.mark.parametrize(
+    "error", [RecursionError("too deep"), MemoryError(), OverflowError("x" * 10_000), KeyError("\udce9")]
+)
+def test_whatever_one_image_raises_is_its_failure_row(tmp_path, monkeypatch, error):
+    from pipelines.images import reading
+
+    def fails(*how):
+        raise error
+
+    (tmp_path / "a.png").write_bytes(WHOLE)
+    monkeypatch.setattr(reading, "decode_image", fails)
+    row = load_image(todo(f"file://{tmp_path}/a.png"), SPEC, Reading({}), START)
+    assert (row.stage, row.error_type) == ("decode", type(error).__name__)
+    monkeypatch.setattr(reading, "read_reference", fails)
+    row = load_image(todo(f"file://{tmp_path}/a.png"), SPEC, Reading({}), START)
+    assert (row.stage, row.error_type) == ("read", type(error).__name__)
+    assert len(row.message.encode()) <= 2000
