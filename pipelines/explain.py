@@ -9,11 +9,12 @@ from model.bundle import Bundle, BundleError, open_bundle
 from model.images import ImageError, decode_image
 from model.pretrained import NoBundleError, default_bundle
 from model.storage import Storage
-from model.uri import read_uri
+from model.uri import absolute, read_uri
 from pipelines.attention_picture import Explained, draw
 from pipelines.flags.explain import parser
 from schemas.command import DONE, RefusedError
 from schemas.feature_example import DTYPE
+from schemas.limits import MAX_BYTES
 from schemas.printable import printable
 
 
@@ -31,9 +32,12 @@ def run(argv: Sequence[str]) -> int:
         raise RefusedError("matplotlib is not installed: pip install matplotlib")
     if not ours.output.endswith(".png"):
         raise RefusedError(f"--output {ours.output} is not called NAME.png")
+    options = ours.storage_options
+    if absolute(ours.output, options) == absolute(ours.image, options):
+        raise RefusedError(f"--output {ours.output} is the photograph itself: name another file")
     try:
         bundle = open_bundle(ours.model or default_bundle(), ours.storage_options)
-        data = read_uri(ours.image, ours.storage_options)
+        data = read_uri(ours.image, options, max_bytes=MAX_BYTES)
         explained = explain(bundle, data, ours.caption, ours.cell)
     except (BundleError, NoBundleError, WeightsError) as error:
         raise RefusedError(f"--model: {error}") from error

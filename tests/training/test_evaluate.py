@@ -240,6 +240,17 @@ def test_an_output_that_cannot_be_written_stops_after_the_scores_are_told(
     assert "cannot be written" in told.err
 
 
+@pytest.mark.parametrize("name", ["captions.json", "captions.parquet"])
+def test_files_that_are_no_scores_stay(
+    tmp_path: Path, command: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / name).write_bytes(b'{"images": []}')
+    assert main([*command, "--output", str(tmp_path / "new" / "captions.json")]) == REFUSED
+    assert f"{name} is there and no scores that beamscribe evaluate wrote" in capsys.readouterr().err
+    assert (tmp_path / "new" / name).read_bytes() == b'{"images": []}'
+
+
 def test_java_that_fails_stops_without_a_traceback(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
