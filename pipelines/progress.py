@@ -53,7 +53,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._counted = set(self.known)
-        self._next_look = time.monotonic() + self._interval_seconds
+        self._wait_until_next_look(0.0)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
@@ -65,8 +65,13 @@ class Progress:
         self._task = self._bar.add_task(self.job, total=self.todo)
 
     @property
-    def _interval_seconds(self) -> float:
-        return SECONDS_ON_A_TERMINAL if self.console.is_terminal and self.output.local else INTERVAL_SECONDS
+    def interval_seconds(self) -> float | None:
+        """How often to look at least; None: as often as a job looks at its output anyway."""
+        return SECONDS_ON_A_TERMINAL if self.console.is_terminal and self.output.local else None
+
+    def _wait_until_next_look(self, cost_seconds: float) -> None:
+        interval = self.interval_seconds or INTERVAL_SECONDS
+        self._next_look = time.monotonic() + max(interval, cost_seconds / SHARE_OF_A_CORE)
 
     @contextlib.contextmanager
     def look_if_due(self) -> Iterator[Signs | None]:
@@ -88,7 +93,7 @@ class Progress:
             self.tell(signs)
             yield signs
         finally:
-            self._next_look = time.monotonic() + max(self._interval_seconds, (clock() - begun) / SHARE_OF_A_CORE)
+            self._wait_until_next_look(clock() - begun)
 
     def __enter__(self) -> "Progress":
         self._bar.start()
