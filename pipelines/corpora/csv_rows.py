@@ -53,7 +53,7 @@ def csv_rows(lines: Iterator[Line], columns: Columns, delimiters: str) -> Iterat
 
     for line, fields, problem in _records(lines, delimiter, spaced, fits):
         place = f"line {line}"
-        if not problem and any(field.strip() for field in fields[len(names) :]):
+        if len(fields) > len(names) and any(field.strip() for field in fields[len(names) :]):
             problem = f"it has {len(fields)} fields, the header {len(names)}: quote fields that hold a {delimiter!r}"
         uri = fields[uri_place].strip() if uri_place < len(fields) else ""
         id = fields[id_place].strip() if id_place is not None and id_place < len(fields) else ""
@@ -107,6 +107,9 @@ def _records(
 
 def _parsed(text: str, delimiter: str, spaced: bool) -> list[str] | None:
     """Fields of a record; None if it has not ended."""
+    if '"' not in text and not spaced:
+        text = text.rstrip("\r\n")
+        return text.split(delimiter) if text else []
     # Line ends are no others than those that were taken for such.
     pieces = _ENDS.findall(text)
     for strict in (True, False):

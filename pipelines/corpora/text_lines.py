@@ -57,7 +57,7 @@ def lines_of(file: IO[bytes]) -> Iterator[Line]:
         found = map(bytes.decode, iter(lambda: rest.readline(LONGEST_LINE), b""))
     number = 0
     for whole in _decoded(found):
-        for text_line in _LONE_RETURN.split(whole):
+        for text_line in _LONE_RETURN.split(whole) if "\r" in whole else (whole,):
             if not text_line:
                 continue
             number += 1
