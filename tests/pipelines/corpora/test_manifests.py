@@ -283,3 +283,83 @@ def test_several_manifests_and_globs(tmp_path):
     (tmp_path / "list.txt").write_text("c.jpg\n")
     corpus = read_manifests([f"{tmp_path}/*.parquet", f"{tmp_path}/list.txt"], Columns(), {})
     assert ids(corpus) == [f"file://{tmp_path}/{name}" for name in ("a.parquet::0", "b.parquet::0", "c.jpg")]
+
+
+def test_a_pattern_that_names_nothing_is_refused(tmp_path):
+    for source in (f"{tmp_path}/no-such-*.parquet", f"{tmp_path}/*.csv"):
+        with pytest.raises(RefusedError, match="names no file"):
+            read(source)
+
+
+def test_tables_without_rows(tmp_path):
+    (tmp_path / "a.csv").write_text("uri\n")
+    pq.write_table(pa.table({"uri": pa.array([], pa.string())}), tmp_path / "b.parquet")
+    (tmp_path / "c.txt").write_text("")
+    empty = [f"{tmp_path}/{name}" for name in ("a.csv", "b.parquet", "c.txt")]
+    for sources in (*([one] for one in empty), empty):
+        with pytest.raises(RefusedError, match="empty"):
+            read_manifests(sources, Columns(), {})
+    (tmp_path / "d.jsonl").write_text('{"uri": "a.jpg"}')
+    assert ids(read_manifests([*empty, f"{tmp_path}/d.jsonl"], Columns(), {})) == [f"file://{tmp_path}/a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["l.csv.gz", "l.jsonl.zst", "l.zip", "l.tar"])
+def test_a_compressed_manifest_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(RefusedError, match="is compressed"):
+        read(str(tmp_path / name))
+
+
+def test_rows_without_a_uri_have_ids_of_their_own_in_every_row_group(tmp_path):
+    uris = [None, None, "a.jpg", None]
+    pq.write_table(pa.table({"uri": uris}), tmp_path / "t.parquet", row_group_size=2)
+    corpus = read(str(tmp_path / "t.parquet"))
+    path = f"file://{tmp_path}/t.parquet"
+    assert ids(corpus) == [f"{path}::0", f"{path}::1", f"file://{tmp_path}/a.jpg", f"{path}::3"]
+    assert (corpus.repeated, corpus.listed) == (0, 4)
+
+
+def test_bytes_that_are_null_leave_the_path(tmp_path):
+    (tmp_path / "b.jpg").write_bytes(b"b")
+    rows = [{"bytes": b"a", "path": "no.jpg"}, {"bytes": None, "path": "b.jpg"}, {"bytes": None, "path": None}]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array([*rows, {"bytes": None, "path": "ftp://x/y"}], kind)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    for path in (str(tmp_path / "t.parquet"), write_arrow(tmp_path / "t.arrow", table, stream=True)):
+        corpus = read(path)
+        assert ids(corpus) == [
+            f"file://{path}::0",
+            f"file://{tmp_path}/b.jpg",
+            f"file://{path}::2",
+            f"file://{path}::3",
+        ]
+        assert [read_reference(one, {}) for one in corpus.references[:2]] == [b"a", b"b"]
+        for place, says in ((2, "row 2 holds no image"), (3, "row 3: .*may not name the protocol ftp")):
+            with pytest.raises(UnreadableMemberError, match=says):
+                read_reference(corpus.references[place], {})
+
+
+def test_a_damaged_arrow_file_costs_what_is_damaged(tmp_path):
+    path = tmp_path / "t.arrow"
+    write_arrow(path, pa.table({"image": list(FILES.values())}), stream=False)
+    whole = path.read_bytes()
+    offsets = (0).to_bytes(4, "little") + (100).to_bytes(4, "little") + (200).to_bytes(4, "little")
+    place = whole.index(offsets)
+    path.write_bytes(whole[: place + 8] + (2**31 - 1).to_bytes(4, "little") + whole[place + 12 :])
+    corpus = read(str(path))
+    assert len(corpus.references) == 7
+    assert read_reference(corpus.references[0], {}) == FILES["a.jpg"]
+    with pytest.raises(UnreadableMemberError, match="out of bounds|Offset"):
+        read_reference(corpus.references[1], {})
+    assert contents(corpus._replace(references=corpus.references[2:])) == list(FILES.values())[2:]
+
+
+def test_a_table_that_ends_early_is_listed_as_far_as_it_goes(tmp_path):
+    path = tmp_path / "t.arrow"
+    write_arrow(path, pa.table({"image": list(FILES.values())}), stream=True)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(FILES["c.jpg"]) + 50])
+    corpus = read(str(path))
+    assert ids(corpus) == [f"file://{path}::0", f"file://{path}::1", f"file://{path}"]
+    with pytest.raises(UnreadableMemberError, match="the table is damaged; 2 rows of it could be listed"):
+        read_reference(corpus.references[2], {})
