@@ -41,6 +41,7 @@ from schemas.manifest import Manifest
 SHARD = 256
 ROW_GROUP = 100_000
 MANIFEST_FILE = "manifest.parquet"
+STARTED = "2026-01-01T00:00:00+00:00"
 FINGERPRINT = Fingerprint({"made": "for a benchmark"})
 
 
@@ -88,7 +89,7 @@ def commit_half(output: Storage, references: int) -> None:
             os.makedirs(os.path.dirname(output.path(path)), exist_ok=True)
             with open(output.path(path), "wb") as file:  # without the fsync of a commit
                 file.write(data)
-    manifest = Manifest("caption", FINGERPRINT, [FINGERPRINT.digest], {}, references, 0, {}, references, 1, "")
+    manifest = Manifest("caption", FINGERPRINT, [FINGERPRINT.digest], {}, references, 0, {}, references, 1, STARTED)
     output.write(MANIFEST, manifest.to_json().encode())
 
 

@@ -12,7 +12,7 @@ from pipelines.commits.manifest_file import manifest_of
 from pipelines.commits.pending import read_ids
 from pipelines.flags.status import parser
 from pipelines.summary import done_in, failure_lines
-from pipelines.verify import FORMATS
+from pipelines.verify import format_of
 from schemas.command import DONE, STOPPED, RefusedError
 from schemas.failure_row import FailureRow
 from schemas.printable import printable
@@ -60,7 +60,7 @@ def status(output: Storage) -> Status:
         ValueError: if the stored corpus is damaged.
     """
     manifest = manifest_of(output)
-    ledger = Ledger(output, FORMATS[manifest.job])
+    ledger = Ledger(output, format_of(manifest))
     asked = read_ids(output)
     receipts = [receipt for receipt in ledger.receipts() if receipt.fingerprint in manifest.kept_fingerprints]
     found = ledger.tally(asked, receipts)

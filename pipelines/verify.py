@@ -1,6 +1,7 @@
 """`beamscribe verify`: is every image of an output accounted for, and is every file as it was written?"""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -13,17 +14,22 @@ from pipelines.commits.manifest_file import manifest_of
 from pipelines.commits.pending import CORPUS, read_part
 from pipelines.commits.repair import repair
 from pipelines.commits.rows import FAILURES, OWN_FOLDERS, RowFormat, RowKey, read_failures
+from pipelines.commits.shards import OWN_NAME
 from pipelines.featurize import FeatureRecords
 from pipelines.flags.verify import parser
 from pipelines.speech.speech_index import INDEX
-from pipelines.speech.verify_audio import check_audio_of
+from pipelines.speech.verify_audio import NAMELESS, check_audio_of
 from schemas.command import CHECK_FAILED, DONE, STOPPED, RefusedError
 from schemas.failure_row import FailureRow
+from schemas.manifest import Manifest
 from schemas.printable import printable
 from schemas.table import NewerSchemaError
 
 FORMATS: dict[str, RowFormat] = {"featurize": FeatureRecords(), "caption": CAPTIONS, "speak": INDEX}
 """How each job stores its rows."""
+
+_MARKERS = re.compile(r"_SUCCESS|_committed_.*|_started_.*|desktop\.ini|Thumbs\.db|.*\.crc", re.IGNORECASE)
+"""What other programs leave in folders, and no reader takes for data."""
 
 SHOWN = 5
 """Ids or files that a finding names."""
@@ -77,7 +83,7 @@ def inspect(output: Storage) -> Inspection:
         RefusedError: if the folder is no output of Beamscribe.
     """
     manifest = manifest_of(output)
-    form = FORMATS[manifest.job]
+    form = format_of(manifest)
     receipts = Ledger(output, form).receipts()
     stamps = {stamp.name: stamp for receipt in receipts for stamp in (receipt.rows, receipt.failures) if stamp}
     findings: list[str] = []
@@ -119,15 +125,42 @@ def inspect(output: Storage) -> Inspection:
     findings += _ids("rows that newer ones replace (the run that replaces them removes them at its end)", twice)
     waiting = len(replacing) - len(twice)
     notes = [f"{waiting} rows of earlier settings stay until a run replaces them"] if waiting else []
-    orphans = set(output.temporaries(OWN_FOLDERS))
-    findings += _ids("temporaries that a killed run left (the next run removes them)", orphans)
+    temporaries = output.temporaries(OWN_FOLDERS)
+    findings += _ids("temporaries that a killed run left (the next run removes them)", temporaries)
+    orphans: set[str] = set()
     if len(asked) != manifest.references:
-        findings.append(f"the stored corpus has {len(asked)} ids, the manifest says {manifest.references}")
+        findings.append(
+            f"the stored corpus has {len(asked)} ids, the manifest says {manifest.references} (the next run stores it)"
+        )
+    counted = manifest.references + manifest.repeated + sum(manifest.skipped.values())
+    if counted != manifest.listed:
+        findings.append(
+            f"the sources of the latest run name {manifest.listed}, but items, repeats and what was skipped are "
+            f"{counted} (the next run counts again)"
+        )
     todo = asked - rows.keys() - failures.keys()
     if manifest.job == "speak":
         findings += _audio_findings(output, finished=not todo, remove=remove, orphans=orphans)
+    foreign = sorted(name for name in remove | orphans if not OWN_NAME.fullmatch(name))
+    findings += [f"{name} has no name that Beamscribe gives: delete it, or move it elsewhere" for name in foreign]
+    remove, orphans = remove.difference(foreign), orphans.difference(foreign)
     verdict = Verdict(len(rows), len(failures.keys() - rows.keys()), len(todo), tuple(findings))
-    return Inspection(verdict, frozenset(remove), frozenset(orphans), tuple(notes))
+    return Inspection(verdict, frozenset(remove), frozenset((*orphans, *temporaries)), tuple(notes))
+
+
+def format_of(manifest: Manifest) -> RowFormat:
+    """How the rows of an output are stored.
+
+    Raises:
+        RefusedError: if its job is none of this Beamscribe's.
+    """
+    if manifest.job not in FORMATS:
+        raise RefusedError(f"this is the output of a job called {manifest.job}, which this Beamscribe does not have")
+    return FORMATS[manifest.job]
+
+
+def _is_marker(name: str) -> bool:
+    return _MARKERS.fullmatch(name.rsplit("/", 1)[-1]) is not None
 
 
 RowT = TypeVar("RowT", RowKey, FailureRow)
@@ -145,7 +178,11 @@ def _read_all(
 ) -> Iterator[tuple[str, list[RowT]]]:
     """Files in a folder but some, each with its rows; what is wrong with one goes to `findings` and `remove`."""
     names = [entry.name for entry in output.files(folder) if entry.name not in left_out]
-    findings += [f"{name} is no data file and does not belong there" for name in names if not name.endswith(suffix)]
+    findings += [
+        f"{name} is no data file of Beamscribe: delete it, or move it elsewhere"
+        for name in names
+        if not name.endswith(suffix) and not _is_marker(name)
+    ]
     names = [name for name in names if name.endswith(suffix)]
 
     def read_one(name: str) -> tuple[str, list[RowT]] | OSError | ValueError:
@@ -181,7 +218,8 @@ def _audio_findings(output: Storage, finished: bool, remove: set[str], orphans: 
         # The index file has a finding of its own; without it nothing can be said of the audio.
         return []
     remove |= found.remove
-    orphans |= found.orphans
+    orphans |= {name for name in found.orphans if not _is_marker(name)}
+    found.wrong[NAMELESS] = {name for name in found.wrong.get(NAMELESS, ()) if not _is_marker(name)}
     return [finding for what, names in found.wrong.items() for finding in _ids(what, names)]
 
 
@@ -208,7 +246,7 @@ def run(argv: Sequence[str]) -> int:
         inspection = inspect(output)
         _tell(inspection)
         if ours.repair and inspection.verdict.findings:
-            repair(output, FORMATS[manifest_of(output).job], inspection.remove, inspection.orphans)
+            repair(output, format_of(manifest_of(output)), inspection.remove, inspection.orphans)
             inspection = inspect(output)
             print("beamscribe verify: after the repair")
             _tell(inspection)

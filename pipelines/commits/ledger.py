@@ -1,5 +1,6 @@
 """The ledger: which ids an output holds. Data files are the truth, receipts spare reading them again."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from pipelines.commits.rows import FAILURES, RowFormat, read_failures
 from pipelines.commits.shards import asked_digest
 from pipelines.commits.tally import Tally, newest_failures, tally
 from schemas.failure_row import FailureRow
+
+_MADE = re.compile(r".*-[0-9a-f]{16}", re.DOTALL)
+"""Stems of receipts: every other file there is somebody else's."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Ledger:
             receipts.pop(self._stem(name), None)
         lost = {self._stem(name) for name in self._sizes() if self._stem(name) not in receipts}
         for entry in self.output.files(RECEIPTS, ".json"):
-            if self._stem(entry.name) not in receipts.keys() | lost:
+            if self._stem(entry.name) not in receipts.keys() | lost and _MADE.fullmatch(self._stem(entry.name)):
                 self.output.delete(entry.name)
         for stem in sorted(lost):
             receipts[stem] = self._restore(stem, fingerprint)

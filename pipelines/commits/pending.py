@@ -198,7 +198,7 @@ class ReadPending(beam.PTransform):
         try:
             name, todo = json.loads(self.output.read_range(*place))
             return Shard(name, tuple(Todo(Reference.from_json(fields), attempts) for fields, attempts in todo))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.output.uri(place.part)} is damaged: {error}") from error
 
     def expand(self, parts: PCollection[str]) -> PCollection[Shard]:

@@ -1,5 +1,6 @@
 """What `verify --repair` does with what it found: it only removes, and a run of the job does the rest."""
 
+import os
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -11,6 +12,16 @@ from pipelines.commits.manifest_file import manifest_of
 from pipelines.commits.rows import RowFormat
 from schemas.command import RefusedError
 from schemas.printable import printable
+from schemas.table import NewerSchemaError
+
+
+def _is_linked(output: Storage, name: str) -> bool:
+    """Whether a file of an output, or a folder on the way to it, is a link to what may be somebody else's."""
+    if not output.local:
+        return False
+    *folders, _ = name.split("/")
+    ways = ["/".join(folders[:depth]) for depth in range(1, len(folders) + 1)]
+    return any(os.path.islink(output.path(way)) for way in (*ways, name))
 
 
 def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: Collection[str]) -> None:
@@ -29,6 +40,9 @@ def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: C
         output = replace(output, run=lease.token)
         manifest = manifest_of(output)
         for name in sorted({*remove, *orphans}):
+            if _is_linked(output, name):
+                print(f"beamscribe verify: leaves {name}, to which a link leads: delete the file or the link")
+                continue
             print(printable(f"beamscribe verify: removes {name}"))
             output.delete(name)
             stem = name.rsplit("/", 1)[-1].split(".", 1)[0]
@@ -36,6 +50,9 @@ def repair(output: Storage, form: RowFormat, remove: Collection[str], orphans: C
         ledger = Ledger(output, form)
         try:
             receipts = ledger.settle(manifest.fingerprint.digest)
-        except ValueError as error:  # of a newer Beamscribe, whose files are not ours to judge
+        except NewerSchemaError as error:  # Such files are not ours to judge.
             raise RefusedError(str(error)) from error
+        except ValueError:
+            # A file of others that stays; the findings after the repair say what to do with it.
+            return
         ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in manifest.kept_fingerprints])

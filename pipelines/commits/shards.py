@@ -1,6 +1,7 @@
 """Cut first, subtract after: shards are a function of the corpus alone, the same after every restart."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -8,6 +9,10 @@ import numpy as np
 
 from pipelines.corpora.reference import INFLATED_TAR, Reference
 from pipelines.corpora.references import References
+
+_STEM = r"(?:[0-9]{5,}-of-[0-9]{5,}|[0-9a-f]{16}(?:-[0-9]{5,})?)-[0-9a-f]{16}"
+OWN_NAME = re.compile(rf"[a-z]+/{_STEM}\.[a-z.]+|audio/[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{32}}\.[a-z0-9]+")
+"""Files below an output that Beamscribe may delete: shard id and digest of what was asked, or the key of an audio."""
 
 
 class Todo(NamedTuple):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from model.storage import Storage
 from pipelines.commits.commit import Run
 from pipelines.commits.rows import ParquetRows
+from pipelines.commits.shards import OWN_NAME
 from pipelines.corpora.corpus import Corpus
 from pipelines.corpora.reference import Reference
 from pipelines.speech.layout import Speech
@@ -70,10 +71,10 @@ def named_audio(output: Storage) -> list[NamedAudio]:
 
 
 def remove_unnamed(output: Storage) -> None:
-    """Removes audio files of which no index row names anything."""
+    """Removes audio files of which no index row names anything; files of others stay."""
     named = {audio.uri for audio in named_audio(output)}
     for entry in output.walk(audio_row.FOLDER):
-        if entry.name not in named:
+        if entry.name not in named and OWN_NAME.fullmatch(entry.name):
             output.delete(entry.name)
 
 

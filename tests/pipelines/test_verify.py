@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 
@@ -15,6 +16,7 @@ from pipelines.corpora.corpus import distinct
 from pipelines.flags.jobs import JobFlags
 from pipelines.launch import Request, launch
 from pipelines.options import parse
+from pipelines.status import run as run_status
 from pipelines.verify import inspect, run, verify
 from schemas.command import CHECK_FAILED, DONE, STOPPED, FlagParser, RefusedError
 from schemas.fingerprint import Fingerprint
@@ -102,7 +104,7 @@ def test_verifying_changes_nothing(output):
 
 def test_work_that_is_left_is_no_finding(output, capsys):
     write_corpus(output, references(*"abcdefxyz"))
-    fields = {**json.loads(output.read(MANIFEST)), "references": 9}
+    fields = {**json.loads(output.read(MANIFEST)), "references": 9, "listed": 9}
     output.write(MANIFEST, json.dumps(fields).encode())
     assert verify(output) == (4, 2, 3, ())
     assert run([output.root]) == STOPPED
@@ -166,23 +168,100 @@ def test_a_truncated_file(output, folder, size):
     assert run([output.root]) == CHECK_FAILED
 
 
-@pytest.mark.parametrize("name", ["captions/notes.txt", "captions/part.parquet.bak", "failures/_SUCCESS"])
+@pytest.mark.parametrize("name", ["captions/notes.txt", "captions/part.parquet.bak"])
 def test_a_foreign_file(output, name):
     output.write(name, b"x")
-    assert found(output) == (f"{name} is no data file and does not belong there",)
+    assert found(output) == (f"{name} is no data file of Beamscribe: delete it, or move it elsewhere",)
 
 
-def test_a_foreign_parquet_file(output):
-    pq.write_table(pa.table({"id": ["z"], "fingerprint": ["f"]}), output.path("captions/theirs.parquet"))
+def test_what_other_programs_leave_is_no_finding(output):
+    for name in ("_SUCCESS", "desktop.ini", "Thumbs.db", ".DS_Store", ".x.parquet.crc", "x.parquet.crc"):
+        output.write(f"captions/{name}", b"x")
+        output.write(f"failures/{name}", b"x")
+    assert verify(output) == (4, 2, 0, ())
+
+
+THEIRS = (
+    "captions/theirs.parquet",
+    "captions/train-00000-of-00001-0123456789abcdef.parquet",
+    "failures/00000-of-00001.parquet",
+)
+
+
+def test_a_repair_leaves_files_of_others_and_says_what_to_do(output, capsys):
+    output.write("_beamscribe/shards/theirs.json", b"{}")
+    assert mend(output, capsys) == (DONE, [])
+    for name in THEIRS:
+        pq.write_table(pa.table({"id": ["z"], "fingerprint": ["f"]}), output.path(name))
+    before = {name: output.read(name) for name in THEIRS}
+    assert mend(output, capsys) == (CHECK_FAILED, [])
+    assert {name: output.read(name) for name in THEIRS} == before
+    assert output.read("_beamscribe/shards/theirs.json") == b"{}"
+    told = found(output)
+    for name in THEIRS:
+        assert f"{name} has no name that Beamscribe gives: delete it, or move it elsewhere" in told
+        assert any(f"{name} cannot be read" in line and "Beamscribe did not write it" in line for line in told)
+        output.delete(name)
+    assert mend(output, capsys) == (DONE, [])
+
+
+@pytest.mark.parametrize("linked", ["captions", "captions/00000-of-00001-0123456789abcdef.parquet"])
+def test_a_repair_follows_no_link(output, tmp_path, capsys, linked):
+    name = "captions/00000-of-00001-0123456789abcdef.parquet"
+    if linked == "captions":
+        os.rename(output.path("captions"), tmp_path / "theirs")
+        os.symlink(tmp_path / "theirs", output.path("captions"))
+        put(output, name, b"theirs")
+    else:
+        (tmp_path / "theirs").write_bytes(b"theirs")
+        os.symlink(tmp_path / "theirs", output.path(name))
+    capsys.readouterr()
+    assert run([output.root, "--repair"]) == CHECK_FAILED
+    assert f"leaves {name}, to which a link leads: delete the file or the link" in capsys.readouterr().out
+    assert output.read(name) == b"theirs"
+
+
+def test_a_file_with_a_column_twice(output):
+    name = first(output, "captions")
+    table = pq.read_table(output.path(name))
+    pq.write_table(table.append_column("id", table["id"]), output.path(name))
+    assert f"{name} cannot be read: {name} has more than one column id" in found(output)[0]
+    assert inspect(output).remove == {name}
+
+
+@pytest.mark.parametrize("changes", [{"listed": 9}, {"repeated": 1}, {"skipped": {"broken link": 2}}])
+def test_what_the_sources_name_is_accounted_for(output, changes):
+    output.write(MANIFEST, json.dumps({**json.loads(output.read(MANIFEST)), **changes}).encode())
     [finding] = found(output)
-    assert "captions/theirs.parquet cannot be read" in finding
-    assert "Beamscribe did not write it" in finding
+    assert finding.startswith("the sources of the latest run name ")
+    assert run([output.root]) == CHECK_FAILED
+
+
+def test_the_output_of_an_unknown_job_is_refused(output):
+    output.write(MANIFEST, json.dumps({**json.loads(output.read(MANIFEST)), "job": "dance"}).encode())
+    for command in (run, run_status):
+        with pytest.raises(RefusedError, match="a job called dance"):
+            command([output.root])
+
+
+def test_deep_json_is_damage_and_no_traceback(output):
+    deep = b"[" * 200_000
+    for name in (first(output, RECEIPTS), first(output, CORPUS)):
+        output.write(name, deep)
+    assert any("is damaged" in finding for finding in found(output))
+    with pytest.raises(RefusedError, match="is damaged"):
+        run_status([output.root])
+    assert go(output, "abcdef", failing="be") == DONE
+    assert verify(output) == (4, 2, 0, ())
+    output.write(MANIFEST, deep)
+    with pytest.raises(RefusedError, match="put that file back"):
+        run([output.root])
 
 
 def test_a_parquet_file_of_another_schema_of_ours(output):
     output.write("captions/failures.parquet", output.read(first(output, "failures")))
-    [finding] = found(output)
-    assert "captions/failures.parquet" in finding
+    assert all(finding.startswith("captions/failures.parquet ") for finding in found(output))
+    assert inspect(output).remove == frozenset()
 
 
 def test_a_newer_schema(output):
@@ -197,7 +276,7 @@ def test_a_newer_schema(output):
     assert "upgrade Beamscribe" in finding
 
 
-def commit_by_hand(output, ids, failing="", name="byhand", fingerprint=FINGERPRINT):
+def commit_by_hand(output, ids, failing="", name="90000-of-99999", fingerprint=FINGERPRINT):
     run_by_hand = run_of(output, fingerprint.digest)
     return commit_shard(shard(name, *ids), FakeJob(frozenset(failing)).open(run_by_hand), run_by_hand)
 
@@ -228,7 +307,7 @@ def test_an_id_with_a_row_and_a_failure(output):
 
 def test_many_ids_are_counted_and_few_of_them_named(output):
     commit_by_hand(output, "uvwxyz")
-    commit_by_hand(output, "uvwxyz", name="again")
+    commit_by_hand(output, "uvwxyz", name="90001-of-99999")
     assert found(output) == ("6 ids with more than one row: u, v, w, x, y, and 1 more",)
 
 
@@ -283,7 +362,7 @@ def test_failures_of_a_replacement_that_did_not_end_are_to_do(output):
 
 def test_a_lost_part_of_the_corpus(output):
     output.delete(first(output, CORPUS))
-    assert found(output) == ("the stored corpus has 0 ids, the manifest says 6",)
+    assert found(output) == ("the stored corpus has 0 ids, the manifest says 6 (the next run stores it)",)
 
 
 @pytest.mark.parametrize("data", [b"", b"[[", b"\xff", b"7", b'[["a"]]', b'[["a", "u", "", 7]]'])
@@ -342,7 +421,7 @@ def test_a_damaged_file_goes_and_its_images_are_done_again(output, capsys, folde
 
 def test_repeated_rows_and_superseded_failures_go(output, capsys):
     commit_by_hand(output, "ac")
-    commit_by_hand(output, "b", "b", name="zombie")
+    commit_by_hand(output, "b", "b", name="90001-of-99999")
     code, removed = mend(output, capsys)
     assert removed
     assert all(name.startswith("captions/") for name in removed)

@@ -14,7 +14,7 @@ from pipelines.speech.captioned import images_a_shard, is_spread, list_captions,
 from schemas.command import RefusedError
 from schemas.fingerprint import Fingerprint
 from schemas.manifest import Manifest
-from tests.pipelines.fake_job import caption, reference, run_of
+from tests.pipelines.fake_job import START, caption, reference, run_of
 from tests.pipelines.test_speak import TEXTS, write_captions
 
 
@@ -41,7 +41,7 @@ def test_lists_captions_in_groups_of_one_text(tmp_path):
 def test_in_an_output_an_id_is_one_image_and_its_newest_caption(tmp_path):
     captions = write_captions(tmp_path / "c", TEXTS)
     output = Storage(captions)
-    manifest = Manifest("caption", Fingerprint({}), ["another"], {}, 4, 0, {}, 4, 1, "")
+    manifest = Manifest("caption", Fingerprint({}), ["another"], {}, 4, 0, {}, 4, 1, START.isoformat())
     output.write(MANIFEST, manifest.to_json().encode())
     row = caption(reference("1"), "oil", run_of(output, "another"))._replace(caption="Another.")
     output.write("captions/2.parquet", CAPTIONS.encode([row]))

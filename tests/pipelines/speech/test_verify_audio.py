@@ -10,7 +10,7 @@ from model.storage import Storage
 from pipelines import speak
 from pipelines.commits.commit import RECEIPTS
 from pipelines.flags.speak import LAYOUTS
-from pipelines.speech.speech_index import INDEX
+from pipelines.speech.speech_index import INDEX, remove_unnamed
 from pipelines.verify import inspect, run, verify
 from schemas.command import CHECK_FAILED, DONE, STOPPED
 from tests.pipelines.fake_job import ROWS as CAPTIONS
@@ -123,10 +123,24 @@ def test_a_flipped_bit_of_the_sound(copy, capsys, layout):
 
 def test_audio_that_no_row_names(copy, capsys, layout):
     audible = copy[0]
-    name = {"files": "audio/zz/zz/zzz.wav", "tar": "audio/zzz.tar", "parquet": "audio/zzz.parquet"}[layout]
-    audible.write(name, b"x")
-    assert found(audible) == (f"1 audio files that no row names: {name}",)
-    assert mended(copy, capsys) == [name]
+    stem = f"00000-of-00001-{'0' * 16}"
+    name = {"files": f"audio/00/00/{'0' * 32}.wav", "tar": f"audio/{stem}.tar", "parquet": f"audio/{stem}.parquet"}
+    audible.write(name[layout], b"x")
+    assert found(audible) == (f"1 audio files that no row names: {name[layout]}",)
+    assert mended(copy, capsys) == [name[layout]]
+
+
+def test_audio_of_others_is_named_and_left(copy, capsys, layout):
+    audible = copy[0]
+    audible.write("audio/mine.wav", b"x")
+    audible.write("audio/desktop.ini", b"x")
+    remedy = "audio/mine.wav has no name that Beamscribe gives: delete it, or move it elsewhere"
+    assert found(audible) == ("1 audio files that no row names: audio/mine.wav", remedy)
+    capsys.readouterr()
+    assert run([audible.root, "--repair"]) == CHECK_FAILED
+    assert capsys.readouterr().out.count(remedy) == 2
+    remove_unnamed(audible)
+    assert audible.read("audio/mine.wav") == b"x"
 
 
 def test_no_flipped_bit_of_a_tar_goes_unseen(audible, layout):
