@@ -58,7 +58,6 @@ setup(
         "soundfile>=0.14",
         "pyloudnorm>=0.2",
         "scipy>=1.17",
-        "mutagen>=1.48",
         "Pillow>=12.3",
         "psutil>=7",
         "Jinja2>=3.1",
@@ -89,6 +88,8 @@ setup(
             # A report is looked at in Chromium, where there is one.
             "selenium>=4.51",
             "webdataset>=1.0.2",
+            # Reads the tags that the audio files are given.
+            "tinytag>=2.3",
             # What docs/reading.md shows is done by a test.
             "duckdb>=2.0",
             "pandas>=3.1",
