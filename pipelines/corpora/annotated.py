@@ -9,6 +9,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from model.transient import StorageError
 from model.uri import filesystem, only_os_errors
+from pipelines.corpora.walking import walk
 from schemas.coco import CocoImage
 from schemas.command import RefusedError
 
@@ -54,9 +55,9 @@ def refuse_other_folder(images: Sequence[CocoImage], root: str, options: dict[st
 def _below(fs: AbstractFileSystem, base: str) -> Iterator[str]:
     """Names of files from a folder on."""
     if isinstance(fs, LocalFileSystem):
-        for folder, _, names in os.walk(base, followlinks=False):
-            for name in names:
-                yield os.path.relpath(os.path.join(folder, name), base)
+        for found in walk(base):
+            if isinstance(found, str):
+                yield os.path.relpath(found, base)
     else:
         for path in fs.find(base):
             yield path[len(base) :].lstrip("/")

@@ -47,7 +47,7 @@ def read_manifests(
             one
             for source in sources
             for uri in _expanded(source, options)
-            for one in _read(uri, columns, options, process)
+            for one in ((uri,) if isinstance(uri, Skipped) else _read(uri, columns, options, process))
         )
         corpus = distinct(found, limit, f"--manifest {' '.join(sources[:5])}")
     if not corpus.references:
@@ -58,16 +58,17 @@ def read_manifests(
     return corpus
 
 
-def _expanded(source: str, options: dict[str, Any]) -> list[str]:
+def _expanded(source: str, options: dict[str, Any]) -> list[str | Skipped]:
+    """The manifests that a source names, and what it names beside them, such as links to nothing."""
     try:
         if not glob.has_magic(source):
             return [absolute(source, options)]
-        found = find_files(source, "--manifest", options).files
+        files, skipped = find_files(source, "--manifest", options)
     except StorageError as error:
         raise RefusedError(f"--manifest {source} cannot be read: {error}") from error
-    if not found:
+    if not files:
         raise RefusedError(f"--manifest {source} names no file: check the pattern")
-    return found
+    return [*files, *skipped]
 
 
 def _read(uri: str, columns: Columns, options: dict[str, Any], process: TableProcess) -> Iterator[Reference | Skipped]:

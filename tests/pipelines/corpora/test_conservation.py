@@ -207,6 +207,7 @@ def test_manifests_are_items_and_repeats_or_refused(tables: list[list[tuple[str,
             lines = (json.dumps({"id": id or None, "uri": uri}) for id, uri in rows)
             Path(folder, f"{number}.jsonl").write_text("\n".join(lines))
         os.symlink("0.jsonl", os.path.join(folder, "9.jsonl"))  # Named twice: all of its rows are repeats.
+        os.symlink("nothing", os.path.join(folder, "8.jsonl"))
         uris: dict[str, set[str]] = {}
         for id, uri in itertools.chain(*tables):
             if id and uri:
@@ -217,7 +218,8 @@ def test_manifests_are_items_and_repeats_or_refused(tables: list[list[tuple[str,
             if "to different images" not in str(error):
                 raise
             return
-        assert counts(corpus) == sum(map(len, tables)) + len(tables[0])
+        assert counts(corpus) == sum(map(len, tables)) + len(tables[0]) + 1
+        assert corpus.skipped["broken link"] == 1
         if limit is None:
             assert all(len(found) == 1 for found in uris.values()), "two images of one id are one item"
 
