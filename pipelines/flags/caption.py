@@ -22,11 +22,13 @@ def parser() -> FlagParser:
         "--manifest",
         nargs="+",
         metavar="FILE",
-        help="text with one image URI a line, CSV, JSON lines, Parquet or Arrow; tables may hold the images themselves",
+        help="text with one image URI a line, CSV, JSON, Parquet or Arrow; tables may hold the images themselves",
     )
     source.add_argument("--features", nargs="+", metavar="OUTPUT", help="outputs of beamscribe featurize")
     flags.add_argument("--uri-column", metavar="NAME", help="of a manifest: URIs, or images [uri, image_uri, url, …]")
-    flags.add_argument("--id-column", metavar="NAME", help="of a manifest: ids [id, if there is one, else the URI]")
+    flags.add_argument(
+        "--id-column", metavar="NAME", help="of a manifest: ids [id, if there is one, else the URI]; '' for none"
+    )
     flags.add_argument(
         "--model",
         metavar="BUNDLE",
