@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from model.location import without_query
 from pipelines.corpora.columns import Column, Columns
 from pipelines.corpora.opened import UnreadableMemberError, Where
 from pipelines.corpora.table_rows import Part
@@ -111,7 +112,11 @@ class TableProcess:
             try:
                 path, size = self._place(where)
                 pipe = self._started()
-                pipe.send_bytes(json.dumps({**wish, "uri": where.uri, "path": path, "size": size}).encode())
+                pipe.send_bytes(
+                    json.dumps(
+                        {**wish, "uri": where.uri, "name": without_query(where.uri), "path": path, "size": size}
+                    ).encode()
+                )
                 while True:
                     kind, data = self._next(pipe)
                     if kind == READ:

@@ -76,7 +76,7 @@ class Server:
         found = self._tables.get(uri)
         if found is None:
             source = request["path"] or io.BufferedReader(_Remote(self._pipe, size), REMOTE_BYTES)
-            table = tables.open_table(source, uri, size)
+            table = tables.open_table(source, request["name"], size)
             found = Opened(table, {}, MEMORY_BYTES + CHUNK_TIMES * min(table.largest_chunk, LARGEST_CHUNK))
             self._tables[uri] = found
             if len(self._tables) > OPEN_TABLES:

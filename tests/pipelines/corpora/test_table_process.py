@@ -139,3 +139,15 @@ def test_options_reach_storage(process, memory):
     where = Where(memory.uri("t.parquet"), json.dumps({}), False)
     assert process.row(where, 0, 1, "image", 100) == b"y"
     assert process.row(where, 0, 0, "image", 10**6) == b"x" * 10**6
+
+
+def test_a_signed_address_has_the_format_of_its_path(process, monkeypatch):
+    sink = pa.BufferOutputStream()
+    table = pa.table({"image": [b"x", b"y"]})
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = sink.getvalue().to_pybytes()
+    monkeypatch.setattr(Where, "size", lambda _: len(data))
+    monkeypatch.setattr(Where, "read", lambda _, position, size: data[position : position + size])
+    where = Where("https://example.org/t.arrow?signature=a/b.parquet", "{}", False)
+    assert process.row(where, 0, 1, "image", 100) == b"y"
