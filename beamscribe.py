@@ -188,6 +188,9 @@ def run_and_exit() -> NoReturn:
         code = main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else DONE if stop.code is None else STOPPED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, and what was not said cannot be.
+        code = STOPPED
     except BaseException:  # noqa: BLE001 - as the interpreter would do, which is not to end by itself.
         traceback.print_exc()
         code = STOPPED
@@ -199,7 +202,7 @@ def run_and_exit() -> NoReturn:
         try:
             stream.flush()
         except BrokenPipeError:
-            # Whoever read the output has seen enough.
+            # The work is done all the same.
             pass
         except (OSError, ValueError):
             code = code or STOPPED

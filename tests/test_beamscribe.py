@@ -1,4 +1,5 @@
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -178,3 +179,58 @@ def test_a_mistake_on_the_command_line_is_told_before_anything_heavy_is_loaded(t
 
 def test_public_names_are_listed() -> None:
     assert {"Captioner", "featurize", "speak", "main"} <= set(dir(beamscribe)) & set(beamscribe.__all__)
+
+
+ABORTS_WHILE_ENDING = """
+import atexit, os, sys
+import beamscribe
+
+class Native:
+    '''As a thread of a library that is still there when the library goes.'''
+    def __del__(self):
+        os.abort()
+
+kept = Native()
+atexit.register(print, "and tidied up")
+
+def main():
+    print("written", end=" ")
+    if CODE == "help":
+        raise SystemExit(0)
+    return CODE
+
+CODE = beamscribe.CODE = {code!r}
+beamscribe.main = main
+beamscribe.run_and_exit()
+"""
+
+
+@pytest.mark.parametrize("code", [DONE, STOPPED, REFUSED, CHECK_FAILED, INTERRUPTED, "help"])
+def test_what_aborts_while_an_interpreter_ends_does_not_change_the_exit_code(code: int | str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ABORTS_WHILE_ENDING.replace("{code!r}", repr(code))], capture_output=True, text=True
+    )
+    assert ended.returncode == (DONE if code == "help" else code)
+    tidied = code in (DONE, REFUSED, "help")
+    assert ended.stdout == ("written and tidied up\n" if tidied else "written ")
+
+
+def test_an_error_of_ours_is_a_traceback_and_exit_code_1() -> None:
+    code = "import beamscribe; beamscribe.main = lambda: 1 / 0; beamscribe.run_and_exit()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == STOPPED
+    assert "ZeroDivisionError" in ended.stderr
+
+
+def test_an_output_that_cannot_be_written_is_no_success() -> None:
+    code = "import beamscribe; beamscribe.main = lambda: print('x') or 0; beamscribe.run_and_exit()"
+    with open("/dev/full", "w") as full:
+        assert subprocess.run([sys.executable, "-c", code], stdout=full).returncode == STOPPED
+    reader = subprocess.run(
+        f"env -u PYTHONUNBUFFERED {sys.executable} -c {shlex.quote(code)} | true; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert (reader.returncode, reader.stderr) == (DONE, "")
