@@ -47,6 +47,13 @@ def test_links_lead_somewhere(document: str) -> None:
         assert "://" in target or (path.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("document", ["docs/security.md", "docs/reliability.md"])
+def test_promises_name_tests_that_are_there(document: str) -> None:
+    named = re.findall(r"tests/[\w/]+(?:\.py)?", (CHECKOUT / document).read_text(encoding="utf-8"))
+    assert len(named) > 20
+    assert [name for name in named if not (CHECKOUT / name).exists()] == []
+
+
 def test_messages_in_troubleshooting_are_messages() -> None:
     sources = [*CHECKOUT.glob("*.py"), *(CHECKOUT / "model").rglob("*.py"), *(CHECKOUT / "schemas").rglob("*.py")]
     sources += [*(CHECKOUT / "training").rglob("*.py"), *(CHECKOUT / "pipelines").rglob("*.py")]
