@@ -57,6 +57,7 @@ class Tar:
 
     def decode(self, data: bytes, name: str) -> Iterator[AudioRow]:
         """The rows in a tar file."""
+        _refuse_other_headers(data, name)
         try:
             with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
                 audio: AudioFile | None = None
@@ -72,12 +73,31 @@ class Tar:
                         audio = AudioFile(content.read(), member.name)
         except NewerSchemaError:
             raise
-        except (tarfile.TarError, OSError, KeyError, TypeError, ValueError) as error:
+        except (tarfile.TarError, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f"{name} is damaged: {type(error).__name__}: {error}") from error
 
     def is_as_written(self, data: bytes, rows: Sequence[AudioRow]) -> bool:
         """Whether the rows give these bytes again: a tar has no freedom but its rows."""
         return self.encode(rows) == data
+
+
+_BLOCK = 512
+
+
+def _refuse_other_headers(data: bytes, name: str) -> None:
+    """Only plain files with plain headers are written here; other kinds make a reader of tar build what they claim.
+
+    Raises:
+        ValueError: if there is another kind of member, or one that reaches beyond the file.
+    """
+    position = 0
+    while position + _BLOCK <= len(data) and any(header := data[position : position + _BLOCK]):
+        digits = header[124:136].rstrip(b"\0 ")
+        if header[156:157] not in (b"0", b"\0") or not digits.isdigit():
+            raise ValueError(f"{name} is damaged: the member at byte {position} is no plain file")
+        position += _BLOCK + -(-int(digits, 8) // _BLOCK) * _BLOCK
+    if position > len(data):
+        raise ValueError(f"{name} is damaged: it ends within a member")
 
 
 @dataclass(frozen=True)

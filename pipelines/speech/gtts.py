@@ -16,6 +16,7 @@ import requests
 from gtts import gTTS, gTTSError
 
 from pipelines.speech.engine import Asking, Encoded, SpeechError, SpeechSettings, ask_once
+from pipelines.speech.mp3 import join_mp3
 from pipelines.speech.parts import parts_of, plain_text
 from pipelines.speech.retry_after import retry_after_seconds
 
@@ -70,7 +71,7 @@ class GttsEngine:
             raise SpeechError(
                 "SynthesisFailed", f"gTTS leaves out {left_out.total()} letters of {text[:80]!r}; use another --engine"
             )
-        return Encoded(b"".join([self._ask(functools.partial(self._speak, part)) for part in parts]), "mp3")
+        return Encoded(join_mp3([self._ask(functools.partial(self._speak, part)) for part in parts]), "mp3")
 
     def _bodies(self, piece: str) -> list[str]:
         """The requests for a piece of a text; none for one of punctuation alone."""

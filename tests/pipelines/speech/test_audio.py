@@ -1,16 +1,22 @@
 import contextlib
 import io
 import pickle
+import struct
+import tarfile
 import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pipelines.corpora.containers import Tar
 from pipelines.flags.speak import FORMATS
 from pipelines.speech import open_engine
 from pipelines.speech.audio import check_audio, decode, duration_bounds_seconds, encode, transcode
 from pipelines.speech.engine import Encoded, SpeechError, SpeechSettings, Waveform
+from pipelines.speech.mp3 import join_mp3
 
 CAPTION = "Two dogs are playing with a frisbee in the snow."
 
@@ -23,6 +29,9 @@ def speech() -> Waveform:
 def tone(seconds: float, sample_rate: int = 22050, amplitude: float = 0.5) -> Waveform:
     time = np.arange(int(seconds * sample_rate)) / sample_rate
     return Waveform((np.sin(2 * np.pi * 440 * time) * amplitude * 32767).astype(np.int16), sample_rate)
+
+
+CLIPS = {format: encode(tone(2), format) for format in FORMATS}
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:
@@ -173,3 +182,68 @@ def test_more_sound_than_a_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("pipelines.speech.audio.MAX_SAMPLES", 20_000)
     with pytest.raises(SpeechError, match="more than 20000 samples"):
         decode(encode(Waveform(np.full(22_050, 3000, np.int16), 22_050), "wav"))
+
+
+def with_lying_headers() -> dict[str, bytes]:
+    """Two seconds of sound in files that claim up to 64 GiB."""
+    wav, flac = bytearray(encode(tone(2), "wav")), bytearray(encode(tone(2), "flac"))
+    wav[4:8] = wav[40:44] = b"\xff\xff\xff\x7f"
+    flac[21:26] = flac[21:22] + b"\xff" * 4
+    huge = struct.pack("<IQQQI", 28, 1 << 36, 1 << 36, 1 << 34, 0)
+    format = struct.pack("<IHHIIHH", 16, 1, 1, 22050, 44100, 2, 16)
+    rf64 = b"RF64\xff\xff\xff\xffWAVEds64" + huge + b"fmt " + format + b"data\xff\xff\xff\xff" + bytes(wav[44:])
+    channels = bytearray(wav)
+    channels[22:24] = b"\xff\xff"
+    return {"wav": bytes(wav), "flac": bytes(flac), "rf64": rf64, "channels": bytes(channels)}
+
+
+@pytest.mark.parametrize("name", with_lying_headers())
+def test_headers_that_claim_more_than_there_is_take_no_memory(name):
+    tracemalloc.start()
+    try:
+        assert check_audio(with_lying_headers()[name], "two dogs").duration_seconds == pytest.approx(2, abs=0.1)
+    except SpeechError as error:
+        assert error.error_type == "BadAudio"  # noqa: PT017 (either outcome is right)
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 50e6
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(FORMATS), st.dictionaries(st.integers(0, 300), st.integers(0, 255), max_size=6))
+def test_of_damaged_audio_it_raises_only_speech_errors(format, damages):
+    data = bytearray(CLIPS[format])
+    for place, value in damages.items():
+        data[place] = value
+    with contextlib.suppress(SpeechError):
+        check_audio(bytes(data), "two dogs")
+
+
+@pytest.mark.parametrize("subtype", ["CONSTANT", "VARIABLE"])
+def test_joined_files_are_heard_to_their_end(subtype):
+    file = io.BytesIO()
+    soundfile.write(file, tone(2).samples, 22050, format="MP3", bitrate_mode=subtype)
+    described = file.getvalue()  # begins with a frame that says how many there are
+    assert b"Xing" in described[:200] or b"Info" in described[:200]
+    plain = encode(tone(2), "mp3")
+    for first, second in ((described, described), (described, plain), (plain, described), (plain, plain)):
+        assert len(decode(join_mp3([first, second])).samples) > 3.95 * 22050
+    assert join_mp3([described]) == described
+    assert join_mp3([plain, plain]) == plain + plain
+
+
+def test_tars_of_audio_with_other_members_are_damaged():
+    def header(kind: bytes, size: int) -> bytes:
+        member = tarfile.TarInfo("a.wav")
+        member.type, member.size = kind, size
+        return member.tobuf(tarfile.GNU_FORMAT)
+
+    for data in (
+        header(tarfile.SYMTYPE, 0) + bytes(1024),
+        header(tarfile.XHDTYPE, 512) + b"30 GNU.sparse.size=99999999999\n".ljust(512, b"\0") + bytes(1024),
+        header(tarfile.REGTYPE, 1 << 40) + bytes(1024),
+        header(tarfile.REGTYPE, 5000) + bytes(1024),
+    ):
+        with pytest.raises(ValueError, match="here.tar is damaged"):
+            list(Tar().decode(data, "here.tar"))
