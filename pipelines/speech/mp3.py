@@ -1,8 +1,8 @@
 """MP3 files joined to one that players hear to its end.
 
 An encoder may begin a file with a frame that holds no sound but says how many there are (Xing or Info, or VBRI).
-Players believe it, and end there; without it they guess the length of a file of variable bit rate. So files that have such a
-frame are decoded and encoded anew; others are simply set one behind the other, as the format allows.
+Players believe it, and end there; without it they guess the length of a file of variable bit rate. So files that have
+such a frame are decoded and encoded anew; others are simply set one behind the other, as the format allows.
 """
 
 from collections.abc import Sequence
