@@ -9,7 +9,7 @@ import pytest
 
 import beamscribe
 from pipelines import options
-from schemas.command import DONE
+from schemas.command import CHECK_FAILED, DONE
 from tests.documents import CHECKOUT, Command, commands
 
 DOCUMENTS = sorted(
@@ -105,7 +105,9 @@ def follow(document: str) -> None:
             # The default recipe takes hours on COCO; this one learns a handful of pictures.
             recipe = CHECKOUT / "training" / "configs" / "handful.py"
             words += ["--config", str(recipe), "--epochs", "1"] if words[0] == "train" else []
-            assert beamscribe.main(words) == DONE, command.text
+            # One epoch need not be better than word frequencies.
+            expected = (DONE, CHECK_FAILED) if words[0] == "train" else (DONE,)
+            assert beamscribe.main(words) in expected, command.text
         elif command.words[0] == "python":
             subprocess.run([sys.executable, *command.words[1:]], check=True)
         else:

@@ -3,30 +3,25 @@
 import json
 import math
 import os
-from collections.abc import Callable
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from model import weights
+from model import weights, whole_files
+from training.choice import Kept, choose, why_it_stops
+
+STATE = "state.json"
+_OURS = re.compile(r"(epoch|best)-\d{4,}\.npz|\.state\.json\.tmp")
+"""Names of what is written here; version 0.1 wrote the last."""
 
 
 class DivergedError(RuntimeError):
     """No epoch has weights worth keeping: the loss is no number."""
-
-
-CHANCE = 0.03
-"""Share by which the score of a few hundred images may fall although captions of others have become better.
-
-Measured: of 301 images two epochs had CIDEr 0.592 and 0.591, of 1,000 others 0.547 and 0.584. Since the learning rate
-falls to zero the later epoch is the better one unless its score says clearly otherwise.
-"""
-
-
-def is_better(score: float, than: float) -> bool:
-    """Whether later weights with this score are to be preferred."""
-    return score >= (1 - CHANCE) * than
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -37,8 +32,9 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         folder: local.
         identity: what the run is made of; a folder with another identity begins anew.
-        monitor: name of the validation score, from 0; higher is better, see `is_better`.
+        epochs: all of them; a finished run that is asked for more goes on.
         patience: epochs without a better one before training stops.
+        frequency_loss: of the held-out captions, see `training.choice`.
         dump: gives the weights of the best epoch; as `.npz` of float16 without.
     """
 
@@ -46,21 +42,16 @@ class Checkpoints(keras.callbacks.Callback):
         self,
         folder: str,
         identity: str,
-        monitor: str,
+        epochs: int,
         patience: int,
+        frequency_loss: float = math.inf,
         dump: Callable[[], bytes] | None = None,
     ) -> None:
         super().__init__()
         self.dump = dump or (lambda: weights.to_npz(self.model))
-        self.folder, self.identity, self.monitor, self.patience = folder, identity, monitor, patience
-        self.state: dict[str, Any] = {
-            "identity": identity,
-            "epoch": 0,
-            "best_epoch": None,
-            "best": 0.0,  # the highest score so far
-            "history": [],
-            "finished": False,
-        }
+        self.folder, self.identity = folder, identity
+        self.epochs, self.patience, self.frequency_loss = epochs, patience, frequency_loss
+        self.state: dict[str, Any] = {"identity": identity, "epoch": 0, "best_epoch": None, "history": []}
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -75,22 +66,33 @@ class Checkpoints(keras.callbacks.Callback):
             Epochs that are done.
         """
         try:
-            with open(self._path("state.json"), encoding="utf-8") as file:
+            with open(self._path(STATE), encoding="utf-8") as file:
                 state = json.load(file)
-        except (FileNotFoundError, json.JSONDecodeError):
+            # Epochs beyond those that are asked for belong to another run.
+            if state["identity"] != self.identity or state["epoch"] > self.epochs:
+                return 0
+            values = _read_values(self._path(_last(state["epoch"])), _variables(model))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return 0
-        if state["identity"] != self.identity:
-            return 0
-        with np.load(self._path(_last(state["epoch"])), allow_pickle=False) as values:
-            for name, variable in _variables(model).items():
-                variable.assign(values[name])
+        for name, variable in _variables(model).items():
+            variable.assign(values[name])
         self.state = state
         return state["epoch"]
 
     @property
+    def kept(self) -> Kept:
+        """The best epoch, and what chose it."""
+        return choose(self.state["history"], self.frequency_loss)
+
+    @property
+    def why_it_stops(self) -> str | None:
+        """Why no epoch follows; None while one does."""
+        return why_it_stops(self.kept, self.state["epoch"], self.epochs, self.patience)
+
+    @property
     def finished(self) -> bool:
-        """Whether training had ended, by its epochs or by early stopping."""
-        return self.state["finished"]
+        """Whether training has ended, by its epochs or by early stopping."""
+        return self.why_it_stops is not None
 
     def best_weights(self) -> bytes:
         """What `dump` gave of the best epoch.
@@ -106,33 +108,49 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Saves everything and decides whether to go on."""
         logs = {name: float(value) for name, value in (logs or {}).items()}
-        state = {**self.state, "epoch": epoch + 1, "history": [*self.state["history"], logs]}
+        history = [*self.state["history"], logs]
+        best = choose(history, self.frequency_loss).epoch
         os.makedirs(self.folder, exist_ok=True)
-        # A loss that is no number leaves weights that are none either, whatever the score says.
-        if all(map(math.isfinite, logs.values())) and is_better(logs[self.monitor], state["best"]):
-            state.update(best=max(logs[self.monitor], state["best"]), best_epoch=epoch + 1)
-            with open(self._path(_best(epoch + 1)), "wb") as file:
-                file.write(self.dump())
-        stop = epoch + 1 - (state["best_epoch"] or 0) >= self.patience
-        state["finished"] = stop or epoch + 1 == self.params["epochs"]
+        if best == epoch + 1:
+            whole_files.replace(self._path(_best(best)), self.dump())
         values = {name: variable.numpy() for name, variable in _variables(self.model).items()}
-        np.savez(self._path(_last(epoch + 1)), **values)
-        with open(self._path(".state.json.tmp"), "w", encoding="utf-8") as file:
-            json.dump(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(self._path(".state.json.tmp"), self._path("state.json"))
-        self.state = state
-        kept = {"state.json", _last(epoch + 1), _best(state["best_epoch"] or 0)}
+        with whole_files.replacing(self._path(_last(epoch + 1))) as file:
+            np.savez(file, **values)
+        self.state = {"identity": self.identity, "epoch": epoch + 1, "best_epoch": best, "history": history}
+        whole_files.replace(self._path(STATE), json.dumps(self.state).encode())
+        self._remove_earlier({_last(epoch + 1), _best(best or 0)})
+        self.model.stop_training = self.model.stop_training or self.finished
+
+    def _remove_earlier(self, kept: set[str]) -> None:
+        """Removes files of earlier epochs, which bear our exact names; whatever else people keep there stays."""
         for name in set(os.listdir(self.folder)) - kept:
-            os.unlink(self._path(name))
-        self.model.stop_training = self.model.stop_training or stop
+            path = self._path(name)
+            ours = _OURS.fullmatch(name) or whole_files.TEMPORARY.fullmatch(name)
+            if ours and os.path.isfile(path) and not os.path.islink(path):
+                os.unlink(path)
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Weights, dropout seeds and the optimizer's state, by their order; Keras's own weight files leave seeds out."""
     variables = [*model.variables, *model.optimizer.variables]
     return {f"{place:05d}": variable for place, variable in enumerate(variables)}
+
+
+def _read_values(path: str, variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
+    """Arrays for all variables.
+
+    Raises:
+        ValueError: if the file is damaged or of another model.
+        FileNotFoundError: if there is none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            values = {name: stored[name] for name in variables}
+    except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if any(values[name].shape != tuple(variable.shape) for name, variable in variables.items()):
+        raise ValueError(f"{path} is of another model")
+    return values
 
 
 def _last(epoch: int) -> str:

@@ -1,6 +1,7 @@
 """The first phase of training: the captioner learns to say the next word of the captions that people wrote."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -15,11 +16,12 @@ from model.captioner import Captioner, CaptionerConfig
 from schemas.command import RefusedError
 from training.batches import Batch, Lessons, feature_lessons, steps_an_epoch, training_batches, validation_batches
 from training.checkpoints import Checkpoints
+from training.choice import CIDER
 from training.config import TrainingConfig
 from training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
 from training.material import Material
 from training.strategy import scope
-from training.validation import CIDER, CiderValidation, LogCider
+from training.validation import CiderValidation, LogCider
 
 STANDARDIZED_IMAGES = 1000
 """Images that mean and deviation of the features are measured on, some 0.5 GB as float32 at most."""
@@ -44,8 +46,11 @@ def build_captioner(material: Material, config: TrainingConfig) -> Captioner:
 
 
 def identity(material: Material, config: TrainingConfig) -> str:
-    """Digest of everything that the weights of this phase depend on: what later phases do is not in it."""
-    later = ("fine_tune", "self_critical", "members", "notice")
+    """Digest of everything that the weights of this phase depend on.
+
+    What later phases do is not in it, nor how many epochs there are: a run that is asked for more goes on.
+    """
+    later = ("fine_tune", "self_critical", "members", "notice", "epochs", "patience")
     parts = {
         "config": {name: value for name, value in dataclasses.asdict(config).items() if not name.startswith(later)},
         "training": material.training.ids,
@@ -59,7 +64,7 @@ def identity(material: Material, config: TrainingConfig) -> str:
 
 
 def fit(material: Material, config: TrainingConfig, work: str, strategy: str) -> Checkpoints:
-    """Trains until the epochs are over or the validation captions become no better; continues a killed run exactly.
+    """Trains until the epochs are over or the held-out captions become no better; continues a killed run exactly.
 
     Args:
         material: what to learn from.
@@ -75,10 +80,27 @@ def fit(material: Material, config: TrainingConfig, work: str, strategy: str) ->
         captioner = build_captioner(material, config)
         compile_model(captioner, config, config.learning_rate, steps)
     folder = os.path.join(work, "checkpoints")
-    checkpoints = Checkpoints(folder, identity(material, config), CIDER, config.patience)
+    frequency = held_out_frequency_loss(material)
+    checkpoints = Checkpoints(folder, identity(material, config), config.epochs, config.patience, frequency)
     validation = LogCider(CiderValidation(material, captioner, config.batch_size))
     learn(captioner, feature_lessons(material), config, config.epochs, [validation, checkpoints], work)
+    print(f"beamscribe train: stops after epoch {checkpoints.state['epoch']}: {_told(checkpoints)}", flush=True)
     return checkpoints
+
+
+def _told(checkpoints: Checkpoints) -> str:
+    kept, why = checkpoints.kept, checkpoints.why_it_stops
+    if kept.epoch is None:
+        return f"{why}; none is kept"
+    chose = "CIDEr" if kept.by == CIDER else "the loss, since CIDEr is not yet more than chance,"
+    return f"{why}; {chose} chose epoch {kept.epoch}, which is kept"
+
+
+def held_out_frequency_loss(material: Material) -> float:
+    """Loss of predicting each token of the held-out captions by its frequency, in nats a token."""
+    return frequency_loss(
+        material.training_tokens.rows, material.validation_tokens.rows, len(material.tokenizer.vocabulary)
+    )
 
 
 def compile_model(model: keras.Model, config: TrainingConfig, learning_rate: float, steps: int) -> None:
@@ -147,7 +169,18 @@ def learn(
         )
     except tf.errors.OpError as error:
         # tf.data wraps what its reading thread raises; an image that is gone is no mistake of ours.
-        raise (refused[0] if refused else error) from None
+        if refused:
+            raise refused[0] from None
+        raise _of_storage(error) from None
+
+
+def _of_storage(error: tf.errors.OpError) -> Exception:
+    """The error as the system's own, where a full disk or missing rights are behind it: TensorBoard's logs are written
+    by TensorFlow."""
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if os.strerror(code) in str(error):
+            return OSError(code, os.strerror(code), "the folder for logs")
+    return error
 
 
 def dataset_of(

@@ -26,11 +26,11 @@ from schemas.feature_example import DTYPE
 from training.batches import feature_lessons, steps_an_epoch
 from training.checkpoints import Checkpoints
 from training.config import TrainingConfig
-from training.cross_entropy import compile_model, identity, learn
+from training.cross_entropy import compile_model, held_out_frequency_loss, identity, learn
 from training.dataset import FeatureSet, computed
 from training.material import Material
 from training.pixels import PixelReader
-from training.validation import CIDER, CiderValidation, LogCider
+from training.validation import CiderValidation, LogCider
 
 CAPTIONER, BACKBONE = "captioner", "backbone"
 
@@ -164,7 +164,8 @@ def fit(
     rates = f"{config.fine_tune_epochs} epochs from {config.fine_tune_learning_rate}"
     parts = [identity(material, config), asked.layer, rates, hashlib.sha256(start).hexdigest()]
     folder = os.path.join(work, "fine_tune")
-    checkpoints = Checkpoints(folder, "-".join(parts), CIDER, config.fine_tune_epochs, dump=dump)
+    epochs = config.fine_tune_epochs
+    checkpoints = Checkpoints(folder, "-".join(parts), epochs, epochs, held_out_frequency_loss(material), dump)
     validation = LogCider(CiderValidation(inner, model, config.batch_size))
     learn(model, feature_lessons(inner), config, config.fine_tune_epochs, [validation, checkpoints], work)
     with np.load(io.BytesIO(checkpoints.best_weights()), allow_pickle=False) as stored:

@@ -24,10 +24,11 @@ from model.sampling import sample
 from model.tokenizer import PAD, START
 from training.batches import pack, steps_an_epoch
 from training.checkpoints import Checkpoints
+from training.choice import CIDER
 from training.cider import CiderReward
 from training.config import TrainingConfig
 from training.material import Material
-from training.validation import CIDER, CiderValidation, references, said
+from training.validation import CiderValidation, references, said
 
 MAX_LENGTH = 24
 """Tokens of a sample at most, with the end token: 99.8 % of Flickr8k's captions are no longer."""
@@ -68,12 +69,11 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
     checkpoints = Checkpoints(
         os.path.join(work, "self_critical"),
         _identity(config, start),
-        CIDER,
+        config.self_critical_epochs,
         PATIENCE,
         dump=dump,
     )
     checkpoints.set_model(captioner)
-    checkpoints.set_params({"epochs": config.self_critical_epochs})
     done = checkpoints.restore(captioner)
     if checkpoints.finished:
         return checkpoints

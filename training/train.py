@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from model import weights
-from model.bundle import BundleError, open_bundle
+from model.bundle import Bundle, BundleError, is_unfinished, open_bundle
+from model.bundle_folder import unwritable
 from model.captioner import Captioner
 from model.ensemble import Ensemble, member_name, together
 from schemas.command import (
+    CHECK_FAILED,
     DONE,
     INTERRUPTED,
     STOPPED,
@@ -18,14 +20,16 @@ from schemas.command import (
 )
 from training import cross_entropy, fine_tune, self_critical
 from training.batches import feature_lessons
-from training.checkpoints import DivergedError, is_better
+from training.checkpoints import DivergedError
+from training.choice import CIDER, is_better
 from training.config import TrainingConfig, override, read_config
 from training.cross_entropy import evaluator
 from training.export import Member, export
 from training.flags.train import parser
 from training.material import Material, prepare
 from training.precision import computing_in, resolved
-from training.validation import CIDER, CiderValidation
+from training.recipe import changes, goes_on, material_fields
+from training.validation import CiderValidation
 
 
 def run(argv: Sequence[str]) -> int:
@@ -41,8 +45,32 @@ def run(argv: Sequence[str]) -> int:
     config = _config(ours)
     output = os.path.abspath(os.path.expanduser(ours.output))
     work = ours.work or f"{output}.work"
-    _refuse_foreign_output(output)
+    earlier = _earlier_bundle(output)
+    for flag, folder in (("--output", output), ("--work", os.path.join(work, "features"))):
+        if reason := unwritable(folder):
+            raise RefusedError(f"{flag} {folder} cannot be written: {reason}")
+    try:
+        return _run(ours, config, output, work, earlier)
+    except DivergedError as error:
+        print(f"beamscribe train: no captioner: {error}", file=sys.stderr)
+        return CHECK_FAILED
+    except OSError as error:
+        print(
+            f"beamscribe train: stopped: {error}. The same command continues after the last whole epoch.",
+            file=sys.stderr,
+        )
+        return STOPPED
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command continues after the last whole epoch", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(ours: argparse.Namespace, config: TrainingConfig, output: str, work: str, earlier: Bundle | None) -> int:
     material = prepare(ours.features, ours.validation, config, work, ours.storage_options)
+    asked = material_fields(material, ours.fine_tune_from)
+    if earlier is not None and not goes_on(ours.output, changes(earlier.config, config, asked), ours.on_change):
+        print(f"beamscribe train: the bundle in {output} was trained otherwise and stays as it is")
+        return DONE
     print(
         f"beamscribe train: {len(material.training.ids)} images with {len(material.training_tokens.rows)} captions, "
         f"{len(material.tokenizer.vocabulary)} tokens; validation {len(material.validation.ids)} images"
@@ -50,23 +78,25 @@ def run(argv: Sequence[str]) -> int:
     tuning = None
     if ours.fine_tune_from:
         tuning = fine_tune.prepare(material, ours.fine_tune_from, ours.images_root, ours.storage_options)
-    try:
-        with computing_in(config.precision):
-            metrics = _train(material, config, output, work, ours.strategy, tuning)
-    except DivergedError as error:
-        print(f"beamscribe train: stopped: {error}", file=sys.stderr)
-        return STOPPED
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command continues after the last whole epoch", file=sys.stderr)
-        return INTERRUPTED
+    with computing_in(config.precision):
+        metrics = _train(material, config, output, work, ours.strategy, tuning, asked)
+    loss, frequency = metrics["validation_token_loss"], metrics["frequency_loss"]
     print(
-        f"beamscribe train: validation loss {metrics['validation_token_loss']:.3f} nats a token with the stored "
-        f"weights (word frequencies alone: {metrics['frequency_loss']:.3f})"
+        f"beamscribe train: validation loss {loss:.3f} nats a token with the stored weights "
+        f"(word frequencies alone: {frequency:.3f})"
     )
     for member in metrics["members"]:
         print(f"beamscribe train: seed {member['seed']}: best of {member['epochs']} epochs: {member['best_epoch']}")
     print(f"beamscribe train: CIDEr of its captions of the validation images {metrics['validation_cider']:.3f}")
     print(f"beamscribe train: bundle → {output}")
+    # Not a number is not below it either.
+    if not loss < frequency:
+        print(
+            f"beamscribe train: the captioner is no better than word frequencies, {loss:.3f} against {frequency:.3f} "
+            "nats a token: train on more photographs, or for more --epochs",
+            file=sys.stderr,
+        )
+        return CHECK_FAILED
     return DONE
 
 
@@ -77,6 +107,7 @@ def _train(
     work: str,
     strategy: str,
     tuning: fine_tune.FineTuning | None,
+    asked: dict[str, str],
 ) -> dict[str, Any]:
     """All members, each in all its phases, and the bundle; gives its metrics."""
     members = []
@@ -97,7 +128,7 @@ def _train(
         weights.load(captioner, members[0].weights)
     measured = evaluator(feature_lessons(material), config, len(material.tokenizer.vocabulary))(captioner)
     measured["validation_cider"] = CiderValidation(material, captioner, config.batch_size)()
-    return export(output, captioner, members, measured, config)
+    return export(output, captioner, members, measured, config, asked)
 
 
 def _train_member(
@@ -161,12 +192,17 @@ def _config(ours: argparse.Namespace) -> TrainingConfig:
     return config
 
 
-def _refuse_foreign_output(output: str) -> None:
-    """A folder may be overwritten only if it is empty or a bundle."""
-    if os.path.isdir(output) and os.listdir(output):
-        try:
-            open_bundle(output)
-        except BundleError as error:
-            raise RefusedError(f"--output {output} holds something else than a bundle: choose another") from error
-    elif os.path.exists(output) and not os.path.isdir(output):
+def _earlier_bundle(output: str) -> Bundle | None:
+    """The bundle that is there; None if there is none, or only what a killed run has left of one.
+
+    Raises:
+        RefusedError: if something else is there.
+    """
+    if os.path.exists(output) and not os.path.isdir(output):
         raise RefusedError(f"--output {output} is a file: name a folder")
+    if not os.path.isdir(output) or not os.listdir(output) or is_unfinished(output):
+        return None
+    try:
+        return open_bundle(output)
+    except BundleError as error:
+        raise RefusedError(f"--output {output} holds something else than a bundle: choose another") from error

@@ -9,15 +9,22 @@ from model.decoding import beam_search
 from model.ensemble import Ensemble
 from model.freezing import compiled
 from model.tokenizer import END, PAD
+from training.choice import CIDER, NOISE
 from training.cider import CiderReward
 from training.dataset import FeatureSet
 from training.material import Material, TokenSet
 
-CIDER = "val_cider"
 BEAMS, MAX_LENGTH = 3, 24
 """As `beamscribe caption` searches by default."""
 IMAGES = 1000
 """Of a larger validation set, the first ones; they tell epochs apart well enough."""
+
+FEW_IMAGES = 8
+"""Below that many, CIDEr is never taken for more than chance."""
+ERRORS = 3.0
+"""Standard errors by which captions must score higher for their own images than for others."""
+NEVER = 10.0
+"""The highest CIDEr that there is."""
 
 
 def said(row: np.ndarray) -> list[int]:
@@ -36,9 +43,6 @@ def references(features: FeatureSet, tokens: TokenSet) -> list[list[list[int]]]:
 
 class CiderValidation:
     """Captions the validation images and scores the captions.
-
-    The cross-entropy of people's captions begins to rise while captions still become better, so it is this number that
-    chooses the epoch.
 
     Args:
         material: validation images, and training captions for the document frequencies.
@@ -60,17 +64,35 @@ class CiderValidation:
 
     def __call__(self) -> float:
         """Mean CIDEr, 0 to 10."""
+        return float(np.mean([self._reward.score(image, caption) for image, caption in enumerate(self._captions())]))
+
+    def with_noise(self) -> tuple[float, float]:
+        """Mean CIDEr, and what it must exceed to tell that the captions are of their images.
+
+        Each caption is also scored for the next image. That mean and three standard errors of the difference are the
+        bound: a caption that is said of every image scores the same for all of them.
+        """
+        captions = self._captions()
+        own, others = (
+            np.array([self._reward.score((image + by) % len(captions), said) for image, said in enumerate(captions)])
+            for by in (0, 1)
+        )
+        error = float(np.std(own - others) / np.sqrt(len(captions)))
+        noise = NEVER if len(captions) < FEW_IMAGES else float(others.mean()) + ERRORS * error
+        return float(own.mean()), noise
+
+    def _captions(self) -> list[list[int]]:
+        """What the captioner says of each image now."""
         images = np.arange(min(len(self._features.ids), IMAGES))
-        scores: list[float] = []
+        found: list[list[int]] = []
         for start in range(0, len(images), self._batch_size):
             batch = images[start : start + self._batch_size]
-            tokens = self._write(tf.constant(self._features.inputs(batch))).numpy()
-            scores += [self._reward.score(image, said(row)) for image, row in zip(batch, tokens, strict=True)]
-        return float(np.mean(scores))
+            found += map(said, self._write(tf.constant(self._features.inputs(batch))).numpy())
+        return found
 
 
 class LogCider(keras.callbacks.Callback):
-    """Adds `val_cider` to what is known of an epoch; comes before the callbacks that use it.
+    """Adds CIDEr and its noise to what is known of an epoch; comes before the callbacks that use it.
 
     Args:
         validation: measures it.
@@ -83,5 +105,5 @@ class LogCider(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measures."""
         if logs is not None:
-            logs[CIDER] = self.validation()
-            print(f"{CIDER}: {logs[CIDER]:.4f}", flush=True)
+            logs[CIDER], logs[NOISE] = self.validation.with_noise()
+            print(f"{CIDER}: {logs[CIDER]:.4f} (chance: below {logs[NOISE]:.4f})", flush=True)

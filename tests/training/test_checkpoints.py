@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from training.checkpoints import Checkpoints, DivergedError
+from training.choice import CIDER
 
 
 def model(value: float) -> keras.Model:
@@ -19,11 +20,10 @@ def model(value: float) -> keras.Model:
     return made
 
 
-def callback(folder: Path, made: keras.Model, epochs: int = 20, **changes: object) -> Checkpoints:
-    asked = {"identity": "run", "monitor": "score", "patience": 2, **changes}
+def callback(folder: Path, made: keras.Model, **changes: object) -> Checkpoints:
+    asked = {"identity": "run", "epochs": 20, "patience": 2, **changes}
     checkpoints = Checkpoints(str(folder), **asked)  # type: ignore[arg-type]
     checkpoints.set_model(made)
-    checkpoints.set_params({"epochs": epochs})
     return checkpoints
 
 
@@ -34,7 +34,7 @@ def run(folder: Path, scores: list[float], **changes: object) -> Checkpoints:
     made.stop_training = False
     for epoch, score in enumerate(scores, 1):
         made.layers[0].kernel.assign([[float(epoch)]])
-        checkpoints.on_epoch_end(epoch - 1, {"score": score, "loss": 1.0})
+        checkpoints.on_epoch_end(epoch - 1, {CIDER: score, "loss": 1.0})
         if made.stop_training:
             break
     return checkpoints
@@ -75,13 +75,18 @@ def test_all_variables_come_back(tmp_path: Path) -> None:
     assert not checkpoints.finished
 
 
-@pytest.mark.parametrize("damage", ["another run", "no state", "half a state"])
+@pytest.mark.parametrize("damage", ["another run", "no state", "half a state", "no state at all", "half the values"])
 def test_what_belongs_to_no_state_is_not_taken(tmp_path: Path, damage: str) -> None:
     run(tmp_path, [0.1, 0.2])
     if damage == "no state":
         (tmp_path / "state.json").unlink()
     if damage == "half a state":
         (tmp_path / "state.json").write_text('{"identity": "run"')
+    if damage == "no state at all":
+        (tmp_path / "state.json").write_text("[]")
+    if damage == "half the values":
+        values = tmp_path / "epoch-0002.npz"
+        values.write_bytes(values.read_bytes()[:200])
     other = model(77)
     checkpoints = callback(tmp_path, other, identity="another" if damage == "another run" else "run")
     assert checkpoints.restore(other) == 0
@@ -90,3 +95,27 @@ def test_what_belongs_to_no_state_is_not_taken(tmp_path: Path, damage: str) -> N
 
 def test_what_is_kept_can_be_said(tmp_path: Path) -> None:
     assert run(tmp_path, [0.1], dump=lambda: b"mine").best_weights() == b"mine"
+
+
+def test_more_epochs_go_on_and_fewer_begin_anew(tmp_path: Path) -> None:
+    assert run(tmp_path, [0.1, 0.2], epochs=2).why_it_stops == "all 2 epochs are done"
+    for epochs, done in ((2, 2), (3, 2), (1, 0)):
+        other = model(77)
+        checkpoints = callback(tmp_path, other, epochs=epochs)
+        assert checkpoints.restore(other) == done
+        assert checkpoints.finished == (epochs == 2)
+
+
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    foreign = ["notes.txt", "epoch-1.npz", "best-0001.npz.bak", "my-epoch-0001.npz", ".hidden", ".x.tmp"]
+    for name in foreign:
+        (folder / name).write_bytes(b"mine")
+    (folder / "epoch-0000.npz").mkdir()
+    (tmp_path / "elsewhere.npz").write_bytes(b"mine")
+    (folder / "best-0077.npz").symlink_to(tmp_path / "elsewhere.npz")
+    run(folder, [0.1, 0.2, 0.3])
+    kept = {"state.json", "epoch-0003.npz", "best-0003.npz", "epoch-0000.npz", "best-0077.npz", *foreign}
+    assert {file.name for file in folder.iterdir()} == kept
+    assert all((folder / name).read_bytes() == b"mine" for name in [*foreign, "best-0077.npz"])

@@ -51,5 +51,12 @@ def parser() -> FlagParser:
         help="afterwards, train on through the backbone from this layer on; reads the images again",
     )
     flags.add_argument("--images-root", metavar="DIR", help="where these images are now, if they have moved")
+    flags.add_argument(
+        "--on-change",
+        choices=("refuse", "keep", "replace"),
+        default="refuse",
+        help="what to do when --output holds a bundle of another recipe or of other images: keep it, or replace it; "
+        "more --epochs go on with it",
+    )
     add_storage_options(flags)
     return flags
