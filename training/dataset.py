@@ -4,22 +4,25 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from model import whole_files
 from model.examples import DamagedRecordError, decode_file
 from model.storage import Storage
 from model.uri import read_uri
 from model.views import WHOLE
 from schemas import feature_example, manifest
 from schemas.command import RefusedError
-from schemas.feature_example import DTYPE
+from schemas.feature_example import DTYPE, FeatureExample
 from schemas.manifest import Manifest, ManifestError
+from schemas.printable import printable
 from schemas.table import NewerSchemaError
+from training.failures import why_empty
 
-UNPACKED_VERSION = 4
+UNPACKED_VERSION = 5
 """Of the unpacked files; raise it with any change to them, so that older ones are not read."""
 
 
@@ -150,19 +153,24 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
             )
     try:
         files = [
-            (folder.uri(file.name), file.size, int(found.fingerprint.fields.get("view", WHOLE)))
+            (
+                folder.uri(file.name),
+                file.size,
+                int(found.fingerprint.fields.get("view", WHOLE)),
+                found.kept_fingerprints,
+            )
             for folder, found in zip(folders, manifests, strict=True)
             for file in folder.files(feature_example.FOLDER, ".tfrecord.gz")
         ]
+        if not files:
+            raise RefusedError(f"{' '.join(outputs)} holds no features: {why_empty(folders[0])}")
     except OSError as error:
         raise RefusedError(f"{' '.join(outputs)} cannot be listed: {error}") from error
-    if not files:
-        raise RefusedError(f"{' '.join(outputs)} holds no features: run beamscribe featurize to its end")
     key = hashlib.sha256(json.dumps([UNPACKED_VERSION, files]).encode()).hexdigest()[:16]
     stem = os.path.join(cache, key)
     if not os.path.exists(f"{stem}.json"):
         os.makedirs(cache, exist_ok=True)
-        _unpack([(uri, view) for uri, _, view in files], stem, options)
+        _unpack([(uri, view, kept) for uri, _, view, kept in files], stem, options)
     with open(f"{stem}.json", encoding="utf-8") as file:
         found = json.load(file)
     if not found["ids"]:
@@ -196,28 +204,54 @@ def _manifest(output: Storage) -> Manifest:
     return found
 
 
-def _unpack(files: list[tuple[str, int]], stem: str, options: dict[str, Any]) -> None:
-    """Writes `stem.float16` and, when that is whole, `stem.json`."""
+def _unpack(files: list[tuple[str, int, list[str]]], stem: str, options: dict[str, Any]) -> None:
+    """Writes `stem.float16` and, when that is whole, `stem.json`.
+
+    Args:
+        files: URI, view, and digests of the settings whose records count, of each.
+        stem: local path without suffixes.
+        options: passed to fsspec for remote storage.
+
+    Raises:
+        RefusedError: if a file cannot be read, or holds what cannot be learned from.
+        OSError: if nothing can be written.
+    """
     columns: dict[str, list[Any]] = {"ids": [], "uris": [], "file_names": [], "captions": [], "views": []}
     grid: tuple[int, int, int] | None = None
     without = 0
+    odd: list[str] = []
     with open(f"{stem}.{DTYPE}", "wb") as features:
-        for uri, view in files:
-            try:
-                for example in decode_file(read_uri(uri, options), uri):
-                    if not example.captions:
-                        without += 1
-                        continue
-                    if grid not in (None, example.shape):
-                        raise RefusedError(f"{uri} holds features of {example.shape}, other files of {grid}")
-                    grid = example.shape
-                    values = (example.id, example.uri, example.file_name, example.captions, view)
-                    for column, value in zip(columns.values(), values, strict=True):
-                        column.append(value)
-                    features.write(example.features)
-            except (OSError, DamagedRecordError, NewerSchemaError) as error:
-                raise RefusedError(f"{uri} cannot be read: {error}") from error
+        for uri, view, kept in files:
+            for example in _examples(uri, options):
+                # Records of settings that are being replaced wait for their end.
+                if example.fingerprint not in kept:
+                    continue
+                if not example.captions:
+                    without += 1
+                    continue
+                if grid not in (None, example.shape) or min(example.shape) < 1:
+                    raise RefusedError(f"{uri} holds features of {example.shape}, other files of {grid}")
+                # One of them would make the loss of every batch that it is in no number.
+                if not np.isfinite(np.frombuffer(example.features, "<f2")).all():
+                    odd.append(example.id)
+                    continue
+                grid = example.shape
+                values = (example.id, example.uri, example.file_name, example.captions, view)
+                for column, value in zip(columns.values(), values, strict=True):
+                    column.append(value)
+                features.write(example.features)
+    if odd:
+        print(
+            f"beamscribe train: {len(odd)} images are left out, whose features are not finite, such as "
+            f"{printable(odd[0], length=100)}",
+            flush=True,
+        )
     found = {**columns, "grid": grid or (0, 0, 0), "without_captions": without}
-    with open(f"{stem}.json.tmp", "w", encoding="utf-8") as file:
-        json.dump(found, file, ensure_ascii=False)
-    os.replace(f"{stem}.json.tmp", f"{stem}.json")
+    whole_files.replace(f"{stem}.json", json.dumps(found, ensure_ascii=False).encode())
+
+
+def _examples(uri: str, options: dict[str, Any]) -> Iterator[FeatureExample]:
+    try:
+        yield from decode_file(read_uri(uri, options), uri)
+    except (OSError, DamagedRecordError, NewerSchemaError) as error:
+        raise RefusedError(f"{uri} cannot be read: {error}") from error

@@ -44,7 +44,7 @@ def parser() -> FlagParser:
         type=float,
         default=ALARM_PERCENT,
         metavar="PERCENT",
-        help=f"warn when one caption is said of more than this share of {ALARM_ROWS} or more different images",
+        help=f"warn when one caption is said of more than this share of different images, and of {ALARM_ROWS} or more",
     )
     flags.add_argument("--strict", action="store_true", help="end with exit code 3 where there is such a warning")
     flags.add_argument("--engine", choices=(*ENGINES, AUTO), default=AUTO, help="what runs the CNN")

@@ -12,7 +12,9 @@ PHRASE_WORDS = 3
 """A phrase that comes twice: 0.6 % of the same captions, a word twice in a row among them."""
 
 ALARM_PERCENT = 20.0
-ALARM_ROWS = 200
+ALARM_ROWS = 5
+"""Different images that a caption is said of before anything is suspected: two of three may well be the same dog."""
+
 ALARM_SAMPLE = 100_000
 """Images that are held at least to count their captions, if there are so many."""
 
@@ -33,7 +35,7 @@ def flags_of(caption: str) -> tuple[str, ...]:
 
 
 def sameness(captions: Iterable[tuple[str, str]], percent: float = ALARM_PERCENT) -> str | None:
-    """A warning if one caption is said of more than a share of different images; None if not, or of few.
+    """A warning if one caption is said of more than a share of different images; None if not, or of fewer than five.
 
     Args:
         captions: digest and caption of each image; equal images have equal captions, as it should be.
@@ -41,10 +43,10 @@ def sameness(captions: Iterable[tuple[str, str]], percent: float = ALARM_PERCENT
     """
     counts = collections.Counter(caption for _, caption in _different(captions))
     total = counts.total()
-    if total < ALARM_ROWS:
+    if not total:
         return None
     caption, count = counts.most_common(1)[0]
-    if count <= total * percent / 100:
+    if count < ALARM_ROWS or count <= total * percent / 100:
         return None
     return f'{count} of {total} different images are "{caption}": the captioner hardly looks at them'
 

@@ -8,7 +8,7 @@ from pipelines.images.reading import Reading
 from tests.pipelines.fake_job import caption, run_of, shard
 
 
-@pytest.mark.parametrize(("images", "warns"), [(250, True), (199, False), (1, False)])
+@pytest.mark.parametrize(("images", "warns"), [(250, True), (199, True), (5, True), (4, False), (1, False)])
 def test_one_caption_of_many_different_images_is_suspicious(memory, images, warns):
     def process(shard):
         for number, item in enumerate(shard.todo):

@@ -1,11 +1,16 @@
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from schemas import failure_row
 from schemas.command import RefusedError
+from schemas.failure_row import FailureRow
 from schemas.feature_example import FeatureExample
+from schemas.table import to_table
 from training.dataset import read_features, split
 
 Write = Callable[..., str]
@@ -37,7 +42,7 @@ def test_a_share_is_held_out_by_id(tmp_path: Path, write_features: Write, exampl
             assert part.captions[place] == example(int(identifier)).captions
 
     # More images, and mirror images under the same ids, change nothing for those that were there.
-    mirrored = [item._replace(features=item.features[::-1]) for item in images]
+    mirrored = [item._replace(features=np.frombuffer(item.features, "<f2")[::-1].tobytes()) for item in images]
     more = [write_features("b", mirrored), write_features("c", [example(i) for i in range(40, 50)])]
     both = read_features([str(tmp_path / "a"), *more], str(tmp_path / "cache"), {})
     more_kept, more_held = split(both, 0.25)
@@ -51,6 +56,34 @@ def test_too_few_images_are_not_split(tmp_path: Path, write_features: Write, exa
     features = read_features([write_features("a", [example(0)])], str(tmp_path / "cache"), {})
     with pytest.raises(RefusedError, match="too few to hold out 5%"):
         split(features, 0.05)
+
+
+def test_records_that_cannot_be_learned_from_are_left_out(
+    tmp_path: Path, write_features: Write, example: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    infinite = example(1)._replace(features=np.full(32, np.inf, "<f2").tobytes())
+    replaced = example(2)._replace(fingerprint="f" * 16)
+    found = read_features([write_features("a", [example(0), infinite, replaced])], str(tmp_path / "cache"), {})
+    assert found.ids == ("0",)
+    assert "1 images are left out, whose features are not finite, such as 1" in capsys.readouterr().out
+
+
+def test_an_output_of_failures_alone_says_what_failed(tmp_path: Path, write_features: Write) -> None:
+    output = write_features("a")
+    started = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    rows = [
+        FailureRow(f"file:///{n}.jpg", str(n), "read", kind, f"no {n}.jpg\x1b[2J", 1, started)
+        for n, kind in enumerate(["FileNotFoundError", "FileNotFoundError", "PermissionError"])
+    ]
+    (Path(output) / "failures").mkdir()
+    pq.write_table(to_table(rows, failure_row.SCHEMA), Path(output) / "failures" / "a.parquet")
+    (Path(output) / "failures" / "b.parquet").write_bytes(b"damaged")
+    with pytest.raises(RefusedError) as refused:
+        read_features([output], str(tmp_path / "cache"), {})
+    assert str(refused.value) == (
+        f"{output} holds no features: all its 3 images have failed, 2 of them with read: FileNotFoundError "
+        "(no 0.jpg\\x1b[2J): mend that, and run beamscribe featurize again with --retry-failed"
+    )
 
 
 def test_what_is_no_output_of_featurize_is_refused(tmp_path: Path, write_features: Write, example: Make) -> None:

@@ -28,8 +28,14 @@ def test_flags(caption: str, flags: tuple[str, ...]) -> None:
     [
         (41, 159, 20.0, True),
         (40, 160, 20.0, False),
-        (41, 158, 20.0, False),
-        (199, 0, 20.0, False),
+        (41, 158, 20.0, True),
+        (39, 160, 20.0, False),
+        (199, 0, 20.0, True),
+        (5, 0, 20.0, True),
+        (4, 0, 20.0, False),
+        (5, 20, 20.0, False),
+        (6, 4, 50.0, True),
+        (0, 0, 20.0, False),
         (200, 0, 99.0, True),
     ],
 )
