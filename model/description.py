@@ -17,8 +17,9 @@ CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocabulary.txt", "captioner.npz"
 BACKBONE_FILES = ("backbone.weights.h5", "backbone.npz", "backbone.h5")
 """Names of a copy of backbone weights; the format is read off the suffix."""
 
-MEMBERS, BLOCKS, LENGTH, SIDE, TOKENS = 64, 256, 4096, 2**16, 2**20
-"""What is built at most, far above anything that was ever trained here: members, blocks, positions, widths, tokens."""
+MEMBERS, BLOCKS, LENGTH, CELLS, SIDE, TOKENS = 64, 256, 4096, 256, 2**16, 2**20
+"""What is built at most, far above anything that was ever trained here: members, blocks, positions, cells a side of the
+grid, widths, tokens."""
 
 _SIZES = {
     "vocabulary_size": (5, TOKENS),
@@ -111,9 +112,11 @@ def captioner_config(config: Mapping[str, Any], path: str) -> dict[str, Any]:
     sizes = entry.get("config") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(sizes, dict):
         raise _unfit(path, "captioner", entry)
-    grid = BACKBONES[config["backbone"]["name"]].grid
-    if sizes.get("grid") != list(grid) and sizes.get("grid") != grid:
-        raise _unfit(path, "grid", sizes.get("grid"))
+    grid = sizes.get("grid")
+    if not isinstance(grid, list | tuple) or len(grid) != 3 or not all(type(side) is int for side in grid):
+        raise _unfit(path, "grid", grid)
+    if not all(1 <= side <= most for side, most in zip(grid, (CELLS, CELLS, SIDE), strict=True)):
+        raise _unfit(path, "grid", grid)
     if sizes.get("decoder") not in DECODERS:
         raise _unfit(path, "decoder", sizes.get("decoder"))
     for name, (least, most) in _SIZES.items():

@@ -264,7 +264,10 @@ def _checked_bundle(path: str | None, max_length: int, storage_options: dict[str
         bundle = open_bundle(path, storage_options)
         bundle.check()
         # The start token takes one of the positions that the captioner has.
-        longest = bundle.captioner["config"]["max_length"] - 2
+        sizes = bundle.captioner["config"]
+        longest = sizes["max_length"] - 2
+        if tuple(sizes["grid"]) != bundle.backbone.grid:
+            raise BundleError(f"{path} takes features of {sizes['grid']}, its backbone gives {bundle.backbone.grid}")
     except (BundleError, NoBundleError) as error:
         raise RefusedError(f"--model: {error}") from error
     if bundle.notice:

@@ -24,7 +24,7 @@ from pipelines.commits.shards import Shard
 from pipelines.corpora.annotated import refuse_other_folder
 from pipelines.corpora.corpus import Skipped, distinct
 from pipelines.corpora.listing import annotated_images
-from pipelines.corpora.reference import Reference
+from pipelines.corpora.reference import Reference, captions_digest
 from pipelines.dry_run import dry_run
 from pipelines.flags import jobs
 from pipelines.flags.featurize import parser
@@ -57,6 +57,7 @@ class FeatureRecords:
 
     folder: str = feature_example.FOLDER
     suffix: str = ".tfrecord.gz"
+    holds_captions: bool = True
 
     def encode(self, rows: Iterable[FeatureExample]) -> bytes:
         """The examples as the bytes of one file."""
@@ -65,10 +66,17 @@ class FeatureRecords:
         return encode_file(rows)
 
     def read_keys(self, data: bytes, name: str) -> list[RowKey]:
-        """Ids and fingerprints in a file."""
+        """Ids, fingerprints and digests of the captions in a file."""
         from model.examples import decode_file
 
-        return [RowKey(example.id, example.fingerprint) for example in decode_file(data, name)]
+        return [
+            RowKey(
+                example.id,
+                example.fingerprint,
+                captions_digest(list(zip(example.caption_ids, example.captions, strict=False))),
+            )
+            for example in decode_file(data, name)
+        ]
 
     def only(self, data: bytes, name: str, ids: Collection[str]) -> bytes:
         """A file with the examples of some ids alone."""

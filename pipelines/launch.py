@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_ma
 from pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
 from pipelines.commits.rows import FAILURES, OWN_FOLDERS
 from pipelines.commits.shards import Cut, shard_count
+from pipelines.commits.stale import asked_captions, remove_stale, stale_rows, without_stale
 from pipelines.commits.tally import Tally
 from pipelines.commits.watchdog import LOST_SECONDS, Lookout, forget_started, stalls_here, suspect_started
 from pipelines.corpora.corpus import Corpus, sampled
@@ -175,8 +176,9 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
     _remove_temporaries(request.output)
     if crashed_before(request.output):
         suspect_started(request.output)
+    asked = asked_captions(request.corpus.references, request.job.format.holds_captions, request.flags.on_change)
     try:
-        current, old = _current(ledger, (earlier.fingerprint if earlier else request.fingerprint).digest, kept)
+        current, old = _current(ledger, (earlier.fingerprint if earlier else request.fingerprint).digest, kept, asked)
     except NewerSchemaError as error:
         raise RefusedError(str(error)) from error
     except ValueError as error:
@@ -225,7 +227,7 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
         suspect_started(request.output)
     write_pending(request.output, ())
 
-    current, replaced = _current(ledger, request.fingerprint.digest, kept)
+    current, replaced = _current(ledger, request.fingerprint.digest, kept, asked)
     code = _summarize(request, ledger, current, started, failed)
     if code == DONE and replaced:
         # Only now, when everything that replaces them is committed.
@@ -234,10 +236,16 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
     return code
 
 
-def _current(ledger: Ledger, latest: str, kept: Sequence[str]) -> tuple[list[Receipt], list[Receipt]]:
+def _current(
+    ledger: Ledger, latest: str, kept: Sequence[str], asked: Mapping[str, str]
+) -> tuple[list[Receipt], list[Receipt]]:
     """Settles and sweeps: the commits that count, and those that are being replaced."""
     receipts = ledger.settle(latest)
-    current = ledger.sweep([receipt for receipt in receipts if receipt.fingerprint in kept])
+    counted = [receipt for receipt in receipts if receipt.fingerprint in kept]
+    stale = stale_rows(counted, asked)
+    if stale and remove_stale(ledger, counted, stale):
+        return _current(ledger, latest, kept, asked)
+    current = without_stale(ledger.sweep(counted, stale), stale)
     return current, [receipt for receipt in receipts if receipt.fingerprint not in kept]
 
 

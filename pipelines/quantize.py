@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from model.images import decode_image
 from model.pretrained import NoBundleError, default_bundle
 from pipelines.corpora.listing import list_images
 from pipelines.corpora.members import read_reference
-from pipelines.flags.quantize import parser
+from pipelines.flags.quantize import CALIBRATION, parser
 from schemas.command import DONE, STOPPED, RefusedError
+from schemas.printable import printable
 
 CHECKED = 32
 """Of these, how many the int8 backbone is compared on."""
@@ -135,17 +136,45 @@ def _quantize(bundle: Bundle, pixels: np.ndarray) -> tuple[bytes, bytes, float]:
         ),
         "the worst layers left as they were": aware,
     }
+
+    def measured(quantized: Any) -> tuple[float, bytes, bytes]:
+        xml, weights = serialize(quantized)
+        return _error(CompiledModel(quantized, INT8)(checked), expected), xml, weights
+
+    error, xml, weights = first_good(schemes, measured, len(pixels))
+    return xml, weights, error
+
+
+def first_good(
+    schemes: Mapping[str, Callable[[], Any]], measured: Callable[[Any], tuple[float, bytes, bytes]], photographs: int
+) -> tuple[float, bytes, bytes]:
+    """The first scheme that is good enough, else the best of those that work.
+
+    Args:
+        schemes: make a quantized model each, the fastest one first.
+        measured: error of a model's features, and the bytes of its two files.
+        photographs: that they are calibrated on.
+
+    Raises:
+        RefusedError: if none works with so few photographs.
+    """
     tried: list[tuple[float, bytes, bytes]] = []
     for name, scheme in schemes.items():
-        quantized = scheme()
-        xml, weights = serialize(quantized)
-        error = _error(CompiledModel(quantized, INT8)(checked), expected)
-        print(f"beamscribe quantize: {name}: features differ by {100 * error:.1f} % in the mean")
-        tried.append((error, xml, weights))
-        if error <= GOOD_ENOUGH:
+        try:
+            found = measured(scheme())
+        except Exception as error:  # noqa: BLE001 - NNCF has some twenty kinds, and few photographs meet several.
+            reason = printable(f"{type(error).__name__}: {error}", length=200)
+            print(f"beamscribe quantize: {name}: not possible with these photographs ({reason})")
+            continue
+        print(f"beamscribe quantize: {name}: features differ by {100 * found[0]:.1f} % in the mean")
+        tried.append(found)
+        if found[0] <= GOOD_ENOUGH:
             break
-    error, xml, weights = min(tried)
-    return xml, weights, error
+    if not tried:
+        raise RefusedError(
+            f"--calibration: no scheme works with {photographs} photographs: give {CALIBRATION}, as is the default"
+        )
+    return min(tried)
 
 
 def _error(found: np.ndarray, expected: np.ndarray) -> float:

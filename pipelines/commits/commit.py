@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from model.storage import Storage
@@ -13,6 +13,7 @@ from model.unbroken import unbroken
 from pipelines.commits.lease import confirm_lease
 from pipelines.commits.rows import FAILURES, RowFormat
 from pipelines.commits.shards import Shard, asked_digest
+from pipelines.corpora.reference import captions_digest
 from pipelines.flags.jobs import STALL_TIMEOUT_SECONDS
 from pipelines.images.stages import Spent, Stopwatch, total
 from schemas import manifest
@@ -34,12 +35,15 @@ class FileStamp(NamedTuple):
         size: bytes.
         sha256: of the bytes, lower-case hexadecimal.
         ids: of its rows.
+        made_of: of each row the digest of the captions that it holds; none where rows hold no captions, and in older
+            receipts.
     """
 
     name: str
     size: int
     sha256: str
     ids: tuple[str, ...]
+    made_of: tuple[str, ...] = ()
 
 
 class Receipt(NamedTuple):
@@ -78,6 +82,8 @@ class Receipt(NamedTuple):
         for part in ("rows", "failures", "spent"):
             found: FileStamp | Spent | None = fields[part]
             fields[part] = found._asdict() if found else None
+            if isinstance(found, FileStamp) and not found.made_of:
+                del fields[part]["made_of"]
         return json.dumps(fields).encode()
 
     @classmethod
@@ -92,6 +98,7 @@ class Receipt(NamedTuple):
             for part in ("rows", "failures"):
                 if fields[part] is not None:
                     fields[part] = FileStamp(**{**fields[part], "ids": tuple(fields[part]["ids"])})
+                    fields[part] = fields[part]._replace(made_of=tuple(fields[part].made_of))
             if fields.get("spent"):
                 fields["spent"] = Spent(**fields["spent"])
             fields["failed_stages"] = tuple((stage, count) for stage, count in fields.get("failed_stages", ()))
@@ -125,9 +132,9 @@ class Run(NamedTuple):
     processes: int | None = None
 
 
-def stamp(name: str, data: bytes, ids: Iterable[str]) -> FileStamp:
+def stamp(name: str, data: bytes, ids: Iterable[str], made_of: Iterable[str] = ()) -> FileStamp:
     """Describes the bytes of a committed file."""
-    return FileStamp(name, len(data), hashlib.sha256(data).hexdigest(), tuple(ids))
+    return FileStamp(name, len(data), hashlib.sha256(data).hexdigest(), tuple(ids), tuple(made_of))
 
 
 def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], None] = lambda: None) -> Receipt:
@@ -150,7 +157,11 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
     """
     begun = time.monotonic()
     asked = [item.reference.id for item in shard.todo]
-    stem = f"{shard.name}-{asked_digest(run.fingerprint, asked)}"
+    made_of: dict[str, str] = {}
+    if run.format.holds_captions:
+        made_of = {item.reference.id: captions_digest(item.reference.captions) for item in shard.todo}
+    # Other captions of the same images are another thing to ask.
+    stem = f"{shard.name}-{asked_digest(run.fingerprint, (f'{id}{made_of.get(id, str())}' for id in asked))}"
     row_ids: list[str] = []
     failed: list[FailureRow] = []
     spent: list[Spent] = []
@@ -185,7 +196,7 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
         receipt = Receipt(stem, run.fingerprint, run.started.isoformat(), seconds, None, None)
         run.output.delete(receipt.name)
         receipt = receipt._replace(
-            rows=_put(run.output, f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids),
+            rows=_put(run.output, f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids, made_of),
             failures=_put(
                 run.output,
                 f"{FAILURES.folder}/{stem}{FAILURES.suffix}",
@@ -201,10 +212,12 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
     return receipt
 
 
-def _put(output: Storage, name: str, data: bytes, ids: Sequence[str]) -> FileStamp | None:
+def _put(
+    output: Storage, name: str, data: bytes, ids: Sequence[str], made_of: Mapping[str, str] | None = None
+) -> FileStamp | None:
     """Writes a file of rows, replacing its twin; a file without rows is none."""
     if not ids:
         output.delete(name)
         return None
     output.write(name, data)
-    return stamp(name, data, ids)
+    return stamp(name, data, ids, (made_of[id] for id in ids) if made_of else ())

@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -14,6 +15,8 @@ from pipelines.commits.rows import FAILURES, RowFormat, read_failures
 from pipelines.commits.shards import asked_digest
 from pipelines.commits.tally import Tally, newest_failures, tally
 from schemas.failure_row import FailureRow
+
+NO_STALE_ROWS: Mapping[str, Set[str]] = MappingProxyType({})
 
 _MADE = re.compile(r".*-[0-9a-f]{16}", re.DOTALL)
 """Stems of receipts: every other file there is somebody else's."""
@@ -76,6 +79,11 @@ class Ledger:
                 self.output.delete(entry.name)
         for stem in sorted(lost):
             receipts[stem] = self._restore(stem, fingerprint)
+        for stem, receipt in receipts.items():
+            # Receipts of version 0.1 do not say which captions the rows hold; their files are read once.
+            if self.format.holds_captions and receipt.rows and not receipt.rows.made_of:
+                receipts[stem] = receipt._replace(rows=self._stamped(receipt.rows.name)[0])
+                self.output.write(receipt.name, receipts[stem].to_json())
         return [receipts[stem] for stem in sorted(receipts)]
 
     @staticmethod
@@ -86,12 +94,7 @@ class Ledger:
         rows = failures = None
         name = f"{self.format.folder}/{stem}{self.format.suffix}"
         if self.output.exists(name):
-            data = self.output.read(name)
-            keys = self.format.read_keys(data, self.output.uri(name))
-            if not keys:
-                raise ValueError(f"{self.output.uri(name)} holds no rows, which Beamscribe never writes")
-            fingerprint = keys[0].fingerprint
-            rows = stamp(name, data, (key.id for key in keys))
+            rows, fingerprint = self._stamped(name)
         name = f"{FAILURES.folder}/{stem}{FAILURES.suffix}"
         if self.output.exists(name):
             data = self.output.read(name)
@@ -100,10 +103,23 @@ class Ledger:
         self.output.write(receipt.name, receipt.to_json())
         return receipt
 
-    def sweep(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+    def _stamped(self, name: str) -> tuple[FileStamp, str]:
+        """A data file, read anew, and the digest of the settings that it was made with."""
+        data = self.output.read(name)
+        keys = self.format.read_keys(data, self.output.uri(name))
+        if not keys:
+            raise ValueError(f"{self.output.uri(name)} holds no rows, which Beamscribe never writes")
+        made_of = (key.made_of for key in keys) if self.format.holds_captions else ()
+        return stamp(name, data, (key.id for key in keys), made_of), keys[0].fingerprint
+
+    def sweep(self, receipts: Sequence[Receipt], stale: Mapping[str, Set[str]] = NO_STALE_ROWS) -> list[Receipt]:
         """Removes failure rows that a row or a newer failure of their id supersedes.
 
         Only the holder of the lease may call this.
+
+        Args:
+            receipts: of the commits that count.
+            stale: ids of rows that do not count, by the stem of their commit.
 
         Returns:
             The receipts as they are afterwards.
@@ -112,7 +128,13 @@ class Ledger:
         if not failure_files:
             return list(receipts)
         newest = newest_failures(chain.from_iterable(failure_files.values()))
-        rows = {id for id in chain.from_iterable(one.rows.ids for one in receipts if one.rows) if id in newest}
+        rows = {
+            id
+            for one in receipts
+            if one.rows
+            for id in one.rows.ids
+            if id in newest and id not in stale.get(one.stem, ())
+        }
         swept = []
         for receipt in receipts:
             failures = failure_files.get(receipt.stem, [])
@@ -165,14 +187,23 @@ class Ledger:
         """
         done = {id for receipt in current for id in _ids(receipt)}
         for receipt in replaced:
-            rest = {id for id in _ids(receipt) if id not in done}
-            if len(rest) < len(_ids(receipt)):
-                try:
-                    self._write_part(receipt, rest)
-                except ValueError:
-                    # What cannot be read cannot be parted. `verify` names such a file, and its repair removes it.
-                    continue
-                self.remove([receipt])
+            self.keep_only(receipt, {id for id in _ids(receipt) if id not in done})
+
+    def keep_only(self, receipt: Receipt, rest: Collection[str]) -> bool:
+        """Deletes of a commit all rows and failure rows but those of some ids, which become a commit of their own.
+
+        Returns:
+            Whether anything was deleted.
+        """
+        if len(rest) == len(_ids(receipt)):
+            return False
+        try:
+            self._write_part(receipt, rest)
+        except ValueError:
+            # What cannot be read cannot be parted. `verify` names such a file, and its repair removes it.
+            return False
+        self.remove([receipt])
+        return True
 
     def _write_part(self, receipt: Receipt, ids: Collection[str]) -> None:
         """Writes the rows and failure rows of some ids of a commit as a commit of its own."""
@@ -187,7 +218,8 @@ class Ledger:
                 return None
             name = f"{form.folder}/{stem}{form.suffix}"
             files[name] = form.only(self.output.read(file.name), self.output.uri(file.name), ids)
-            return stamp(name, files[name], kept)
+            made_of = [digest for id, digest in zip(file.ids, file.made_of, strict=False) if id in ids]
+            return stamp(name, files[name], kept, made_of)
 
         parted = receipt._replace(
             stem=stem, rows=part(self.format, receipt.rows), failures=part(FAILURES, receipt.failures)

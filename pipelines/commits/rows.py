@@ -21,10 +21,11 @@ OWN_FOLDERS = tuple(
 
 
 class RowKey(NamedTuple):
-    """What the ledger needs to know of a row."""
+    """What the ledger needs to know of a row; `made_of` where the format holds captions, see `FileStamp`."""
 
     id: str
     fingerprint: str
+    made_of: str = ""
 
 
 class RowFormat(Protocol):
@@ -38,6 +39,11 @@ class RowFormat(Protocol):
     @property
     def suffix(self) -> str:
         """Of its files."""
+        ...
+
+    @property
+    def holds_captions(self) -> bool:
+        """Whether rows hold the captions of what was asked, so that other captions ask for other rows."""
         ...
 
     def encode(self, rows: Iterable[Any]) -> bytes:
@@ -75,6 +81,7 @@ class ParquetRows:
     schema: pa.Schema
     version: int
     suffix: str = ".parquet"
+    holds_captions: bool = False
 
     def encode(self, rows: Iterable[Any]) -> bytes:
         """The rows as the bytes of one Parquet file."""

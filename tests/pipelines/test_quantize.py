@@ -28,6 +28,23 @@ def test_what_cannot_be_is_refused_before_anything_is_computed(tmp_path: Path, m
     assert not (tmp_path / "out").exists()
 
 
+def test_a_scheme_that_does_not_work_with_few_photographs_is_passed_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails() -> float:
+        raise IndexError("list index out of range")
+
+    def measured(error: float) -> tuple[float, bytes, bytes]:
+        return error, b"xml", b"weights"
+
+    schemes = {"fast": lambda: 0.3, "mixed": lambda: 0.2, "aware": fails}
+    assert quantize.first_good(schemes, measured, 8)[0] == 0.2
+    assert "aware: not possible with these photographs (IndexError: list index out of range)" in capsys.readouterr().out
+    assert quantize.first_good({"fast": fails, "good": lambda: 0.01, "best": lambda: 0.0}, measured, 8)[0] == 0.01
+    with pytest.raises(RefusedError, match=r"^--calibration: no scheme works with 8 photographs: give 300"):
+        quantize.first_good({"fast": fails}, measured, 8)
+
+
 @pytest.mark.slow
 def test_a_quantized_bundle_captions_in_int8(
     tmp_path: Path, made_images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
