@@ -65,8 +65,8 @@ def _array(name: str, data: bytes) -> np.ndarray:
     if not isinstance(described, Mapping) or described.keys() != {"descr", "fortran_order", "shape"}:
         raise ArraysError(f"the description of {name} is damaged")
     kind, shape = described["descr"], described["shape"]
-    if kind not in ("<f2", "<f4"):
-        raise ArraysError(f"{name} holds {str(kind)[:20]}, not floats of 16 or 32 bits")
+    if kind not in ("<f2", "<f4", "<f8"):
+        raise ArraysError(f"{name} holds {str(kind)[:20]}, not floats of 16, 32 or 64 bits")
     if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape) or len(shape) > 8:
         raise ArraysError(f"{name} has no shape")
     dtype = np.dtype(kind)

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of all three jobs, each continued by the same command.
+"""`kill -9` at random moments of all jobs and of the commands that read their outputs, continued by the same command.
 
 BEAMSCRIBE_KILLS says how often in all; docs/reliability.md has what 25 gave.
 """
@@ -19,9 +19,9 @@ import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
-from model.bundle import Bundle
+from model.bundle import Bundle, BundleError, open_bundle
 from model.examples import decode_file
-from schemas.command import DONE
+from schemas.command import CHECK_FAILED, DONE
 
 pytestmark = pytest.mark.slow
 
@@ -130,3 +130,96 @@ def done_before_killed(command: list[str], seconds: float) -> bool:
     finally:
         process.kill()
         process.wait()
+
+
+def whole_file(output: Path) -> bytes | None:
+    return output.read_bytes() if output.exists() else None
+
+
+def whole_scores(output: Path) -> Any:
+    """Scores and rows; the rows are written first, so that scores without rows are no evaluation."""
+    if not output.exists():
+        return None
+    scores = json.loads(output.read_bytes())
+    return scores.get("metrics", scores), ds.dataset(output.with_suffix(".parquet")).count_rows()
+
+
+def whole_page(output: Path) -> Any:
+    if not output.exists():
+        return None
+    page = output.read_text(encoding="utf-8")
+    assert page.rstrip().endswith("</html>")
+    return page.count("A ")
+
+
+def whole_bundle(output: Path) -> Any:
+    """The sizes of a bundle's files: what is no bundle is refused by name, and then started anew."""
+    try:
+        bundle = open_bundle(str(output))
+        bundle.check()
+    except BundleError:
+        return None
+    return {name: entry["size"] if isinstance(entry, dict) else entry for name, entry in bundle.config["files"].items()}
+
+
+SECONDS_OF_A_START = 3.0
+
+
+@pytest.fixture(scope="module")
+def readers(
+    jobs: dict[str, Any], photographs: Path, untrained_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[list[str], str, Callable[[Path], Any]]]:
+    """Of each command its flags without `--output`, the name of its output, and how to read it."""
+    undisturbed = Path(jobs["speak"][0][2]).parent
+    captions, annotations = str(undisturbed / "caption"), str(photographs / "captions.json")
+    train = ["train", "--features", str(undisturbed / "featurize"), "--epochs", "2", "--batch-size", "8"]
+    quantize = ["quantize", "--model", untrained_bundle.path, "--calibration", str(photographs / "images")]
+    return {
+        "train": ([*train, "--vocabulary-size", "64"], "bundle", whole_bundle),
+        "evaluate": (["evaluate", "--captions", captions, "--annotations", annotations], "scores.json", whole_scores),
+        "export": (["export", captions, "--to", "csv"], "captions.csv", whole_file),
+        "report": (["report", captions], "report.html", whole_page),
+        "quantize": ([*quantize, "--calibration-images", "4"], "int8", whole_bundle),
+    }
+
+
+READERS = ("train", "export", "evaluate", "report", "quantize")
+"""Commands that read an output; without more kills than usual two of them are tried, since each start takes seconds."""
+
+
+@pytest.mark.parametrize("name", READERS if KILLS > 3 else READERS[:2])
+def test_what_reads_outputs_goes_on_or_starts_anew(readers: dict[str, Any], name: str, tmp_path: Path) -> None:
+    if name == "quantize":
+        pytest.importorskip("nncf")
+    flags, file_name, read = readers[name]
+    began = time.monotonic()
+    (tmp_path / "undisturbed").mkdir()
+    code = ended(flags, tmp_path / "undisturbed" / file_name)
+    # A captioner of a few made pictures is worse than word frequencies, which is told and no matter here.
+    assert code in (DONE, CHECK_FAILED)
+    seconds = time.monotonic() - began
+    expected = read(tmp_path / "undisturbed" / file_name)
+    assert expected
+    moments = random.Random(name)
+    for number in range(max(1, round(KILLS * 0.2))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        this = [*flags, "--output", str(folder / file_name)]
+        # The second half of a command writes, and its first seconds import.
+        killed = not done_before_killed(this, moments.uniform(min(SECONDS_OF_A_START, seconds / 2), seconds))
+        left = read(folder / file_name)
+        # What is there is whole: `read` raises otherwise.
+        assert left is None or name in ("train", "quantize", "report") or left == expected
+        if killed and left is None:
+            assert ended(flags, folder / file_name) == code
+        found = read(folder / file_name)
+        assert found.keys() == expected.keys() if name in ("train", "quantize") else found == expected
+        assert not [path for path in folder.glob(".*") if path.is_file()]
+
+
+def ended(flags: list[str], output: Path) -> int:
+    command = [sys.executable, "-m", "beamscribe", *flags, "--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode in (DONE, CHECK_FAILED), done.stderr
+    return done.returncode

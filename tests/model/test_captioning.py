@@ -56,16 +56,19 @@ def test_the_captioner_of_a_bundle_is_the_one_written(bundle: Bundle, captioner:
     [
         ({"captioner": {"config": {**CONFIG._asdict(), "width": 32}}}, "the model needs"),
         ({"captioner": {"config": {**CONFIG._asdict(), "decoder_blocks": 2}}}, "do not belong .*: decoder/block_1"),
-        ({"captioner": {"config": {**CONFIG._asdict(), "heads": 3}}}, "3 heads do not divide"),
-        ({"captioner": {"config": {**CONFIG._asdict(), "colour": "red"}}}, "colour"),
-        ({"captioner": {}}, "config"),
-        ({"captioner": None}, "iterable"),
+        ({"captioner": {"config": {**CONFIG._asdict(), "heads": 3}}}, "heads 3"),
+        ({"captioner": {"config": {**CONFIG._asdict(), "colour": "red"}}}, "colour red"),
+        ({"captioner": {}}, "captioner {}"),
+        ({"captioner": None}, "captioner None"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
     captioner: Captioner, tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(BundleError, match=f"{tmp_path} does not hold what its config.json says: .*{reason}"):
+    with pytest.raises(
+        BundleError,
+        match=f"{tmp_path}.*(does not hold what its config.json says: |no captioner can be built with ).*{reason}",
+    ):
         load_captioner(write(tmp_path, captioner, **changes))
 
 

@@ -20,6 +20,7 @@ from model.decode_memory import BUDGET_BYTES, MOST_BYTES_A_PIXEL, MemoryBudget, 
 from model.image_formats import find_opener
 from model.images import ImageError, decode_image
 from schemas.limits import MAX_PIXELS
+from tests.memory import peak_bytes
 
 FUZZ_SECONDS = float(os.environ.get("BEAMSCRIBE_FUZZ_SECONDS", "10"))
 SIDE = 2000
@@ -50,11 +51,6 @@ def big_files() -> dict[str, bytes]:
         "webp": encode(alpha, "WEBP", lossless=True, method=0),
         "gif": encode(grey.convert("P"), "GIF"),
     }
-
-
-def peak_bytes() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
 def measure(files: dict[str, bytes], results: Any) -> None:
@@ -209,7 +205,7 @@ def fuzz(seconds: float, seed: int, results: Any) -> None:
             outcome = f"leaked {type(error).__name__}: {error} of {data.hex()}"
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         slowest = max(slowest, time.process_time() - begun)
-    results.put((outcomes, slowest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    results.put((outcomes, slowest, peak_bytes() / 2**20))
 
 
 def test_mutated_files_raise_only_image_errors_in_bounded_memory() -> None:

@@ -1,24 +1,23 @@
 import os
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.running import _reach_workers_directly
+from pipelines.workers import _environment
 
 GRPC = "no_grpc_proxy"
 
 
 @pytest.mark.parametrize(
-    ("flags", "before", "after"),
+    ("before", "inside"),
     [
-        (["--direct_running_mode=multi_processing"], {}, "localhost,127.0.0.1"),
-        (["--direct_running_mode=multi_processing"], {"no_proxy": "corp"}, "localhost,127.0.0.1,corp"),
-        (["--direct_running_mode=multi_processing"], {"no_proxy": "a", "no_grpc_proxy": "b"}, "localhost,127.0.0.1,b"),
-        ([], {"no_proxy": "corp"}, None),
+        ({}, "localhost,127.0.0.1"),
+        ({"no_proxy": "corp"}, "localhost,127.0.0.1,corp"),
+        ({"no_proxy": "a", GRPC: "b"}, "localhost,127.0.0.1,b"),
     ],
 )
-def test_no_proxy_stands_between_this_process_and_its_workers(monkeypatch, flags, before, after):
+def test_no_proxy_stands_between_this_process_and_its_workers(monkeypatch, before, inside):
     for name in ("no_proxy", GRPC):
         monkeypatch.setenv(name, before.get(name, ""))
-    _reach_workers_directly(PipelineOptions(flags))
-    assert (os.environ[GRPC] or None) == after
+    with _environment("a run"):
+        assert os.environ[GRPC] == inside
+    assert os.environ[GRPC] == before.get(GRPC, "")

@@ -180,11 +180,11 @@ def test_a_row_without_an_image_is_a_failure(tmp_path):
 def test_a_damaged_row_group_costs_only_its_rows(tmp_path):
     path = tmp_path / "train.parquet"
     write_image_parquet(path, {f"{number}.jpg": os.urandom(3000) for number in range(9)})
-    corpus = read(str(path))
     chunk = pq.ParquetFile(path).metadata.row_group(1).column(0)
     data = bytearray(path.read_bytes())
     data[chunk.data_page_offset : chunk.data_page_offset + 30] = b"\xff" * 30
     path.write_bytes(data)
+    corpus = read(str(path))
     lost = []
     for place, reference in enumerate(corpus.references):
         try:
