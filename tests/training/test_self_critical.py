@@ -25,7 +25,7 @@ RECIPE = """
 from training.config import TrainingConfig
 
 CONFIG = TrainingConfig(
-    epochs=10, batch_size=4, captions_per_image=2, learning_rate=3e-3, vocabulary_size=200, max_length=12,
+    epochs=6, batch_size=4, captions_per_image=2, learning_rate=3e-3, vocabulary_size=200, max_length=12,
     width=32, heads=4, feed_forward=64, dropout=0.0, held_out=0.25,
     self_critical_epochs=8, self_critical_learning_rate=3e-3, self_critical_samples=4,
     self_critical_averaging=0.8,
