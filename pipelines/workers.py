@@ -18,8 +18,9 @@ RUN = "BEAMSCRIBE_RUN"
 BEAM_WORKER = "CONTROL_API_SERVICE_DESCRIPTOR"
 """In the environment of every worker process that Beam starts, and of no other."""
 
-BEAM_THREADS = ("run_worker", "beam_control_read")
-"""Names of `apache_beam.runners.portability.fn_api_runner.worker_handlers`: they wait for a worker process."""
+BEAM_THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
+"""Names of `apache_beam.runners.portability.fn_api_runner.worker_handlers` and `apache_beam.runners.worker.data_plane`:
+they wait for a worker process."""
 
 END_SECONDS = 4.0
 CRASHES = frozenset(

@@ -11,7 +11,7 @@ import pytest
 
 from beamscribe import main
 from model.backbone.spec import EMBEDDED_LITE2
-from schemas.command import DONE, REFUSED
+from schemas.command import CHECK_FAILED, DONE, REFUSED
 from training import fine_tune
 from training.config import read_config
 from training.material import prepare as prepare_material
@@ -58,7 +58,8 @@ def captions(folder: Path, bundle: str, images: Path) -> list[tuple[str, float]]
 
 def assert_tuned(folder: Path, images: Path, layer: str) -> None:
     """The loss has fallen, and captions come from the tuned weights."""
-    assert main(command(folder, "--fine-tune-from", layer, "--output", str(folder / "tuned"))) == DONE
+    # Captions of a few epochs may still be worse than word frequencies, which is told.
+    assert main(command(folder, "--fine-tune-from", layer, "--output", str(folder / "tuned"))) in (DONE, CHECK_FAILED)
     metrics = json.loads((folder / "tuned" / "metrics.json").read_text())
     (member,) = metrics["members"]
     losses = [epoch["token_loss"] for epoch in member["fine_tune_history"]]
@@ -127,7 +128,7 @@ def test_images_that_moved_are_found_again(featurized: Path, made_images: Path, 
         tuned = ["--fine-tune-from", "_conv_head", "--output", str(featurized / "from_moved"), "--epochs", "1"]
         assert main(command(featurized, *tuned)) == REFUSED
         assert "--images-root" in capsys.readouterr().err
-        assert main(command(featurized, *tuned, "--images-root", str(moved))) == DONE
+        assert main(command(featurized, *tuned, "--images-root", str(moved))) in (DONE, CHECK_FAILED)
         # One that goes while training reads it is named too.
         (moved / "white-23.jpg").unlink()
         lost = ["--fine-tune-from", "_conv_head", "--output", str(featurized / "lost"), "--epochs", "1"]
