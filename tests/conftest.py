@@ -15,6 +15,7 @@ from PIL import Image
 
 from model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
 from model.storage import Storage
+from tests.pipelines.speech.throw_away_tls import Identity, throw_away_identity
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -43,6 +44,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_waiting_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Storage is asked again at once."""
     monkeypatch.setattr("model.transient.BETWEEN", lambda state: 0.0)
+
+
+@pytest.fixture(scope="session")
+def server_identity() -> Identity:
+    """Key and certificate of the tests' gRPC servers."""
+    return throw_away_identity()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trust_of_grpc(server_identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """gRPC reads what it trusts once a process, at its first secure channel, whichever test opens that."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    path.write_bytes(server_identity.certificate)
+    os.environ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(path)
 
 
 @pytest.fixture(scope="session")

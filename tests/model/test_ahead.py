@@ -55,10 +55,19 @@ def test_an_error_comes_in_its_turn_and_ends_the_rest():
 
 
 def test_an_interrupt_does_not_wait_for_what_is_under_way():
-    answer = threading.Event()
-    threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+    answer, interrupted = threading.Event(), threading.Event()
+
+    def interrupt():
+        # A signal that arrives just before the main thread begins to wait is seen only after the wait.
+        while not interrupted.wait(0.5):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
+        thread.start()
         list(map_ahead(lambda _: answer.wait(30), range(5), threads=2, ahead=4))
+    interrupted.set()
+    thread.join()
     assert time.monotonic() - began < 10
     answer.set()

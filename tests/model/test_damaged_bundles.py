@@ -169,7 +169,7 @@ WEIGHTS_CASES: dict[str, Callable[[Arrays], Any]] = {
     "no archive": lambda found: b"PK\3\4" + bytes(1000),
     "objects": first(lambda values: np.array([{"a": 1}], dtype=object)),
     "whole numbers": first(lambda values: values.astype(np.int8)),
-    "double": first(lambda values: values.astype(np.float64)),
+    "extended": first(lambda values: values.astype(np.longdouble)),
     "text": first(lambda values: np.array(["x"])),
     "transposed": first(lambda values: np.zeros((*values.shape[::-1], 1), np.float16)),
     "one axis": first(np.ravel),

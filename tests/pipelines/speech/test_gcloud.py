@@ -24,7 +24,7 @@ from pipelines.speech import open_engine
 from pipelines.speech.audio import check_audio, encode
 from pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
 from schemas.command import DONE
-from tests.pipelines.speech.throw_away_tls import Identity, throw_away_identity
+from tests.pipelines.speech.throw_away_tls import Identity
 
 texttospeech = pytest.importorskip("google.cloud.texttospeech")
 
@@ -59,23 +59,12 @@ class Service(grpc.GenericRpcHandler):
         return texttospeech.SynthesizeSpeechResponse(audio_content=self.sound(request.input.text))
 
 
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identity]:
-    """Of the server, trusted by gRPC as long as this process lives: it reads its roots once."""
-    found = throw_away_identity()
-    path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    path.write_bytes(found.certificate)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(path))
-        yield found
-
-
 @pytest.fixture
-def service(identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(server_identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
     state = Service()
     server.add_generic_rpc_handlers([state])
-    credentials = grpc.ssl_server_credentials([(identity.key, identity.certificate)])
+    credentials = grpc.ssl_server_credentials([(server_identity.key, server_identity.certificate)])
     state.endpoint = f"localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
     server.start()
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file(tmp_path / "key.json")))
