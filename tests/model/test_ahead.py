@@ -63,9 +63,9 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way():
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
+    thread.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        thread.start()
         list(map_ahead(lambda _: answer.wait(30), range(5), threads=2, ahead=4))
     interrupted.set()
     thread.join()
