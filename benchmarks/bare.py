@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from model.backbone.choice import Choice
-from model.backbone.engine import open_engine
-from model.bundle import open_bundle
-from pipelines.images.batches import SIDE_BY_SIDE
+from beamscribe.model.backbone.choice import Choice
+from beamscribe.model.backbone.engine import open_engine
+from beamscribe.model.bundle import open_bundle
+from beamscribe.pipelines.images.batches import SIDE_BY_SIDE
 
 BATCH, BATCHES = 32, 12
 

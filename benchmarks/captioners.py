@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from model.decoder_names import DECODERS, TRANSFORMER
+from beamscribe.model.decoder_names import DECODERS, TRANSFORMER
 
 RATES = (2e-4, 4e-4, 8e-4)
 BEAMS = (1, 3)
 LOSS = "validation_token_loss"
-RECIPE = """from training.config import TrainingConfig
+RECIPE = """from beamscribe.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(batch_size=32, label_smoothing=0.1, vocabulary_size=3000{fields})
 """

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 from PIL import Image
 
-from model.backbone.network import build_backbone
-from model.bundle import open_bundle
-from model.captioning import DecodingOptions, load_captioner
-from model.tokenizer import END, START, Tokenizer
+from beamscribe.model.backbone.network import build_backbone
+from beamscribe.model.bundle import open_bundle
+from beamscribe.model.captioning import DecodingOptions, load_captioner
+from beamscribe.model.tokenizer import END, START, Tokenizer
 
 IMAGES, WARM_UP = 16, 2
 

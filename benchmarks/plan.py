@@ -23,20 +23,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam import PCollection
 
-from model.storage import Storage
-from pipelines import launch
-from pipelines.caption import CAPTIONS, CaptionJob
-from pipelines.commits.commit import Receipt, Run, stamp
-from pipelines.commits.manifest_file import MANIFEST
-from pipelines.commits.pending import Job
-from pipelines.commits.shards import Shard
-from pipelines.corpora.manifests import Columns, read_manifests
-from pipelines.flags.jobs import JobFlags
-from pipelines.images.reading import Reading
-from pipelines.options import parse
-from schemas.command import FlagParser
-from schemas.fingerprint import Fingerprint
-from schemas.manifest import Manifest
+from beamscribe.flag_parser import FlagParser
+from beamscribe.pipelines.caption import CAPTIONS, CaptionJob
+from beamscribe.pipelines.commits.commit import Receipt, stamp
+from beamscribe.pipelines.commits.manifest_file import MANIFEST
+from beamscribe.pipelines.commits.pending import Job
+from beamscribe.pipelines.images.reading import Reading
+from beamscribe.pipelines.runtime import launcher as launch
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.options import parse
+from beamscribe.pipelines.sources.manifests import Columns, read_manifests
+from beamscribe.pipelines.work.run import Run
+from beamscribe.pipelines.work.shards import Shard
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.manifest import Manifest
+from beamscribe.storage.storage import Storage
 
 SHARD = 256
 ROW_GROUP = 100_000
@@ -151,10 +152,10 @@ def main(argv: list[str]) -> None:
     flags = argparse.ArgumentParser(description=__doc__)
     flags.add_argument("sizes", nargs="+", type=int, metavar="REFERENCES")
     flags.add_argument("--plot", metavar="FILE", help="draw the sizes that were measured")
-    ours = flags.parse_args(argv)
-    rows = [measured(size) for size in ours.sizes]
-    if ours.plot:
-        plot(rows, ours.plot)
+    args = flags.parse_args(argv)
+    rows = [measured(size) for size in args.sizes]
+    if args.plot:
+        plot(rows, args.plot)
 
 
 if __name__ == "__main__":

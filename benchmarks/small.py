@@ -14,34 +14,35 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.pipelines.caption import CAPTIONS, parser
+from beamscribe.pipelines.images.batches import Batches
+from beamscribe.pipelines.images.caption_rows import caption_rows, facts_of
+from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
+from beamscribe.pipelines.images.inference import Inference
+from beamscribe.pipelines.images.loading import load_images, load_shard
+from beamscribe.pipelines.images.reading import Reading
+from beamscribe.pipelines.runtime import options
+from beamscribe.pipelines.runtime.flags.jobs import job_flags
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.pipelines.work.stage_metrics import StageMetrics
+from beamscribe.schemas.caption_row import Alternative
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.rows import ParquetRows
+from beamscribe.storage.storage import Storage
 from benchmarks.jobs import Measured
-from model.backbone.spec import BackboneSpec
-from model.storage import Storage
-from pipelines import options
-from pipelines.caption import CAPTIONS, parser
-from pipelines.commits.commit import Process, Run
-from pipelines.commits.rows import ParquetRows
-from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.listing import list_images
-from pipelines.flags.jobs import job_flags
-from pipelines.images.batches import Batches
-from pipelines.images.caption_rows import caption_rows, facts_of
-from pipelines.images.inference import Inference
-from pipelines.images.loading import load_images, load_shard
-from pipelines.images.once import Once, Remembered
-from pipelines.images.reading import Reading
-from pipelines.images.stages import Spent
-from pipelines.launch import Request, launch
-from schemas.caption_row import Alternative
-from schemas.failure_row import FailureRow
-from schemas.fingerprint import Fingerprint
 
 SPEC = BackboneSpec("null", (32, 32), (1, 1, 1))
 
 
 @dataclass(frozen=True)
 class NullJob:
-    """As `pipelines.caption.CaptionJob`, but every image gets the same words."""
+    """As `beamscribe.pipelines.caption.CaptionJob`, but every image gets the same words."""
 
     name: str = "caption"
     shards_at_once: int = 2
@@ -49,11 +50,13 @@ class NullJob:
 
     def open(self, run: Run) -> Process:
         inference = Inference(lambda pixels: [(Alternative("Nothing.", 0.0),)] * len(pixels), 32)
-        once = Once(Batches(lambda items: inference([item.image.pixels for item in items]), 32), Remembered[Any]())
+        once = DedupCache(
+            Batches(lambda items: inference([item.image.pixels for item in items]), 32), Remembered[Any]()
+        )
 
         def process(shard: Shard) -> Iterator[Any]:
             for outcome in once(load_shard(shard, SPEC, Reading({}), run, 32)):
-                if isinstance(outcome, FailureRow | Spent):
+                if isinstance(outcome, FailureRow | StageMetrics):
                     yield outcome
                 else:
                     item, captions = outcome
@@ -79,7 +82,7 @@ def measure(folder: str, count: int) -> Measured:
             Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "JPEG")
             (images / f"{number:05}.jpg").write_bytes(file.getvalue())
     corpus = list_images([str(images)], {}, None)
-    todo = [Todo(reference) for reference in corpus.references]
+    todo = [PendingItem(reference) for reference in corpus.references]
     begun = time.monotonic()
     for _ in load_images(todo, SPEC, Reading({}), datetime.datetime.now(datetime.UTC), ahead=64):
         pass
@@ -87,7 +90,7 @@ def measure(folder: str, count: int) -> Measured:
     output = os.path.join(folder, "output")
     shutil.rmtree(output, ignore_errors=True)
     argv = ["--images", str(images), "--output", output, "--model", "null"]
-    ours, beam_options = options.parse(parser(), argv)
+    args, beam_options = options.parse(parser(), argv)
     begun = time.monotonic()
     code = launch(
         Request(
@@ -96,7 +99,7 @@ def measure(folder: str, count: int) -> Measured:
             output=Storage(output, {}),
             fingerprint=Fingerprint({"model": "null"}),
             details={},
-            flags=job_flags(ours),
+            flags=job_flags(args),
             options=beam_options,
         )
     )

@@ -55,9 +55,9 @@ def speak(texts: list[str], flags: list[str]) -> tuple[float, float, int]:
 
 def stages(texts: list[str]) -> dict[str, float]:
     """Milliseconds a text in each stage, one after the other."""
-    from pipelines.speech import SpeechSettings, open_engine
-    from pipelines.speech.audio import check_audio, encode
-    from pipelines.speech.tags import tag
+    from beamscribe.pipelines.speech import SpeechSettings, open_engine
+    from beamscribe.pipelines.speech.audio import check_audio, encode
+    from beamscribe.pipelines.speech.tags import tag
 
     spent: dict[str, float] = {}
 
@@ -81,13 +81,13 @@ def main() -> None:
     parser.add_argument("annotations", type=Path)
     parser.add_argument("--texts", type=int, nargs="+", default=[1000, 7000])
     parser.add_argument("--stages", action="store_true")
-    ours, flags = parser.parse_known_args()
-    if ours.stages:
-        for stage, milliseconds in stages(distinct_captions(ours.annotations, min(ours.texts))).items():
+    args, flags = parser.parse_known_args()
+    if args.stages:
+        for stage, milliseconds in stages(distinct_captions(args.annotations, min(args.texts))).items():
             print(f"{stage:>20} {milliseconds:6.2f} ms")
         return
-    for count in ours.texts:
-        texts = distinct_captions(ours.annotations, count)
+    for count in args.texts:
+        texts = distinct_captions(args.annotations, count)
         seconds, processor, peak = speak(texts, flags)
         print(
             f"{len(texts):,} texts in {seconds:.1f} s on {os.cpu_count()} cores: {len(texts) / seconds:.1f} a second, "

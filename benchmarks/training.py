@@ -10,11 +10,11 @@ import time
 
 import tensorflow as tf
 
-from training.batches import feature_lessons, steps_an_epoch, training_batches
-from training.config import read_config
-from training.cross_entropy import build_captioner, compile_model, dataset_of
-from training.material import prepare
-from training.precision import computing_in, resolved
+from beamscribe.training.batches import feature_lessons, steps_an_epoch, training_batches
+from beamscribe.training.config import read_config
+from beamscribe.training.cross_entropy import build_captioner, compile_model, dataset_of
+from beamscribe.training.material import prepare
+from beamscribe.training.precision import computing_in, resolved
 
 
 def seconds(model, batches: tf.data.Dataset, steps: int) -> float:

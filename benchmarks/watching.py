@@ -14,10 +14,10 @@ import pathlib
 import tempfile
 import time
 
-from model.storage import Storage
-from pipelines.commits.commit import RECEIPTS, FileStamp, Receipt
-from pipelines.commits.watchdog import Lookout
-from pipelines.progress import INTERVAL_SECONDS, SHARE_OF_A_CORE, Progress
+from beamscribe.pipelines.commits.commit import RECEIPTS, FileStamp, Receipt
+from beamscribe.pipelines.commits.liveness import LivenessMonitor
+from beamscribe.pipelines.runtime.progress import INTERVAL_SECONDS, SHARE_OF_A_CORE, Progress
+from beamscribe.storage.storage import Storage
 
 IDS = tuple(f"file:///photographs/{number:08d}.jpg" for number in range(256))
 
@@ -35,7 +35,7 @@ def look_seconds(shards: int) -> float:
             (receipts / f"{stem}.json").write_bytes(receipt.to_json())
         known = sorted(entry.name for entry in output.files(RECEIPTS))[:-10]
         progress = Progress(output, "caption", started, shards * len(IDS), known=known)
-        lookout = Lookout(output, shards)
+        lookout = LivenessMonitor(output, shards)
         # It is time to look.
         progress._next_look = 0.0
         begun = time.process_time()

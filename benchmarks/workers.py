@@ -40,10 +40,10 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("images", help="folder of photographs")
     flags.add_argument("--repeat", type=int, default=3, metavar="TIMES")
-    ours = flags.parse_args()
+    args = flags.parse_args()
     taken: dict[tuple[str, int], list[float]] = {key: [] for key in itertools.product(MODES, (FEW, MANY))}
-    for _, (mode, count) in itertools.product(range(ours.repeat), taken):
-        taken[mode, count].append(seconds(ours.images, count, MODES[mode]))
+    for _, (mode, count) in itertools.product(range(args.repeat), taken):
+        taken[mode, count].append(seconds(args.images, count, MODES[mode]))
     beyond = {}
     for mode in MODES:
         few, many = (statistics.median(taken[mode, count]) for count in (FEW, MANY))

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.bundle import Bundle
-from model.captioning import load_captioner
-from model.tokenizer import PAD, START, Pieces, Tokenizer
-from schemas.feature_example import DTYPE
+from beamscribe.model.bundle import Bundle
+from beamscribe.model.captioning import load_captioner
+from beamscribe.model.tokenizer import PAD, START, Pieces, Tokenizer
+from beamscribe.schemas.feature_example import DTYPE
 
 
 class NoAttentionError(ValueError):

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from model.backbone import quantized
-from model.backbone.quantized import Quantized
-from model.backbone.spec import BACKBONES, IMAGENET, RANDOM, BackboneSpec, ResolvedWeights
-from model.bundle_folder import is_leftover, write_folder
-from model.description import (
+from beamscribe.model.backbone import quantized
+from beamscribe.model.backbone.quantized import Quantized
+from beamscribe.model.backbone.spec import BACKBONES, IMAGENET, RANDOM, BackboneSpec, ResolvedWeights
+from beamscribe.model.bundle_folder import is_leftover, write_folder
+from beamscribe.model.description import (
     BACKBONE_FILES,
     CONFIG,
     VERSION,
@@ -33,12 +33,12 @@ from model.description import (
     captioner_config,
     parse_description,
 )
-from model.fetched import fetched
-from model.location import UriError, named_uri, shown
-from model.npz import ArraysError, read_arrays
-from model.storage import Storage
-from model.uri import read_uri
-from schemas.printable import printable
+from beamscribe.model.npz import ArraysError, read_arrays
+from beamscribe.schemas.printable import printable
+from beamscribe.storage.fetched import fetched
+from beamscribe.storage.location import UriError, named_uri, shown
+from beamscribe.storage.storage import Storage
+from beamscribe.storage.uri import read_uri
 
 __all__ = ["CONFIG", "METRICS", "MODEL_CARD", "VERSION", "VOCABULARY", "WEIGHTS", "Bundle", "BundleError"]
 
@@ -96,7 +96,7 @@ class Bundle:
 
     @property
     def captioner(self) -> dict[str, Any]:
-        """Kind and sizes of the captioner, or of several that write together, as `model.ensemble.from_config` takes.
+        """Kind and sizes of the captioner, or of several that write together, as `beamscribe.model.ensemble.from_config` takes.
 
         Raises:
             BundleError: if no captioner can be built so.

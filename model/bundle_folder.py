@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Collection, Mapping
 
-from model import whole_files
+from beamscribe.storage import whole_files
 
 _RANDOM = "[0-9a-f]{8}"
 
@@ -57,10 +57,10 @@ def _write_one_by_one(folder: str, contents: Mapping[str, bytes], last: str) -> 
 def _remove_leftovers(path: str, names: Collection[str]) -> None:
     """Removes folders that a killed process left beside `path`: of our exact name, and with our files alone."""
     folder, name = os.path.split(path)
-    ours = re.compile(rf"\.{re.escape(name)}\.{_RANDOM}{re.escape(whole_files.TEMPORARY_SUFFIX)}")
+    args = re.compile(rf"\.{re.escape(name)}\.{_RANDOM}{re.escape(whole_files.TEMPORARY_SUFFIX)}")
     for found in os.listdir(folder):
         left = os.path.join(folder, found)
-        named = ours.fullmatch(found) and os.path.isdir(left) and not os.path.islink(left)
+        named = args.fullmatch(found) and os.path.isdir(left) and not os.path.islink(left)
         if named and all(file in names or whole_files.TEMPORARY.fullmatch(file) for file in os.listdir(left)):
             shutil.rmtree(left, ignore_errors=True)
 

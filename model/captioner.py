@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.decoder import Cache, TransformerDecoder
-from model.decoder_names import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER
-from model.encoder import BasicEncoder, CellEncoder, GridEncoder, PooledEncoder
-from model.lstm_decoder import LSTMDecoder
+from beamscribe.model.decoder import Cache, TransformerDecoder
+from beamscribe.model.decoder_names import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER
+from beamscribe.model.encoder import BasicEncoder, CellEncoder, GridEncoder, PooledEncoder
+from beamscribe.model.lstm_decoder import LSTMDecoder
 
 
 class CaptionerConfig(NamedTuple):
@@ -183,7 +183,7 @@ def _decoder(config: CaptionerConfig) -> keras.layers.Layer:
         return LSTMDecoder(
             config.vocabulary_size, config.width, config.dropout, config.decoder == LSTM_ATTENTION, name="decoder"
         )
-    ours = config.decoder == TRANSFORMER
+    args = config.decoder == TRANSFORMER
     return TransformerDecoder(
         config.vocabulary_size,
         config.max_length,
@@ -192,7 +192,7 @@ def _decoder(config: CaptionerConfig) -> keras.layers.Layer:
         config.feed_forward,
         config.decoder_blocks,
         config.dropout,
-        pre_norm=ours,
-        tied=ours,
+        pre_norm=args,
+        tied=args,
         name="decoder",
     )

@@ -7,17 +7,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model import weights
-from model.backbone.choice import FLOAT32, INT8, Choice
-from model.backbone.engine import Engine, open_engine
-from model.bundle import VOCABULARY, Bundle, BundleError
-from model.captioner import Captioner
-from model.decoding import beam_search
-from model.ensemble import Ensemble, from_config
-from model.freezing import compiled, freeze
-from model.tokenizer import Tokenizer
-from schemas.caption_row import Alternative
-from schemas.feature_example import DTYPE
+from beamscribe.model import weights
+from beamscribe.model.backbone.choice import FLOAT32, INT8, Choice
+from beamscribe.model.backbone.engine import Engine, open_engine
+from beamscribe.model.bundle import VOCABULARY, Bundle, BundleError
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.decoding import beam_search
+from beamscribe.model.ensemble import Ensemble, from_config
+from beamscribe.model.freezing import compiled, freeze
+from beamscribe.model.tokenizer import Tokenizer
+from beamscribe.schemas.caption_row import Alternative
+from beamscribe.schemas.feature_example import DTYPE
 
 _FOUND = -1e8
 """Scores below this mark places of the beam that no caption filled."""

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from model.attention import KeysValues, MultiHeadAttention
-from model.embedding import TokenAndPositionEmbedding
-from model.masks import packed_mask, positions_in_captions
-from model.tokenizer import PAD, START
+from beamscribe.model.attention import KeysValues, MultiHeadAttention
+from beamscribe.model.embedding import TokenAndPositionEmbedding
+from beamscribe.model.masks import packed_mask, positions_in_captions
+from beamscribe.model.tokenizer import PAD, START
 
 
 class Cache(NamedTuple):
@@ -217,12 +217,12 @@ class TransformerDecoder(keras.layers.Layer):
         return self._logits(words), weights
 
     def start(self, image: tf.Tensor, beams: int) -> Cache:
-        """See `model.captioner.Captioner.start`."""
+        """See `beamscribe.model.captioner.Captioner.start`."""
         memories, kept = zip(*(block.start(image) for block in self.blocks), strict=True)
         return Cache(memories, Written(kept, tf.zeros((tf.shape(image)[0] * beams, 0), tf.int32)))
 
     def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, Any]:
-        """See `model.captioner.Captioner.step`."""
+        """See `beamscribe.model.captioner.Captioner.step`."""
         beside = tf.reshape(tokens, (tf.shape(cache.image[0].keys)[0], -1))
         beams = tf.shape(beside)[1]
         here = tf.broadcast_to(tf.range(beams), tf.shape(beside))
@@ -236,10 +236,10 @@ class TransformerDecoder(keras.layers.Layer):
         return self._logits(tf.reshape(words, (-1, self.width))), Written(tuple(kept), places)
 
     def reorder(self, words: Written, rows: tf.Tensor) -> Written:
-        """See `model.captioner.Captioner.reorder`."""
+        """See `beamscribe.model.captioner.Captioner.reorder`."""
         return words._replace(places=tf.gather(words.places, rows))
 
     def select(self, words: Written, images: tf.Tensor, rows: tf.Tensor) -> Written:
-        """See `model.captioner.Captioner.select`."""
+        """See `beamscribe.model.captioner.Captioner.select`."""
         kept = tf.nest.map_structure(lambda one: tf.gather(one, images), words.kept)
         return Written(kept, tf.gather(words.places, rows))

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from model.captioner import Captioner
-from model.decoder import Cache, growing_shapes
-from model.tokenizer import END, PAD, START, UNKNOWN
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.decoder import Cache, growing_shapes
+from beamscribe.model.tokenizer import END, PAD, START, UNKNOWN
 
 _NEVER = -1e9
 """Log probability of what must not be chosen; finite, so that differences never give NaN."""

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from model.backbone.spec import BACKBONES, IMAGENET, RANDOM
-from model.decoder_names import DECODERS
-from schemas.printable import printable
-from schemas.table import NewerSchemaError, check_version
+from beamscribe.model.backbone.spec import BACKBONES, IMAGENET, RANDOM
+from beamscribe.model.decoder_names import DECODERS
+from beamscribe.schemas.printable import printable
+from beamscribe.schemas.table import NewerSchemaError, check_version
 
 VERSION = 1
 CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocabulary.txt", "captioner.npz"

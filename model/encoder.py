@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.attention import MultiHeadAttention
-from model.standardization import FeatureStandardization
+from beamscribe.model.attention import MultiHeadAttention
+from beamscribe.model.standardization import FeatureStandardization
 
 PLACE_DEVIATION = 0.7
 """Of the initial vectors of rows and columns: their sum is then half as large as what is made of a cell's features, so

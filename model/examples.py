@@ -10,9 +10,9 @@ import google_crc32c
 from google.protobuf.message import DecodeError
 from tensorflow.core.example import example_pb2
 
-from schemas import feature_example as names
-from schemas.feature_example import FeatureExample
-from schemas.table import check_version
+from beamscribe.schemas import feature_example as names
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.schemas.table import check_version
 
 STRATEGY = zlib.Z_RLE
 """Features are runs of zeros between numbers that never come again, so deflate need not look for other repetitions.

@@ -16,11 +16,11 @@ import PIL
 from PIL import ExifTags, Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from model.colours import SIXTEEN_BIT, UnsupportedColoursError, flatten
-from model.decode_memory import BUDGET_BYTES, MOST_BYTES_A_PIXEL, MemoryBudget, decoding_bytes
-from model.image_formats import ImageError, find_opener
-from model.metadata import Bare, without_heavy_metadata, without_metadata
-from schemas.limits import MAX_PIXELS
+from beamscribe.model.colours import SIXTEEN_BIT, UnsupportedColoursError, flatten
+from beamscribe.model.decode_memory import BUDGET_BYTES, MOST_BYTES_A_PIXEL, MemoryBudget, decoding_bytes
+from beamscribe.model.image_formats import ImageError, find_opener
+from beamscribe.model.metadata import Bare, without_heavy_metadata, without_metadata
+from beamscribe.schemas.limits import MAX_PIXELS
 
 POLICY_VERSION = "1"
 PILLOW_VERSION = PIL.__version__

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from model.attention import AdditiveAttention
-from model.decoder import Cache
-from model.tokenizer import START
+from beamscribe.model.attention import AdditiveAttention
+from beamscribe.model.decoder import Cache
+from beamscribe.model.tokenizer import START
 
 
 class LSTMDecoder(keras.layers.Layer):
@@ -109,23 +109,23 @@ class LSTMDecoder(keras.layers.Layer):
         return self.logits(self.dropout(hidden, training=training)), weights
 
     def start(self, image: tf.Tensor, beams: int) -> Cache:
-        """See `model.captioner.Captioner.start`."""
+        """See `beamscribe.model.captioner.Captioner.start`."""
         memory = () if self.attention is None else self.attention.keys_values(image)
         return Cache(memory, tuple(tf.repeat(state, beams, axis=0) for state in self._first_state(image)))
 
     def step(self, tokens: tf.Tensor, position: tf.Tensor, cache: Cache) -> tuple[tf.Tensor, Any]:
-        """See `model.captioner.Captioner.step`."""
+        """See `beamscribe.model.captioner.Captioner.step`."""
         hidden, cell = cache.words
         hidden, cell, _ = self._advance(self.from_word(self.embedding(tokens)), hidden, cell, cache.image)
         return self.logits(hidden), (hidden, cell)
 
     def reorder(self, words: tuple[tf.Tensor, tf.Tensor], rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `model.captioner.Captioner.reorder`."""
+        """See `beamscribe.model.captioner.Captioner.reorder`."""
         hidden, cell = words
         return tf.gather(hidden, rows), tf.gather(cell, rows)
 
     def select(
         self, words: tuple[tf.Tensor, tf.Tensor], images: tf.Tensor, rows: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `model.captioner.Captioner.select`."""
+        """See `beamscribe.model.captioner.Captioner.select`."""
         return self.reorder(words, rows)

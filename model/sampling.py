@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from model.captioner import Captioner
-from model.decoder import growing_shapes
-from model.tokenizer import END, PAD, START, UNKNOWN
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.decoder import growing_shapes
+from beamscribe.model.tokenizer import END, PAD, START, UNKNOWN
 
 _NEVER = -1e9
 

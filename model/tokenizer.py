@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow_text.tools.wordpiece_vocab.bert_vocab_from_dataset import bert_vocab_from_dataset
 
-from model.freezing import compiled
+from beamscribe.model.freezing import compiled
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 RESERVED = ("[PAD]", "[UNK]", "[START]", "[END]")

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from model.npz import read_arrays
+from beamscribe.model.npz import read_arrays
 
 
 def _name(variable: keras.Variable) -> str:
@@ -29,8 +29,8 @@ def _pack(values: dict[str, np.ndarray]) -> bytes:
 
 def halfway(first: bytes, second: bytes) -> bytes:
     """The mean of two models' weights, all as `to_npz` gives them."""
-    ours, theirs = arrays(first), arrays(second)
-    return _pack({name: (values.astype(np.float32) + theirs[name]) / 2 for name, values in ours.items()})
+    args, theirs = arrays(first), arrays(second)
+    return _pack({name: (values.astype(np.float32) + theirs[name]) / 2 for name, values in args.items()})
 
 
 def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:

@@ -9,45 +9,48 @@ from typing import Any
 
 import numpy as np
 
-from model.backbone.choice import INT8, Choice
-from model.bundle import Bundle, BundleError, copy_bundle, open_bundle
-from model.images import PILLOW_VERSION, POLICY_VERSION
-from model.pretrained import NoBundleError, default_bundle
-from model.storage import Storage
-from model.versions import DETOKENIZER_VERSION, SEARCH_VERSION
-from pipelines import options
-from pipelines.choosing import choose_for
-from pipelines.commits.commit import Process, Receipt, Run
-from pipelines.commits.manifest_file import ids_to_record, is_resumed
-from pipelines.commits.rows import ParquetRows
-from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.corpus import Corpus
-from pipelines.corpora.features import list_features, read_until_damage
-from pipelines.corpora.hashing import grouped_by_content
-from pipelines.corpora.listing import is_plain, list_images
-from pipelines.corpora.manifests import Columns, read_manifests
-from pipelines.corpora.queries import strip_queries
-from pipelines.corpora.reference import Reference
-from pipelines.dry_run import dry_run
-from pipelines.flags import jobs
-from pipelines.flags.caption import parser
-from pipelines.images.batches import Batches
-from pipelines.images.caption_rows import Captions, ImageFacts, caption_rows, facts_of, grid_of
-from pipelines.images.inference import Inference
-from pipelines.images.loading import load_shard
-from pipelines.images.once import Once, Remembered
-from pipelines.images.quality import ALARM_PERCENT, sameness
-from pipelines.images.reading import READ, LoadedImage, Reading, failure
-from pipelines.images.stages import Spent
-from pipelines.launch import Request, launch
-from pipelines.runners import is_dry
-from pipelines.running import share_cores
-from schemas import caption_row, manifest
-from schemas.caption_row import CaptionRow
-from schemas.command import RefusedError
-from schemas.failure_row import FailureRow
-from schemas.fingerprint import Fingerprint
-from schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS
+from beamscribe.errors import RefusedError
+from beamscribe.model.backbone.choice import INT8, Choice
+from beamscribe.model.bundle import Bundle, BundleError, copy_bundle, open_bundle
+from beamscribe.model.images import PILLOW_VERSION, POLICY_VERSION
+from beamscribe.model.pretrained import NoBundleError, default_bundle
+from beamscribe.model.versions import DETOKENIZER_VERSION, SEARCH_VERSION
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.manifest_file import ids_to_record, is_resumed
+from beamscribe.pipelines.images.batches import Batches
+from beamscribe.pipelines.images.caption_rows import Captions, ImageFacts, caption_rows, facts_of, grid_of
+from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
+from beamscribe.pipelines.images.hashing import grouped_by_content
+from beamscribe.pipelines.images.inference import Inference
+from beamscribe.pipelines.images.loading import load_shard
+from beamscribe.pipelines.images.quality import ALARM_PERCENT, sameness
+from beamscribe.pipelines.images.reading import READ, LoadedImage, Reading
+from beamscribe.pipelines.runtime import options
+from beamscribe.pipelines.runtime.choosing import choose_for
+from beamscribe.pipelines.runtime.dry_run import dry_run
+from beamscribe.pipelines.runtime.flags import jobs
+from beamscribe.pipelines.runtime.flags.caption import parser
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.runtime.runners import is_dry
+from beamscribe.pipelines.runtime.running import share_cores
+from beamscribe.pipelines.sources.corpus import Corpus
+from beamscribe.pipelines.sources.features import list_features, read_until_damage
+from beamscribe.pipelines.sources.listing import is_plain, list_images
+from beamscribe.pipelines.sources.manifests import Columns, read_manifests
+from beamscribe.pipelines.sources.queries import strip_queries
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.pipelines.work.stage_metrics import StageMetrics
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas import caption_row, manifest
+from beamscribe.schemas.caption_row import CaptionRow
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS
+from beamscribe.schemas.rows import ParquetRows
+from beamscribe.storage.storage import Storage
 
 BUNDLES = f"{manifest.FOLDER}/bundles"
 CAPTIONS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
@@ -80,7 +83,7 @@ class CaptionJob:
     shards_at_once: int = 2
     format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
 
-    def carried(self, output: Storage) -> "CaptionJob":
+    def stage_artifacts(self, output: Storage) -> "CaptionJob":
         """With a copy of a local bundle."""
         if "://" in self.bundle:
             return self
@@ -88,7 +91,10 @@ class CaptionJob:
 
     def open(self, run: Run) -> Process:
         """Loads the bundle."""
-        from model.captioning import CaptionWriter, DecodingOptions  # TensorFlow, only where there is work to do.
+        from beamscribe.model.captioning import (  # TensorFlow, only where there is work to do.
+            CaptionWriter,
+            DecodingOptions,
+        )
 
         bundle = open_bundle(self.bundle, self.reading.storage_options)
         writer = CaptionWriter(bundle, DecodingOptions(self.beam_size, self.max_length), self.choice)
@@ -100,14 +106,14 @@ class CaptionJob:
 
         if self.from_pixels:
             from_pixels.warm_up((*bundle.backbone.input_size, 3), np.uint8)
-        caption_once = Once(Batches(see, self.batch_size), Remembered[Captions]())
+        caption_once = DedupCache(Batches(see, self.batch_size), Remembered[Captions]())
 
-        def process(shard: Shard) -> Iterator[CaptionRow | FailureRow | Spent]:
+        def process(shard: Shard) -> Iterator[CaptionRow | FailureRow | StageMetrics]:
             if _stored(shard.todo[0].reference):
                 yield from self._process_features(shard.todo, from_features, bundle.backbone.grid, run)
                 return
             for outcome in caption_once(load_shard(shard, bundle.backbone, self.reading, run, self.batch_size)):
-                if isinstance(outcome, FailureRow | Spent):
+                if isinstance(outcome, FailureRow | StageMetrics):
                     yield outcome
                     continue
                 item, captions = outcome
@@ -124,7 +130,7 @@ class CaptionJob:
         """Everything is in the rows."""
 
     def _process_features(
-        self, todo: Sequence[Todo], captioner: Inference[Captions], grid: tuple[int, int, int], run: Run
+        self, todo: Sequence[PendingItem], captioner: Inference[Captions], grid: tuple[int, int, int], run: Run
     ) -> Iterator[CaptionRow | FailureRow]:
         """Captions the records of one file; what cannot be taken, or is not there any more, is a failure row."""
         wanted = {item.reference.id: item for item in todo}
@@ -133,7 +139,7 @@ class CaptionJob:
         examples = read_until_damage(container, self.reading.storage_options, damage)
         found = ((item, example) for example in examples if (item := wanted.pop(example.id, None)))
         while some := list(itertools.islice(found, self.batch_size)):
-            batch: list[tuple[Todo, ImageFacts]] = []
+            batch: list[tuple[PendingItem, ImageFacts]] = []
             grids: list[np.ndarray] = []
             for item, example in some:
                 try:
@@ -149,7 +155,7 @@ class CaptionJob:
             yield failure(item, READ, error_type, message, run.started)
 
 
-def _stored(reference: Reference) -> bool:
+def _stored(reference: WorkItem) -> bool:
     """Whether the features of the image are read, not the image."""
     return bool(reference.container) and reference.member is None
 
@@ -171,37 +177,37 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         RefusedError: if the command cannot do its work.
     """
-    ours, beam_options = options.parse(parser(), argv)
+    args, beam_options = options.parse(parser(), argv)
     share_cores(beam_options)
-    flags = jobs.job_flags(ours)
+    flags = jobs.job_flags(args)
     if is_dry(beam_options):
-        return dry_run(_unasked_job(ours, flags), ours.output, beam_options)
-    output = options.output_of(ours, filter(is_plain, ours.images or ()))
-    model, bundle = _checked_bundle(ours.model, ours.max_length, flags.storage_options)
+        return dry_run(_unasked_job(args, flags), args.output, beam_options)
+    output = options.output_of(args, filter(is_plain, args.images or ()))
+    model, bundle = _checked_bundle(args.model, args.max_length, flags.storage_options)
     choice = choose_for(
-        output, ours.engine, ours.precision, bundle.is_quantized, lambda choice: _fingerprint(ours, bundle, choice)
+        output, args.engine, args.precision, bundle.is_quantized, lambda choice: _fingerprint(args, bundle, choice)
     )
-    fingerprint = _fingerprint(ours, bundle, choice)
-    options.refuse_web(ours.images or (), ours)
-    corpus = _corpus(ours, bundle, flags)
-    options.refuse_web((reference.uri for reference in corpus.references if not _stored(reference)), ours)
-    if ours.strip_query:
+    fingerprint = _fingerprint(args, bundle, choice)
+    options.refuse_web(args.images or (), args)
+    corpus = _corpus(args, bundle, flags)
+    options.refuse_web((reference.uri for reference in corpus.references if not _stored(reference)), args)
+    if args.strip_query:
         corpus = strip_queries(corpus)
-    if ours.deduplicate:
-        corpus = grouped_by_content(corpus, options.reading(ours))
+    if args.deduplicate:
+        corpus = grouped_by_content(corpus, options.reading(args))
     if not is_resumed(output, fingerprint):
-        _try_bundle(bundle, choice, with_backbone=not ours.features)
+        _try_bundle(bundle, choice, with_backbone=not args.features)
     return launch(
         Request(
             job=CaptionJob(
                 model,
-                ours.beam_size,
-                ours.max_length,
-                ours.batch_size,
-                options.reading(ours),
+                args.beam_size,
+                args.max_length,
+                args.batch_size,
+                options.reading(args),
                 choice,
-                not ours.features,
-                ours.alarm_share,
+                not args.features,
+                args.alarm_share,
             ),
             corpus=corpus,
             output=output,
@@ -209,35 +215,35 @@ def run(argv: Sequence[str]) -> int:
             details={
                 "bundle": model,
                 "backbone": bundle.backbone.name,
-                IDS: ids_to_record(output, _ids_of(ours)),
+                IDS: ids_to_record(output, _ids_of(args)),
                 **choice._asdict(),
             },
             flags=flags,
             options=beam_options,
-            strict=ours.strict,
+            strict=args.strict,
         )
     )
 
 
-def _unasked_job(ours: argparse.Namespace, flags: jobs.JobFlags) -> CaptionJob:
+def _unasked_job(args: argparse.Namespace, flags: jobs.JobFlags) -> CaptionJob:
     """The job as far as it is known without asking the network; a local bundle is looked at."""
-    model = ours.model
+    model = args.model
     if model is None or "://" not in model:
-        model, _ = _checked_bundle(model, ours.max_length, flags.storage_options)
+        model, _ = _checked_bundle(model, args.max_length, flags.storage_options)
     return CaptionJob(
-        model, ours.beam_size, ours.max_length, ours.batch_size, options.reading(ours), from_pixels=not ours.features
+        model, args.beam_size, args.max_length, args.batch_size, options.reading(args), from_pixels=not args.features
     )
 
 
-def _ids_of(ours: argparse.Namespace) -> str:
+def _ids_of(args: argparse.Namespace) -> str:
     """Where the ids of this run's rows come from."""
-    return ANNOTATIONS if ours.features else URIS if ours.images else MANIFEST
+    return ANNOTATIONS if args.features else URIS if args.images else MANIFEST
 
 
-def _fingerprint(ours: argparse.Namespace, bundle: Bundle, choice: Choice) -> Fingerprint:
+def _fingerprint(args: argparse.Namespace, bundle: Bundle, choice: Choice) -> Fingerprint:
     int8 = {"quantized_backbone": bundle.quantized_digest} if choice.precision == INT8 else {}
     # Features were decoded by whichever Pillow made them.
-    pillow = {} if ours.features else {"pillow": PILLOW_VERSION}
+    pillow = {} if args.features else {"pillow": PILLOW_VERSION}
     return Fingerprint(
         {
             "decode_policy": POLICY_VERSION,
@@ -248,8 +254,8 @@ def _fingerprint(ours: argparse.Namespace, bundle: Bundle, choice: Choice) -> Fi
             "vocabulary": bundle.vocabulary_digest,
             "search": SEARCH_VERSION,
             "detokenizer": DETOKENIZER_VERSION,
-            "beam_size": ours.beam_size,
-            "max_length": ours.max_length,
+            "beam_size": args.beam_size,
+            "max_length": args.max_length,
             "engine": choice.engine,
             "precision": choice.precision,
             **int8,
@@ -277,21 +283,21 @@ def _checked_bundle(path: str | None, max_length: int, storage_options: dict[str
     return (path.rstrip("/") if "://" in path else bundle.path), bundle
 
 
-def _corpus(ours: argparse.Namespace, bundle: Bundle, flags: jobs.JobFlags) -> Corpus:
-    if ours.images:
-        return list_images(ours.images, flags.storage_options, flags.limit, ours.allow_private_addresses)
-    if ours.manifest:
-        columns = Columns(ours.uri_column, ours.id_column)
-        return read_manifests(ours.manifest, columns, flags.storage_options, flags.limit)
+def _corpus(args: argparse.Namespace, bundle: Bundle, flags: jobs.JobFlags) -> Corpus:
+    if args.images:
+        return list_images(args.images, flags.storage_options, flags.limit, args.allow_private_addresses)
+    if args.manifest:
+        columns = Columns(args.uri_column, args.id_column)
+        return read_manifests(args.manifest, columns, flags.storage_options, flags.limit)
     weights = bundle.backbone_weights.digest
-    return list_features(ours.features, bundle.backbone.name, weights, flags.storage_options, flags.limit)
+    return list_features(args.features, bundle.backbone.name, weights, flags.storage_options, flags.limit)
 
 
 def _try_bundle(bundle: Bundle, choice: Choice, with_backbone: bool) -> None:
     """Loads the models once here, so that weights that do not fit are refused before anything is launched."""
-    from model.backbone.network import build_backbone
-    from model.backbone.spec import WeightsError
-    from model.captioning import load_captioner
+    from beamscribe.model.backbone.network import build_backbone
+    from beamscribe.model.backbone.spec import WeightsError
+    from beamscribe.model.captioning import load_captioner
 
     try:
         load_captioner(bundle)

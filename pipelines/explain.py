@@ -4,18 +4,18 @@ import importlib.util
 import os
 from collections.abc import Sequence
 
-from model.backbone.spec import WeightsError
-from model.bundle import Bundle, BundleError, open_bundle
-from model.images import ImageError, decode_image
-from model.pretrained import NoBundleError, default_bundle
-from model.storage import Storage
-from model.uri import absolute, read_uri
-from pipelines.attention_picture import Explained, draw
-from pipelines.flags.explain import parser
-from schemas.command import DONE, RefusedError
-from schemas.feature_example import DTYPE
-from schemas.limits import MAX_BYTES
-from schemas.printable import printable
+from beamscribe.errors import DONE, RefusedError
+from beamscribe.model.backbone.spec import WeightsError
+from beamscribe.model.bundle import Bundle, BundleError, open_bundle
+from beamscribe.model.images import ImageError, decode_image
+from beamscribe.model.pretrained import NoBundleError, default_bundle
+from beamscribe.pipelines.images.attention_picture import Explained, draw
+from beamscribe.pipelines.runtime.flags.explain import parser
+from beamscribe.schemas.feature_example import DTYPE
+from beamscribe.schemas.limits import MAX_BYTES
+from beamscribe.schemas.printable import printable
+from beamscribe.storage.storage import Storage
+from beamscribe.storage.uri import absolute, read_uri
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,30 +27,30 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         RefusedError: if the command cannot do its work.
     """
-    ours = parser().parse_strictly(argv)
+    args = parser().parse_strictly(argv)
     if importlib.util.find_spec("matplotlib") is None:
         raise RefusedError("matplotlib is not installed: pip install matplotlib")
-    if not ours.output.endswith(".png"):
-        raise RefusedError(f"--output {ours.output} is not called NAME.png")
-    options = ours.storage_options
-    if absolute(ours.output, options) == absolute(ours.image, options):
-        raise RefusedError(f"--output {ours.output} is the photograph itself: name another file")
+    if not args.output.endswith(".png"):
+        raise RefusedError(f"--output {args.output} is not called NAME.png")
+    options = args.storage_options
+    if absolute(args.output, options) == absolute(args.image, options):
+        raise RefusedError(f"--output {args.output} is the photograph itself: name another file")
     try:
-        bundle = open_bundle(ours.model or default_bundle(), ours.storage_options)
-        data = read_uri(ours.image, options, max_bytes=MAX_BYTES)
-        explained = explain(bundle, data, ours.caption, ours.cell)
+        bundle = open_bundle(args.model or default_bundle(), args.storage_options)
+        data = read_uri(args.image, options, max_bytes=MAX_BYTES)
+        explained = explain(bundle, data, args.caption, args.cell)
     except (BundleError, NoBundleError, WeightsError) as error:
         raise RefusedError(f"--model: {error}") from error
     except OSError as error:
-        raise RefusedError(f"{ours.image} cannot be read: {error}") from error
+        raise RefusedError(f"{args.image} cannot be read: {error}") from error
     except ImageError as error:
-        raise RefusedError(f"{ours.image}: {error}") from error
-    folder, name = os.path.split(ours.output)
+        raise RefusedError(f"{args.image}: {error}") from error
+    folder, name = os.path.split(args.output)
     try:
-        Storage(folder or ".", ours.storage_options).write(name, draw(explained))
+        Storage(folder or ".", args.storage_options).write(name, draw(explained))
     except OSError as error:
-        raise RefusedError(f"--output {ours.output} cannot be written: {error}") from error
-    print(printable(f"beamscribe explain: {explained.caption} → {ours.output}"))
+        raise RefusedError(f"--output {args.output} cannot be written: {error}") from error
+    print(printable(f"beamscribe explain: {explained.caption} → {args.output}"))
     return DONE
 
 
@@ -76,9 +76,9 @@ def explain(bundle: Bundle, data: bytes, caption: str | None, place: tuple[int, 
         )
     image = decode_image(data, bundle.backbone.input_size, bundle.backbone.resample)
     # TensorFlow, only now that there is something to look at.
-    from model.attention_maps import AttentionMaps, NoAttentionError
-    from model.backbone.network import Backbone
-    from model.captioning import CaptionWriter, DecodingOptions
+    from beamscribe.model.attention_maps import AttentionMaps, NoAttentionError
+    from beamscribe.model.backbone.network import Backbone
+    from beamscribe.model.captioning import CaptionWriter, DecodingOptions
 
     features = Backbone(bundle.backbone, bundle.backbone_weights)(image.pixels[None]).astype(DTYPE)
     if caption is None:

@@ -9,41 +9,44 @@ from itertools import chain
 
 import numpy as np
 
-from model.backbone.choice import TENSORFLOW, Choice
-from model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError, resolve_weights
-from model.images import PILLOW_VERSION, POLICY_VERSION
-from model.storage import Storage
-from model.uri import read_uri
-from model.views import view_of
-from pipelines import options
-from pipelines.choosing import choose_for
-from pipelines.commits.commit import Process, Receipt, Run
-from pipelines.commits.manifest_file import is_resumed
-from pipelines.commits.rows import RowKey
-from pipelines.commits.shards import Shard
-from pipelines.corpora.annotated import refuse_other_folder
-from pipelines.corpora.corpus import Skipped, distinct
-from pipelines.corpora.listing import annotated_images
-from pipelines.corpora.reference import Reference, captions_digest
-from pipelines.dry_run import dry_run
-from pipelines.flags import jobs
-from pipelines.flags.featurize import parser
-from pipelines.images.batches import Batches
-from pipelines.images.inference import INFER, NOT_FINITE, Inference
-from pipelines.images.loading import load_shard
-from pipelines.images.once import Once, Remembered
-from pipelines.images.reading import LoadedImage, Reading, failure
-from pipelines.images.stages import Spent
-from pipelines.launch import Request, launch
-from pipelines.runners import is_dry
-from pipelines.running import share_cores
-from schemas import feature_example, manifest
-from schemas.coco import CocoError, describe, left_out, parse_coco, repeated_images
-from schemas.command import RefusedError
-from schemas.failure_row import FailureRow
-from schemas.feature_example import FeatureExample
-from schemas.fingerprint import Fingerprint
-from schemas.printable import printable
+from beamscribe.errors import RefusedError
+from beamscribe.model.backbone.choice import TENSORFLOW, Choice
+from beamscribe.model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError, resolve_weights
+from beamscribe.model.images import PILLOW_VERSION, POLICY_VERSION
+from beamscribe.model.views import view_of
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.manifest_file import is_resumed
+from beamscribe.pipelines.images.batches import Batches
+from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
+from beamscribe.pipelines.images.inference import INFER, NOT_FINITE, Inference
+from beamscribe.pipelines.images.loading import load_shard
+from beamscribe.pipelines.images.reading import LoadedImage, Reading
+from beamscribe.pipelines.runtime import options
+from beamscribe.pipelines.runtime.choosing import choose_for
+from beamscribe.pipelines.runtime.dry_run import dry_run
+from beamscribe.pipelines.runtime.flags import jobs
+from beamscribe.pipelines.runtime.flags.featurize import parser
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.runtime.runners import is_dry
+from beamscribe.pipelines.runtime.running import share_cores
+from beamscribe.pipelines.sources.annotated import refuse_other_folder
+from beamscribe.pipelines.sources.corpus import Skipped, distinct
+from beamscribe.pipelines.sources.listing import annotated_images
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.pipelines.work.shards import Shard
+from beamscribe.pipelines.work.stage_metrics import StageMetrics
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas import feature_example, manifest
+from beamscribe.schemas.coco import CocoError, describe, left_out, parse_coco, repeated_images
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.feature_example import FeatureExample, captions_digest
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.printable import printable
+from beamscribe.schemas.rows import RowKey
+from beamscribe.storage.storage import Storage
+from beamscribe.storage.uri import read_uri
 
 KNOWN_GRIDS = 256
 """Grids that are remembered for equal images: 64 MB of InceptionV3's."""
@@ -61,13 +64,13 @@ class FeatureRecords:
 
     def encode(self, rows: Iterable[FeatureExample]) -> bytes:
         """The examples as the bytes of one file."""
-        from model.examples import encode_file  # TensorFlow is loaded only where there is work to do.
+        from beamscribe.model.examples import encode_file  # TensorFlow is loaded only where there is work to do.
 
         return encode_file(rows)
 
     def read_keys(self, data: bytes, name: str) -> list[RowKey]:
         """Ids, fingerprints and digests of the captions in a file."""
-        from model.examples import decode_file
+        from beamscribe.model.examples import decode_file
 
         return [
             RowKey(
@@ -80,7 +83,7 @@ class FeatureRecords:
 
     def only(self, data: bytes, name: str, ids: Collection[str]) -> bytes:
         """A file with the examples of some ids alone."""
-        from model.examples import decode_file
+        from beamscribe.model.examples import decode_file
 
         return self.encode(example for example in decode_file(data, name) if example.id in ids)
 
@@ -93,7 +96,7 @@ class FeaturizeJob:
         backbone: name of the backbone.
         weights: resolved by the launcher.
         batch_size: images a model call takes.
-        view: which view of each photograph, see `model.views`.
+        view: which view of each photograph, see `beamscribe.model.views`.
         reading: how to read images.
         choice: engine and precision, resolved by the launcher.
     """
@@ -108,7 +111,7 @@ class FeaturizeJob:
     shards_at_once: int = 2
     format: FeatureRecords = dataclasses.field(default_factory=FeatureRecords)
 
-    def carried(self, output: Storage) -> "FeaturizeJob":
+    def stage_artifacts(self, output: Storage) -> "FeaturizeJob":
         """With a copy of a local weights file."""
         source, digest, _ = self.weights
         if not os.path.isfile(source):
@@ -120,7 +123,7 @@ class FeaturizeJob:
 
     def open(self, run: Run) -> Process:
         """Loads the backbone."""
-        from model.backbone.engine import open_engine
+        from beamscribe.model.backbone.engine import open_engine
 
         spec = BACKBONES[self.backbone]
         engine = open_engine(spec, self.weights, self.choice)
@@ -131,11 +134,11 @@ class FeaturizeJob:
         inference: Inference[np.ndarray] = Inference(see, self.batch_size)
         inference.warm_up((*spec.input_size, 3), np.uint8)
         batches = Batches(lambda images: inference([item.image.pixels for item in images]), self.batch_size)
-        see_once = Once(batches, Remembered[np.ndarray](KNOWN_GRIDS))
+        see_once = DedupCache(batches, Remembered[np.ndarray](KNOWN_GRIDS))
 
-        def process(shard: Shard) -> Iterator[FeatureExample | FailureRow | Spent]:
+        def process(shard: Shard) -> Iterator[FeatureExample | FailureRow | StageMetrics]:
             for outcome in see_once(load_shard(shard, spec, self.reading, run, self.batch_size)):
-                if isinstance(outcome, FailureRow | Spent):
+                if isinstance(outcome, FailureRow | StageMetrics):
                     yield outcome
                 else:
                     yield example_of(*outcome, run)
@@ -190,48 +193,48 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         RefusedError: if the command cannot do its work.
     """
-    ours, beam_options = options.parse(parser(), argv)
+    args, beam_options = options.parse(parser(), argv)
     share_cores(beam_options)
-    flags = jobs.job_flags(ours)
+    flags = jobs.job_flags(args)
     if is_dry(beam_options):
-        unasked = ResolvedWeights(ours.backbone_weights, "")
-        job = FeaturizeJob(ours.backbone, unasked, ours.batch_size, ours.view, options.reading(ours))
-        return dry_run(job, ours.output, beam_options)
-    output = options.output_of(ours, [ours.images])
+        unasked = ResolvedWeights(args.backbone_weights, "")
+        job = FeaturizeJob(args.backbone, unasked, args.batch_size, args.view, options.reading(args))
+        return dry_run(job, args.output, beam_options)
+    output = options.output_of(args, [args.images])
     try:
-        corpus = parse_coco(read_uri(ours.annotations, flags.storage_options))
+        corpus = parse_coco(read_uri(args.annotations, flags.storage_options))
     except OSError as error:
-        raise RefusedError(f"--annotations {ours.annotations} cannot be read: {error}") from error
+        raise RefusedError(f"--annotations {args.annotations} cannot be read: {error}") from error
     except CocoError as error:
-        raise RefusedError(f"--annotations {ours.annotations}: {error}") from error
+        raise RefusedError(f"--annotations {args.annotations}: {error}") from error
     if corpus.defects:
-        told = f"beamscribe featurize: {ours.annotations} has defects, which are left out:\n{describe(corpus.defects)}"
+        told = f"beamscribe featurize: {args.annotations} has defects, which are left out:\n{describe(corpus.defects)}"
         print(printable(told, lines=True))
     try:
-        weights = resolve_weights(ours.backbone_weights, BACKBONES[ours.backbone], flags.storage_options)
+        weights = resolve_weights(args.backbone_weights, BACKBONES[args.backbone], flags.storage_options)
     except WeightsError as error:
         raise RefusedError(str(error)) from error
-    options.refuse_web([ours.images], ours)
-    listing: Iterator[Reference | Skipped] = chain(
-        annotated_images(corpus.images, ours.images, flags.storage_options),
+    options.refuse_web([args.images], args)
+    listing: Iterator[WorkItem | Skipped] = chain(
+        annotated_images(corpus.images, args.images, flags.storage_options),
         (Skipped(reason, count) for reason, count in left_out(corpus.defects).items()),
     )
     found = distinct(listing, flags.limit)
     repeated = repeated_images(corpus.defects)
     references = found._replace(repeated=found.repeated + repeated, listed=found.listed + repeated)
-    choice = choose_for(output, ours.engine, ours.precision, False, lambda choice: _fingerprint(ours, weights, choice))
-    fingerprint = _fingerprint(ours, weights, choice)
+    choice = choose_for(output, args.engine, args.precision, False, lambda choice: _fingerprint(args, weights, choice))
+    fingerprint = _fingerprint(args, weights, choice)
     if not is_resumed(output, fingerprint):
-        refuse_other_folder(corpus.images, ours.images, flags.storage_options)
-        _try_weights(ours.backbone, weights)
+        refuse_other_folder(corpus.images, args.images, flags.storage_options)
+        _try_weights(args.backbone, weights)
     return launch(
         Request(
-            job=FeaturizeJob(ours.backbone, weights, ours.batch_size, ours.view, options.reading(ours), choice),
+            job=FeaturizeJob(args.backbone, weights, args.batch_size, args.view, options.reading(args), choice),
             corpus=references,
             output=output,
             fingerprint=fingerprint,
             details={
-                "backbone": ours.backbone,
+                "backbone": args.backbone,
                 "weights": weights.source,
                 "weights_digest": weights.digest,
                 **choice._asdict(),
@@ -242,16 +245,16 @@ def run(argv: Sequence[str]) -> int:
     )
 
 
-def _fingerprint(ours: argparse.Namespace, weights: ResolvedWeights, choice: Choice) -> Fingerprint:
+def _fingerprint(args: argparse.Namespace, weights: ResolvedWeights, choice: Choice) -> Fingerprint:
     # Outputs from before there was another engine do not name it, and go on.
     engine = {"engine": choice.engine} if choice.engine != TENSORFLOW else {}
     return Fingerprint(
         {
             "decode_policy": POLICY_VERSION,
             "pillow": PILLOW_VERSION,
-            "backbone": ours.backbone,
+            "backbone": args.backbone,
             "backbone_weights": weights.digest,
-            "view": ours.view,
+            "view": args.view,
             "precision": choice.precision,
             **engine,
         }
@@ -259,7 +262,7 @@ def _fingerprint(ours: argparse.Namespace, weights: ResolvedWeights, choice: Cho
 
 
 def _try_weights(backbone: str, weights: ResolvedWeights) -> None:
-    from model.backbone.network import build_backbone
+    from beamscribe.model.backbone.network import build_backbone
 
     try:
         build_backbone(BACKBONES[backbone], weights)

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from model.backbone.choice import FLOAT32, INT8, has_openvino
-from model.backbone.quantized import WEIGHTS, XML
-from model.backbone.spec import WeightsError
-from model.bundle import Bundle, BundleError, is_unfinished, open_bundle, write_bundle
-from model.bundle_folder import unwritable
-from model.images import decode_image
-from model.pretrained import NoBundleError, default_bundle
-from pipelines.corpora.listing import list_images
-from pipelines.corpora.members import read_reference
-from pipelines.flags.quantize import CALIBRATION, parser
-from schemas.command import DONE, STOPPED, RefusedError
-from schemas.printable import printable
+from beamscribe.errors import DONE, STOPPED, RefusedError
+from beamscribe.model.backbone.choice import FLOAT32, INT8, has_openvino
+from beamscribe.model.backbone.quantized import WEIGHTS, XML
+from beamscribe.model.backbone.spec import WeightsError
+from beamscribe.model.bundle import Bundle, BundleError, is_unfinished, open_bundle, write_bundle
+from beamscribe.model.bundle_folder import unwritable
+from beamscribe.model.images import decode_image
+from beamscribe.model.pretrained import NoBundleError, default_bundle
+from beamscribe.pipelines.runtime.flags.quantize import CALIBRATION, parser
+from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.sources.members import read_reference
+from beamscribe.schemas.printable import printable
 
 CHECKED = 32
 """Of these, how many the int8 backbone is compared on."""
@@ -36,17 +36,17 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         RefusedError: if the command cannot do its work.
     """
-    ours = parser().parse_strictly(argv)
+    args = parser().parse_strictly(argv)
     if not has_openvino():
         raise RefusedError("quantize needs the extra openvino: pip install 'beamscribe[openvino]'")
-    output = os.path.abspath(os.path.expanduser(ours.output))
-    _refuse_output(ours.output, output)
+    output = os.path.abspath(os.path.expanduser(args.output))
+    _refuse_output(args.output, output)
     try:
-        bundle = open_bundle(ours.model or default_bundle(), ours.storage_options)
+        bundle = open_bundle(args.model or default_bundle(), args.storage_options)
         bundle.check()
     except (BundleError, NoBundleError) as error:
         raise RefusedError(f"--model: {error}") from error
-    pixels = _pixels(bundle, ours.calibration, ours.calibration_images, ours.storage_options)
+    pixels = _pixels(bundle, args.calibration, args.calibration_images, args.storage_options)
     print(f"beamscribe quantize: {bundle.backbone.name} on {len(pixels)} photographs")
     try:
         xml, weights, difference = _quantize(bundle, pixels)
@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
         write_bundle(output, {**bundle.contents(), XML: xml, WEIGHTS: weights}, description)
     except OSError as error:
         print(
-            f"beamscribe quantize: stopped: {ours.output} cannot be written: {error}. Run the same command again.",
+            f"beamscribe quantize: stopped: {args.output} cannot be written: {error}. Run the same command again.",
             file=sys.stderr,
         )
         return STOPPED
@@ -105,7 +105,7 @@ def _quantize(bundle: Bundle, pixels: np.ndarray) -> tuple[bytes, bytes, float]:
     os.environ.setdefault("NNCF_CI", "1")
     import nncf
 
-    from model.backbone.openvino_engine import CompiledModel, convert, serialize
+    from beamscribe.model.backbone.openvino_engine import CompiledModel, convert, serialize
 
     model = convert(bundle.backbone, bundle.backbone_weights)
     checked = pixels[:CHECKED]

@@ -8,30 +8,32 @@ from dataclasses import dataclass
 
 from apache_beam import PCollection
 
-from model.storage import Storage
-from pipelines import options
-from pipelines.commits.commit import Process, Receipt, Run
-from pipelines.commits.manifest_file import read_manifest_of
-from pipelines.commits.rows import ParquetRows
-from pipelines.commits.shards import Shard, Todo
-from pipelines.dry_run import dry_run
-from pipelines.flags import jobs
-from pipelines.flags.speak import LAYOUTS, parser
-from pipelines.images.reading import failure
-from pipelines.launch import Request, launch
-from pipelines.runners import is_dry
-from pipelines.speech import SpeechEngine, SpeechError, SpeechSettings, open_engine
-from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
-from pipelines.speech.clip import Style
-from pipelines.speech.parts import PARTS_VERSION
-from pipelines.speech.speaker import Manner, Outcome, Speaker
-from pipelines.speech.speech_index import INDEX, index_row, refuse_other_captions, remove_unnamed
-from pipelines.speech.spoken import TEXT_NORMALISATION, audio_key, normalize_text
-from pipelines.speech.spread_texts import SpeakSpreadTexts, reason_unspoken
-from schemas.command import RefusedError
-from schemas.failure_row import FailureRow
-from schemas.fingerprint import Fingerprint
-from schemas.speech_row import SpeechRow
+from beamscribe.errors import RefusedError
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.manifest_file import read_manifest_of
+from beamscribe.pipelines.runtime import options
+from beamscribe.pipelines.runtime.dry_run import dry_run
+from beamscribe.pipelines.runtime.flags import jobs
+from beamscribe.pipelines.runtime.flags.speak import LAYOUTS, parser
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.runtime.runners import is_dry
+from beamscribe.pipelines.speech import SpeechEngine, SpeechError, SpeechSettings, open_engine
+from beamscribe.pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
+from beamscribe.pipelines.speech.clip import Style
+from beamscribe.pipelines.speech.parts import PARTS_VERSION
+from beamscribe.pipelines.speech.speaker import Manner, Outcome, Speaker
+from beamscribe.pipelines.speech.speech_index import INDEX, index_row, refuse_other_captions, remove_unnamed
+from beamscribe.pipelines.speech.spoken import TEXT_NORMALISATION, audio_key, normalize_text
+from beamscribe.pipelines.speech.spread_texts import SpeakSpreadTexts, reason_unspoken
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.rows import ParquetRows
+from beamscribe.schemas.speech_row import SpeechRow
+from beamscribe.storage.storage import Storage
 
 SPEAK = "speak"
 
@@ -60,7 +62,7 @@ class SpeakJob:
         """Speaks what many shards need before the first of them; None if there is no such text."""
         return shards | "SpeakSpreadTexts" >> SpeakSpreadTexts(self.manner, run) if self.spreads else None
 
-    def carried(self, output: Storage) -> "SpeakJob":
+    def stage_artifacts(self, output: Storage) -> "SpeakJob":
         """The same: engines are installed on every worker."""
         return self
 
@@ -76,7 +78,7 @@ class SpeakJob:
             for key, items in spoken_before.items():
                 yield from rows(items, found[key] if key in found else reason_unspoken(run, key))
 
-        def rows(items: Sequence[Todo], outcome: Outcome) -> Iterator[SpeechRow | FailureRow]:
+        def rows(items: Sequence[PendingItem], outcome: Outcome) -> Iterator[SpeechRow | FailureRow]:
             for item in items:
                 if isinstance(outcome, SpeechError):
                     yield failure(item, SPEAK, outcome.error_type, outcome.message, run.started)
@@ -94,7 +96,7 @@ class SpeakJob:
         remove_unnamed(output)
 
 
-Images = dict[str, list[Todo]]
+Images = dict[str, list[PendingItem]]
 """Images of a shard by the key of their text."""
 
 
@@ -113,22 +115,22 @@ def texts_of(images: Images) -> dict[str, str]:
     return {key: normalize_text(items[0].reference.text) for key, items in images.items()}
 
 
-def speech_settings(ours: argparse.Namespace) -> SpeechSettings:
+def speech_settings(args: argparse.Namespace) -> SpeechSettings:
     """The settings that the flags give."""
-    return SpeechSettings(ours.engine, ours.lang, ours.voice, ours.words_per_minute, ours.tld, ours.slow, ours.endpoint)
+    return SpeechSettings(args.engine, args.lang, args.voice, args.words_per_minute, args.tld, args.slow, args.endpoint)
 
 
-def open_or_refuse(ours: argparse.Namespace) -> SpeechEngine:
+def open_or_refuse(args: argparse.Namespace) -> SpeechEngine:
     """Opens the engine on the launcher, so that a wrong voice is refused before anything runs.
 
     Raises:
         RefusedError: if it does not open, or cannot do what the flags want of it.
     """
     try:
-        engine = open_engine(speech_settings(ours))
+        engine = open_engine(speech_settings(args))
     except SpeechError as error:
         raise RefusedError(str(error)) from error
-    if ours.loudness is not None and not engine.raw:
+    if args.loudness is not None and not engine.raw:
         raise RefusedError(
             f"--loudness: {engine.name} gives files, not samples, and they stay as they are: leave it out, or take "
             "another --engine"
@@ -136,30 +138,30 @@ def open_or_refuse(ours: argparse.Namespace) -> SpeechEngine:
     return engine
 
 
-def budget(ours: argparse.Namespace, engine: SpeechEngine) -> float | None:
+def budget(args: argparse.Namespace, engine: SpeechEngine) -> float | None:
     """Requests a minute that the job may make.
 
     Raises:
         RefusedError: if the engine makes none and the flags limit them.
     """
-    wanted: float | None = ours.requests_per_minute
+    wanted: float | None = args.requests_per_minute
     if engine.requests_per_minute is None and wanted is not None:
         raise RefusedError(f"--requests-per-minute: {engine.name} asks no service: leave it out")
     return engine.requests_per_minute if wanted is None else wanted
 
 
-def fingerprint_of(ours: argparse.Namespace, engine: SpeechEngine) -> Fingerprint:
+def fingerprint_of(args: argparse.Namespace, engine: SpeechEngine) -> Fingerprint:
     """What can change the sound of a text."""
-    settings = speech_settings(ours)
+    settings = speech_settings(args)
     return Fingerprint(
         {
-            **{f"speech_{name}": getattr(settings, name) for name in ("engine", *engine.heeds)},
+            **{f"speech_{name}": getattr(settings, name) for name in ("engine", *engine.fingerprint_fields)},
             "text_normalisation": TEXT_NORMALISATION,
             "text_parts": PARTS_VERSION,
             "engine_version": engine.version,
             "engine_voice": engine.voice,
-            "format": ours.format,
-            "loudness": "as spoken" if ours.loudness is None else ours.loudness,
+            "format": args.format,
+            "loudness": "as spoken" if args.loudness is None else args.loudness,
         }
     )
 
@@ -184,20 +186,20 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         RefusedError: if the command cannot do its work.
     """
-    ours, beam_options = options.parse(parser(), argv)
-    flags = jobs.job_flags(ours)
+    args, beam_options = options.parse(parser(), argv)
+    flags = jobs.job_flags(args)
     if is_dry(beam_options):
-        unasked = Manner(speech_settings(ours), Style(ours.format, ours.loudness), ours.layout)
-        return dry_run(SpeakJob(unasked), ours.output, beam_options)
-    output = options.output_of(ours)
-    engine = open_or_refuse(ours)
-    manner = Manner(speech_settings(ours), Style(ours.format, ours.loudness), ours.layout, budget(ours, engine))
-    fingerprint = fingerprint_of(ours, engine)
+        unasked = Manner(speech_settings(args), Style(args.format, args.loudness), args.layout)
+        return dry_run(SpeakJob(unasked), args.output, beam_options)
+    output = options.output_of(args)
+    engine = open_or_refuse(args)
+    manner = Manner(speech_settings(args), Style(args.format, args.loudness), args.layout, budget(args, engine))
+    fingerprint = fingerprint_of(args, engine)
     engine.close()
-    corpus = list_captions(ours.captions, flags.storage_options, flags.limit)
+    corpus = list_captions(args.captions, flags.storage_options, flags.limit)
     shard_size = images_a_shard(corpus, flags.shard_size)
     corpus, spreads = spread(corpus, shard_size)
-    refuse_other_layout(ours.layout, output)
+    refuse_other_layout(args.layout, output)
     refuse_other_captions(corpus, output)
     return launch(
         Request(
@@ -205,7 +207,7 @@ def run(argv: Sequence[str]) -> int:
             corpus=corpus,
             output=output,
             fingerprint=fingerprint,
-            details={"captions": ours.captions, "layout": ours.layout},
+            details={"captions": args.captions, "layout": args.layout},
             flags=dataclasses.replace(flags, shard_size=shard_size),
             options=beam_options,
         )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from schemas.table import VERSION_KEY, described
+from beamscribe.schemas.table import VERSION_KEY, described
 
 FOLDER = "audio"
 VERSION = 1

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from schemas.table import described, versioned
+from beamscribe.schemas.table import described, versioned
 
 FOLDER = "captions"
 VERSION = 2

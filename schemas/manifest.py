@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.fingerprint import Fingerprint
-from schemas.shapes import check_shape
-from schemas.table import NewerSchemaError, check_version
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.shapes import check_shape
+from beamscribe.schemas.table import NewerSchemaError, check_version
 
 FOLDER = "_beamscribe"
 FILE = "manifest.json"

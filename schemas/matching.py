@@ -9,8 +9,8 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from schemas.coco import CocoImage
-from schemas.manifest import FOLDER
+from beamscribe.schemas.coco import CocoImage
+from beamscribe.schemas.manifest import FOLDER
 
 IDS = "ids"
 """Key among the details of a manifest that says where the ids of an output's rows came from."""

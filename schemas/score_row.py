@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from schemas.table import described, versioned
+from beamscribe.schemas.table import described, versioned
 
 VERSION = 1
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.table import NewerSchemaError, check_version, schema_version
+from beamscribe.schemas.table import NewerSchemaError, check_version, schema_version
 
 MAX_BYTES = 2**30
 """Of the columns of one file in memory; a shard's rows have some megabytes."""

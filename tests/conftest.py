@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
-from model.storage import Storage
+from beamscribe.model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
+from beamscribe.storage.storage import Storage
 from tests.pipelines.speech.throw_away_tls import Identity, throw_away_identity
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _no_waiting_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Storage is asked again at once."""
-    monkeypatch.setattr("model.transient.BETWEEN", lambda state: 0.0)
+    monkeypatch.setattr("beamscribe.storage.transient.BETWEEN", lambda state: 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -93,8 +93,8 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle with small random weights and a random backbone: its captions mean nothing, but are always the same."""
     import keras
 
-    from model import weights
-    from model.captioner import BASIC, Captioner, CaptionerConfig
+    from beamscribe.model import weights
+    from beamscribe.model.captioner import BASIC, Captioner, CaptionerConfig
 
     keras.utils.set_random_seed(7)
     letters = "abcdefghijklmnopqrstuvwxyz"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import beamscribe
-from pipelines import options
-from schemas.command import CHECK_FAILED, DONE
+from beamscribe.errors import CHECK_FAILED, DONE
+from beamscribe.pipelines.runtime import options
 from tests.documents import CHECKOUT, Command, commands
 
 DOCUMENTS = sorted(

@@ -1,7 +1,7 @@
 """Batches of packed captions: a row an image, its captions one after another, so that hardly a place is padding.
 
 Captions padded to the longest of a batch would be half padding (five captions of 13 tokens, the longest of 160 has 25).
-The decoder's mask keeps captions of a row apart, see `model.masks.packed_mask`.
+The decoder's mask keeps captions of a row apart, see `beamscribe.model.masks.packed_mask`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from model.tokenizer import PAD
-from training.material import Material, TokenSet
+from beamscribe.model.tokenizer import PAD
+from beamscribe.training.material import Material, TokenSet
 
 MULTIPLE = 8
 """Row lengths are multiples of this, so that few shapes occur."""

@@ -4,14 +4,14 @@ import contextlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from model.storage import Storage
-from schemas import caption_row, manifest
-from schemas.coco import CocoImage
-from schemas.command import RefusedError
-from schemas.manifest import Manifest, ManifestError
-from schemas.matching import Matcher, MatchError, ids_of_output, never_met
-from schemas.stored import read_stored
-from schemas.table import NewerSchemaError
+from beamscribe.errors import RefusedError
+from beamscribe.schemas import caption_row, manifest
+from beamscribe.schemas.coco import CocoImage
+from beamscribe.schemas.manifest import Manifest, ManifestError
+from beamscribe.schemas.matching import Matcher, MatchError, ids_of_output, never_met
+from beamscribe.schemas.stored import read_stored
+from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage.storage import Storage
 
 MANIFEST = f"{manifest.FOLDER}/{manifest.FILE}"
 
@@ -50,7 +50,7 @@ class Captions(NamedTuple):
 
     Attributes:
         rows: at least one.
-        ids: where their ids came from, see `schemas.matching`.
+        ids: where their ids came from, see `beamscribe.schemas.matching`.
     """
 
     rows: list[Caption]
@@ -109,7 +109,7 @@ def _read_file(storage: Storage, name: str) -> list[Caption]:
 
 
 def meet(captions: Captions, images: Iterable[CocoImage], trust_ids: bool = False) -> Meeting:
-    """Finds the annotated image of each caption, see `schemas.matching`.
+    """Finds the annotated image of each caption, see `beamscribe.schemas.matching`.
 
     Args:
         captions: of an output.

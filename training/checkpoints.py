@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from model import weights, whole_files
-from training.choice import Kept, choose, why_it_stops
+from beamscribe.model import weights
+from beamscribe.storage import whole_files
+from beamscribe.training.choice import Kept, choose, why_it_stops
 
 STATE = "state.json"
 _OURS = re.compile(r"(epoch|best)-\d{4,}\.npz|\.state\.json\.tmp")
@@ -34,7 +35,7 @@ class Checkpoints(keras.callbacks.Callback):
         identity: what the run is made of; a folder with another identity begins anew.
         epochs: all of them; a finished run that is asked for more goes on.
         patience: epochs without a better one before training stops.
-        frequency_loss: of the held-out captions, see `training.choice`.
+        frequency_loss: of the held-out captions, see `beamscribe.training.choice`.
         dump: gives the weights of the best epoch; as `.npz` of float16 without.
     """
 
@@ -125,8 +126,8 @@ class Checkpoints(keras.callbacks.Callback):
         """Removes files of earlier epochs, which bear our exact names; whatever else people keep there stays."""
         for name in set(os.listdir(self.folder)) - kept:
             path = self._path(name)
-            ours = _OURS.fullmatch(name) or whole_files.TEMPORARY.fullmatch(name)
-            if ours and os.path.isfile(path) and not os.path.islink(path):
+            args = _OURS.fullmatch(name) or whole_files.TEMPORARY.fullmatch(name)
+            if args and os.path.isfile(path) and not os.path.islink(path):
                 os.unlink(path)
 
 

@@ -69,8 +69,8 @@ class CiderReward:
         """
         if image not in self._weighted:
             self._weighted[image] = [self._weigh(reference) for reference in self._references[image]]
-        ours, references = self._weigh(caption), self._weighted[image]
-        return SCALE * sum(_similarity(ours, reference) for reference in references) / len(references)
+        args, references = self._weigh(caption), self._weighted[image]
+        return SCALE * sum(_similarity(args, reference) for reference in references) / len(references)
 
 
 def _ngrams(caption: Caption) -> list[Ngram]:
@@ -78,20 +78,20 @@ def _ngrams(caption: Caption) -> list[Ngram]:
     return [words[start : start + order] for order in range(1, LONGEST + 1) for start in range(len(words) - order + 1)]
 
 
-def _similarity(ours: _Weighted, theirs: _Weighted) -> float:
+def _similarity(args: _Weighted, theirs: _Weighted) -> float:
     """Mean over the orders of the clipped cosine, less for another length."""
     total = 0.0
     for order in range(LONGEST):
-        norm = ours.norms[order] * theirs.norms[order]
+        norm = args.norms[order] * theirs.norms[order]
         if norm:
             reference = theirs.weights[order]
             total += (
                 sum(
                     min(weight, reference[ngram]) * reference[ngram]
-                    for ngram, weight in ours.weights[order].items()
+                    for ngram, weight in args.weights[order].items()
                     if ngram in reference
                 )
                 / norm
             )
-    difference = ours.length - theirs.length
+    difference = args.length - theirs.length
     return total / LONGEST * math.exp(-(difference**2) / (2 * LENGTH_DEVIATION**2))

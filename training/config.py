@@ -5,9 +5,9 @@ import runpy
 from dataclasses import dataclass
 from typing import Any
 
-from model.backbone.choice import AUTO
-from model.decoder_names import TRANSFORMER
-from schemas.command import RefusedError
+from beamscribe.errors import RefusedError
+from beamscribe.model.backbone.choice import AUTO
+from beamscribe.model.decoder_names import TRANSFORMER
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class TrainingConfig:
     """A recipe; flags of the command line replace single fields.
 
     Attributes:
-        decoder: one of `model.decoder_names.DECODERS`.
+        decoder: one of `beamscribe.model.decoder_names.DECODERS`.
         epochs: passes over the images.
         batch_size: images a step, each with all its captions.
         captions_per_image: captions of an image that one step sees; more are sampled anew each epoch.
@@ -41,7 +41,7 @@ class TrainingConfig:
         self_critical_samples: captions of an image that are drawn and compared.
         self_critical_averaging: share of the past in the running mean of the weights; the mean is what is kept.
         members: captioners that write together, each trained alone with a seed of its own.
-        precision: of products of matrices, see `training.precision`.
+        precision: of products of matrices, see `beamscribe.training.precision`.
         seed: of weights, dropout, samples and the order of the images.
         notice: what everyone who uses the bundle is told first, such as the terms of its training data.
     """

@@ -12,16 +12,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.captioner import Captioner, CaptionerConfig
-from schemas.command import RefusedError
-from training.batches import Batch, Lessons, feature_lessons, steps_an_epoch, training_batches, validation_batches
-from training.checkpoints import Checkpoints
-from training.choice import CIDER
-from training.config import TrainingConfig
-from training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
-from training.material import Material
-from training.strategy import scope
-from training.validation import CiderValidation, LogCider
+from beamscribe.errors import RefusedError
+from beamscribe.model.captioner import Captioner, CaptionerConfig
+from beamscribe.training.batches import (
+    Batch,
+    Lessons,
+    feature_lessons,
+    steps_an_epoch,
+    training_batches,
+    validation_batches,
+)
+from beamscribe.training.checkpoints import Checkpoints
+from beamscribe.training.choice import CIDER
+from beamscribe.training.config import TrainingConfig
+from beamscribe.training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
+from beamscribe.training.material import Material
+from beamscribe.training.strategy import scope
+from beamscribe.training.validation import CiderValidation, LogCider
 
 STANDARDIZED_IMAGES = 1000
 """Images that mean and deviation of the features are measured on, some 0.5 GB as float32 at most."""
@@ -70,7 +77,7 @@ def fit(material: Material, config: TrainingConfig, work: str, strategy: str) ->
         material: what to learn from.
         config: the recipe.
         work: folder for checkpoints and TensorBoard logs.
-        strategy: one of `training.strategy.STRATEGIES`.
+        strategy: one of `beamscribe.training.strategy.STRATEGIES`.
 
     Returns:
         The checkpoints with the best weights.

@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model import whole_files
-from model.examples import DamagedRecordError, decode_file
-from model.storage import Storage
-from model.uri import read_uri
-from model.views import WHOLE
-from schemas import feature_example, manifest
-from schemas.command import RefusedError
-from schemas.feature_example import DTYPE, FeatureExample
-from schemas.manifest import Manifest, ManifestError
-from schemas.printable import printable
-from schemas.table import NewerSchemaError
-from training.failures import why_empty
+from beamscribe.errors import RefusedError
+from beamscribe.model.examples import DamagedRecordError, decode_file
+from beamscribe.model.views import WHOLE
+from beamscribe.schemas import feature_example, manifest
+from beamscribe.schemas.feature_example import DTYPE, FeatureExample
+from beamscribe.schemas.manifest import Manifest, ManifestError
+from beamscribe.schemas.printable import printable
+from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage import whole_files
+from beamscribe.storage.storage import Storage
+from beamscribe.storage.uri import read_uri
+from beamscribe.training.failures import why_empty
 
 UNPACKED_VERSION = 5
 """Of the unpacked files; raise it with any change to them, so that older ones are not read."""
@@ -33,7 +33,7 @@ class FeatureSet(NamedTuple):
         ids: of the images.
         uris: of the images.
         file_names: of the images, as their annotations give them.
-        views: int (images,), which view of the photograph each is, see `model.views`.
+        views: int (images,), which view of the photograph each is, see `beamscribe.model.views`.
         features: float16 (rows of the file, cells, channels), memory-mapped: the system's page cache keeps what fits.
             While a backbone is tuned, what its frozen layers give instead.
         places: int (images,), the row of each image in `features`.

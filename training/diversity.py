@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from schemas.evaluation import Diversity, MissingWord
+from beamscribe.schemas.evaluation import Diversity, MissingWord
 
 SHOWN_WORDS = 20
 """Words never produced that are named."""

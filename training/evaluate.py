@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from model.storage import Storage
-from model.uri import absolute, read_uri
-from schemas import score_row
-from schemas.coco import CocoError, CocoImage, describe, parse_coco
-from schemas.command import DONE, STOPPED, RefusedError
-from schemas.evaluation import METRICS, Difference, EvaluatedCaptions, Evaluation, Score
-from schemas.printable import printable
-from schemas.score_row import ScoreRow
-from schemas.stored import read_stored
-from schemas.table import NewerSchemaError, to_table
-from training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
-from training.captions import Meeting, meet, read_captions
-from training.diversity import measure_diversity
-from training.flags.evaluate import parser
-from training.score_table import score_table
+from beamscribe.errors import DONE, STOPPED, RefusedError
+from beamscribe.schemas import score_row
+from beamscribe.schemas.coco import CocoError, CocoImage, describe, parse_coco
+from beamscribe.schemas.evaluation import METRICS, Difference, EvaluatedCaptions, Evaluation, Score
+from beamscribe.schemas.printable import printable
+from beamscribe.schemas.score_row import ScoreRow
+from beamscribe.schemas.stored import read_stored
+from beamscribe.schemas.table import NewerSchemaError, to_table
+from beamscribe.storage.storage import Storage
+from beamscribe.storage.uri import absolute, read_uri
+from beamscribe.training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
+from beamscribe.training.captions import Meeting, meet, read_captions
+from beamscribe.training.diversity import measure_diversity
+from beamscribe.training.flags.evaluate import parser
+from beamscribe.training.score_table import score_table
 
 if TYPE_CHECKING:
-    from training.scores import Scorer, Scores
+    from beamscribe.training.scores import Scorer, Scores
 
 JSON, PARQUET, AGAINST_PARQUET = ".json", ".parquet", ".against.parquet"
 """How `--output` ends, and what the files beside it have instead."""
@@ -126,49 +126,49 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         RefusedError: if the command cannot do its work.
     """
-    ours = parser().parse_strictly(argv)
-    if ours.output and not ours.output.endswith(JSON):
-        raise RefusedError(f"--output {ours.output} is not called NAME{JSON}: call it scores{JSON}, for example")
+    args = parser().parse_strictly(argv)
+    if args.output and not args.output.endswith(JSON):
+        raise RefusedError(f"--output {args.output} is not called NAME{JSON}: call it scores{JSON}, for example")
     _refuse_without_scorers()
-    if ours.output:
-        _refuse_foreign(ours)
-    data, images = _read_annotations(ours.annotations, ours.storage_options)
-    asked = [("--captions", ours.captions), *([("--against", ours.against)] if ours.against else [])]
-    meetings = [_meet(flag, output, images, ours) for flag, output in asked]
+    if args.output:
+        _refuse_foreign(args)
+    data, images = _read_annotations(args.annotations, args.storage_options)
+    asked = [("--captions", args.captions), *([("--against", args.against)] if args.against else [])]
+    meetings = [_meet(flag, output, images, args) for flag, output in asked]
     # Loaded only now: the other commands do not need these packages, so they may be missing.
-    from training.java_scorers import JavaError
-    from training.scores import NoReferencesError, Scorer
+    from beamscribe.training.java_scorers import JavaError
+    from beamscribe.training.scores import NoReferencesError, Scorer
 
     texts = {str(image.id): [caption.text for caption in image.captions] for image in meetings[0].images}
     try:
         with Scorer(texts) as scorer:
-            outputs = [absolute(output, ours.storage_options) for _, output in asked]
+            outputs = [absolute(output, args.storage_options) for _, output in asked]
             scored = [score_output(scorer, *item) for item in zip(outputs, meetings, strict=True)]
     except NoReferencesError as error:
-        raise RefusedError(f"--annotations {ours.annotations}: {error}: give captions of COCO's kind") from error
+        raise RefusedError(f"--annotations {args.annotations}: {error}: give captions of COCO's kind") from error
     except JavaError as error:
         print(printable(f"beamscribe evaluate: stopped: {error}"), file=sys.stderr)
         return STOPPED
-    evaluation = _evaluation(ours, data, scored, scorer.references)
+    evaluation = _evaluation(args, data, scored, scorer.references)
     print(printable(score_table(evaluation), lines=True))
-    return _write(ours, evaluation, scored) if ours.output else DONE
+    return _write(args, evaluation, scored) if args.output else DONE
 
 
-def _refuse_foreign(ours: argparse.Namespace) -> None:
+def _refuse_foreign(args: argparse.Namespace) -> None:
     """Refuses to write over files that are not what an earlier evaluate wrote, such as the annotations or a table.
 
     Raises:
         RefusedError: if there is one.
     """
-    storage, stem = _place(ours)
-    for suffix in (JSON, PARQUET, *([AGAINST_PARQUET] if ours.against else [])):
+    storage, stem = _place(args)
+    for suffix in (JSON, PARQUET, *([AGAINST_PARQUET] if args.against else [])):
         try:
             begun = storage.read_range(stem + suffix, 0, len(BEGINNING))
             written = begun == BEGINNING if suffix == JSON else _is_scores(storage.read(stem + suffix))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise RefusedError(f"--output {ours.output} cannot be written: {error}") from error
+            raise RefusedError(f"--output {args.output} cannot be written: {error}") from error
         if not written:
             raise RefusedError(
                 f"--output: {storage.uri(stem + suffix)} is there and no scores that beamscribe evaluate wrote: "
@@ -186,11 +186,11 @@ def _is_scores(data: bytes) -> bool:
     return True
 
 
-def _place(ours: argparse.Namespace) -> tuple[Storage, str]:
+def _place(args: argparse.Namespace) -> tuple[Storage, str]:
     """The folder of `--output`, and the part of the names that its files share."""
-    folder, _, name = ours.output.rpartition("/")
-    root = folder or ("/" if ours.output.startswith("/") else ".")
-    return Storage(root, ours.storage_options), name.removesuffix(JSON)
+    folder, _, name = args.output.rpartition("/")
+    root = folder or ("/" if args.output.startswith("/") else ".")
+    return Storage(root, args.storage_options), name.removesuffix(JSON)
 
 
 def _refuse_without_scorers() -> None:
@@ -213,9 +213,9 @@ def _read_annotations(uri: str, options: dict[str, Any]) -> tuple[bytes, tuple[C
     return data, corpus.images
 
 
-def _meet(flag: str, output: str, images: Sequence[CocoImage], ours: argparse.Namespace) -> Meeting:
+def _meet(flag: str, output: str, images: Sequence[CocoImage], args: argparse.Namespace) -> Meeting:
     try:
-        meeting = meet(read_captions(output, ours.storage_options), images, ours.by_id)
+        meeting = meet(read_captions(output, args.storage_options), images, args.by_id)
     except RefusedError as error:
         raise RefusedError(f"{flag} {output}: {error}") from error
     if meeting.renamed:
@@ -230,20 +230,20 @@ def _meet(flag: str, output: str, images: Sequence[CocoImage], ours: argparse.Na
 
 
 def _evaluation(
-    ours: argparse.Namespace, annotations: bytes, scored: Sequence[Scored], references: Mapping[str, Sequence[str]]
+    args: argparse.Namespace, annotations: bytes, scored: Sequence[Scored], references: Mapping[str, Sequence[str]]
 ) -> Evaluation:
-    stem = ours.output.rpartition("/")[2].removesuffix(JSON) if ours.output else None
+    stem = args.output.rpartition("/")[2].removesuffix(JSON) if args.output else None
     summaries = [
         summarize(item, references, stem and stem + suffix)
         for item, suffix in zip(scored, (PARQUET, AGAINST_PARQUET), strict=False)
     ]
     return Evaluation(
-        annotations=absolute(ours.annotations, ours.storage_options),
+        annotations=absolute(args.annotations, args.storage_options),
         annotations_sha256=hashlib.sha256(annotations).hexdigest(),
         images=len(references),
         captions=summaries[0],
-        against=summaries[1] if ours.against else None,
-        differences=compare(*scored) if ours.against else None,
+        against=summaries[1] if args.against else None,
+        differences=compare(*scored) if args.against else None,
         confidence=CONFIDENCE,
         resamples=RESAMPLES,
         reference=f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}",
@@ -251,9 +251,9 @@ def _evaluation(
     )
 
 
-def _write(ours: argparse.Namespace, evaluation: Evaluation, scored: Sequence[Scored]) -> int:
+def _write(args: argparse.Namespace, evaluation: Evaluation, scored: Sequence[Scored]) -> int:
     """Writes each image's scores and then the JSON, so that it never names a file that is not there."""
-    storage, stem = _place(ours)
+    storage, stem = _place(args)
     try:
         for item, suffix in zip(scored, (PARQUET, AGAINST_PARQUET), strict=False):
             buffer = io.BytesIO()
@@ -261,7 +261,7 @@ def _write(ours: argparse.Namespace, evaluation: Evaluation, scored: Sequence[Sc
             storage.write(stem + suffix, buffer.getvalue())
         storage.write(stem + JSON, evaluation.to_json().encode())
     except OSError as error:
-        print(printable(f"beamscribe evaluate: stopped: {ours.output} cannot be written: {error}"), file=sys.stderr)
+        print(printable(f"beamscribe evaluate: stopped: {args.output} cannot be written: {error}"), file=sys.stderr)
         return STOPPED
-    print(f"beamscribe evaluate: scores → {absolute(ours.output, ours.storage_options)}")
+    print(f"beamscribe evaluate: scores → {absolute(args.output, args.storage_options)}")
     return DONE

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from model import weights
-from model.backbone.network import weights_path
-from model.backbone.spec import ResolvedWeights
-from model.bundle import METRICS, MODEL_CARD, VOCABULARY, WEIGHTS, backbone_file, write_bundle
-from model.captioner import Captioner
-from model.captioning import load_captioner
-from model.ensemble import Ensemble
-from model.images import POLICY_VERSION
-from model.tokenizer import START
-from training.config import TrainingConfig
-from training.material import Material
-from training.recipe import MATERIAL, RECIPE
+from beamscribe.model import weights
+from beamscribe.model.backbone.network import weights_path
+from beamscribe.model.backbone.spec import ResolvedWeights
+from beamscribe.model.bundle import METRICS, MODEL_CARD, VOCABULARY, WEIGHTS, backbone_file, write_bundle
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.captioning import load_captioner
+from beamscribe.model.ensemble import Ensemble
+from beamscribe.model.images import POLICY_VERSION
+from beamscribe.model.tokenizer import START
+from beamscribe.training.config import TrainingConfig
+from beamscribe.training.material import Material
+from beamscribe.training.recipe import MATERIAL, RECIPE
 
 
 class Member(NamedTuple):
@@ -52,7 +52,7 @@ def export(
         members: how it came about.
         measured: of the captioner on the validation images.
         config: the recipe.
-        asked: what it was trained on, see `training.recipe.material_fields`.
+        asked: what it was trained on, see `beamscribe.training.recipe.material_fields`.
 
     Returns:
         What `metrics.json` holds.

@@ -6,9 +6,9 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.storage import Storage
-from schemas import failure_row
-from schemas.printable import printable
+from beamscribe.schemas import failure_row
+from beamscribe.schemas.printable import printable
+from beamscribe.storage.storage import Storage
 
 
 def why_empty(output: Storage) -> str:

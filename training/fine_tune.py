@@ -15,22 +15,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model import weights
-from model.backbone.network import Backbone, SplitError, dump_backbone, split_backbone
-from model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError
-from model.captioner import Captioner
-from model.freezing import compiled
-from model.location import UriError, named_uri
-from schemas.command import RefusedError
-from schemas.feature_example import DTYPE
-from training.batches import feature_lessons, steps_an_epoch
-from training.checkpoints import Checkpoints
-from training.config import TrainingConfig
-from training.cross_entropy import compile_model, held_out_frequency_loss, identity, learn
-from training.dataset import FeatureSet, computed
-from training.material import Material
-from training.pixels import PixelReader
-from training.validation import CiderValidation, LogCider
+from beamscribe.errors import RefusedError
+from beamscribe.model import weights
+from beamscribe.model.backbone.network import Backbone, SplitError, dump_backbone, split_backbone
+from beamscribe.model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.freezing import compiled
+from beamscribe.schemas.feature_example import DTYPE
+from beamscribe.storage.location import UriError, named_uri
+from beamscribe.training.batches import feature_lessons, steps_an_epoch
+from beamscribe.training.checkpoints import Checkpoints
+from beamscribe.training.config import TrainingConfig
+from beamscribe.training.cross_entropy import compile_model, held_out_frequency_loss, identity, learn
+from beamscribe.training.dataset import FeatureSet, computed
+from beamscribe.training.material import Material
+from beamscribe.training.pixels import PixelReader
+from beamscribe.training.validation import CiderValidation, LogCider
 
 CAPTIONER, BACKBONE = "captioner", "backbone"
 

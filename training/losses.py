@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.tokenizer import PAD, UNKNOWN
+from beamscribe.model.tokenizer import PAD, UNKNOWN
 
 
 @keras.saving.register_keras_serializable("beamscribe")

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.tokenizer import PAD, Tokenizer, learn_vocabulary
-from schemas.command import RefusedError
-from training.config import TrainingConfig
-from training.dataset import FeatureSet, read_features, split
+from beamscribe.errors import RefusedError
+from beamscribe.model.tokenizer import PAD, Tokenizer, learn_vocabulary
+from beamscribe.training.config import TrainingConfig
+from beamscribe.training.dataset import FeatureSet, read_features, split
 
 
 class TokenSet(NamedTuple):

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from model.backbone.spec import BackboneSpec
-from model.images import decode_image
-from model.location import named_uri
-from model.uri import read_uri
-from model.views import view_of
-from schemas.command import RefusedError
-from schemas.limits import MAX_BYTES
-from training.dataset import FeatureSet
+from beamscribe.errors import RefusedError
+from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.model.images import decode_image
+from beamscribe.model.views import view_of
+from beamscribe.schemas.limits import MAX_BYTES
+from beamscribe.storage.location import named_uri
+from beamscribe.storage.uri import read_uri
+from beamscribe.training.dataset import FeatureSet
 
 THREADS = 4
 """Pillow and the network let go of the interpreter lock."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from model.backbone.choice import AUTO, BFLOAT16, FLOAT32, has_bfloat16
+from beamscribe.model.backbone.choice import AUTO, BFLOAT16, FLOAT32, has_bfloat16
 
 _OPTION = "auto_mixed_precision_onednn_bfloat16"
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.command import RefusedError
-from schemas.fingerprint import Fingerprint
-from training.config import TrainingConfig
-from training.material import Material
+from beamscribe.errors import RefusedError
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.training.config import TrainingConfig
+from beamscribe.training.material import Material
 
 REFUSE, KEEP, REPLACE = "refuse", "keep", "replace"
 ON_CHANGE = (REFUSE, KEEP, REPLACE)

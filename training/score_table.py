@@ -1,6 +1,6 @@
 """An evaluation as text for people."""
 
-from schemas.evaluation import EvaluatedCaptions, Evaluation
+from beamscribe.schemas.evaluation import EvaluatedCaptions, Evaluation
 
 NAMES = {
     "bleu_1": "BLEU-1",

@@ -10,8 +10,8 @@ from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from schemas.evaluation import METRICS
-from training.java_scorers import Meteor, ptb_tokenize
+from beamscribe.schemas.evaluation import METRICS
+from beamscribe.training.java_scorers import Meteor, ptb_tokenize
 
 _BLEU = METRICS[:4]
 _N = len(_BLEU)

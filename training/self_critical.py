@@ -17,18 +17,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model import weights
-from model.captioner import Captioner
-from model.freezing import compiled
-from model.sampling import sample
-from model.tokenizer import PAD, START
-from training.batches import pack, steps_an_epoch
-from training.checkpoints import Checkpoints
-from training.choice import CIDER
-from training.cider import CiderReward
-from training.config import TrainingConfig
-from training.material import Material
-from training.validation import CiderValidation, references, said
+from beamscribe.model import weights
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.freezing import compiled
+from beamscribe.model.sampling import sample
+from beamscribe.model.tokenizer import PAD, START
+from beamscribe.training.batches import pack, steps_an_epoch
+from beamscribe.training.checkpoints import Checkpoints
+from beamscribe.training.choice import CIDER
+from beamscribe.training.cider import CiderReward
+from beamscribe.training.config import TrainingConfig
+from beamscribe.training.material import Material
+from beamscribe.training.validation import CiderValidation, references, said
 
 MAX_LENGTH = 24
 """Tokens of a sample at most, with the end token: 99.8 % of Flickr8k's captions are no longer."""

@@ -4,7 +4,7 @@ import contextlib
 
 import tensorflow as tf
 
-from training.flags.train import SINGLE
+from beamscribe.training.flags.train import SINGLE
 
 
 def scope(strategy: str) -> contextlib.AbstractContextManager[object]:

@@ -6,30 +6,24 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from model import weights
-from model.bundle import Bundle, BundleError, is_unfinished, open_bundle
-from model.bundle_folder import unwritable
-from model.captioner import Captioner
-from model.ensemble import Ensemble, member_name, together
-from schemas.command import (
-    CHECK_FAILED,
-    DONE,
-    INTERRUPTED,
-    STOPPED,
-    RefusedError,
-)
-from training import cross_entropy, fine_tune, self_critical
-from training.batches import feature_lessons
-from training.checkpoints import DivergedError
-from training.choice import CIDER, is_better
-from training.config import TrainingConfig, override, read_config
-from training.cross_entropy import evaluator
-from training.export import Member, export
-from training.flags.train import parser
-from training.material import Material, prepare
-from training.precision import computing_in, resolved
-from training.recipe import changes, goes_on, material_fields
-from training.validation import CiderValidation
+from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
+from beamscribe.model import weights
+from beamscribe.model.bundle import Bundle, BundleError, is_unfinished, open_bundle
+from beamscribe.model.bundle_folder import unwritable
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.ensemble import Ensemble, member_name, together
+from beamscribe.training import cross_entropy, fine_tune, self_critical
+from beamscribe.training.batches import feature_lessons
+from beamscribe.training.checkpoints import DivergedError
+from beamscribe.training.choice import CIDER, is_better
+from beamscribe.training.config import TrainingConfig, override, read_config
+from beamscribe.training.cross_entropy import evaluator
+from beamscribe.training.export import Member, export
+from beamscribe.training.flags.train import parser
+from beamscribe.training.material import Material, prepare
+from beamscribe.training.precision import computing_in, resolved
+from beamscribe.training.recipe import changes, goes_on, material_fields
+from beamscribe.training.validation import CiderValidation
 
 
 def run(argv: Sequence[str]) -> int:
@@ -41,16 +35,16 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         RefusedError: if the command cannot do its work.
     """
-    ours = parser().parse_strictly(argv)
-    config = _config(ours)
-    output = os.path.abspath(os.path.expanduser(ours.output))
-    work = ours.work or f"{output}.work"
+    args = parser().parse_strictly(argv)
+    config = _config(args)
+    output = os.path.abspath(os.path.expanduser(args.output))
+    work = args.work or f"{output}.work"
     earlier = _earlier_bundle(output)
     for flag, folder in (("--output", output), ("--work", os.path.join(work, "features"))):
         if reason := unwritable(folder):
             raise RefusedError(f"{flag} {folder} cannot be written: {reason}")
     try:
-        return _run(ours, config, output, work, earlier)
+        return _run(args, config, output, work, earlier)
     except DivergedError as error:
         print(f"beamscribe train: no captioner: {error}", file=sys.stderr)
         return CHECK_FAILED
@@ -65,10 +59,10 @@ def run(argv: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-def _run(ours: argparse.Namespace, config: TrainingConfig, output: str, work: str, earlier: Bundle | None) -> int:
-    material = prepare(ours.features, ours.validation, config, work, ours.storage_options)
-    asked = material_fields(material, ours.fine_tune_from)
-    if earlier is not None and not goes_on(ours.output, changes(earlier.config, config, asked), ours.on_change):
+def _run(args: argparse.Namespace, config: TrainingConfig, output: str, work: str, earlier: Bundle | None) -> int:
+    material = prepare(args.features, args.validation, config, work, args.storage_options)
+    asked = material_fields(material, args.fine_tune_from)
+    if earlier is not None and not goes_on(args.output, changes(earlier.config, config, asked), args.on_change):
         print(f"beamscribe train: the bundle in {output} was trained otherwise and stays as it is")
         return DONE
     print(
@@ -76,10 +70,10 @@ def _run(ours: argparse.Namespace, config: TrainingConfig, output: str, work: st
         f"{len(material.tokenizer.vocabulary)} tokens; validation {len(material.validation.ids)} images"
     )
     tuning = None
-    if ours.fine_tune_from:
-        tuning = fine_tune.prepare(material, ours.fine_tune_from, ours.images_root, ours.storage_options)
+    if args.fine_tune_from:
+        tuning = fine_tune.prepare(material, args.fine_tune_from, args.images_root, args.storage_options)
     with computing_in(config.precision):
-        metrics = _train(material, config, output, work, ours.strategy, tuning, asked)
+        metrics = _train(material, config, output, work, args.strategy, tuning, asked)
     loss, frequency = metrics["validation_token_loss"], metrics["frequency_loss"]
     print(
         f"beamscribe train: validation loss {loss:.3f} nats a token with the stored weights "
@@ -112,11 +106,11 @@ def _train(
     """All members, each in all its phases, and the bundle; gives its metrics."""
     members = []
     for number in range(config.members):
-        ours = override(config, seed=config.seed + number)
+        args = override(config, seed=config.seed + number)
         folder = os.path.join(work, member_name(number)) if number else work
         if config.members > 1:
-            print(f"beamscribe train: captioner {number + 1} of {config.members}, seed {ours.seed}", flush=True)
-        members.append(_train_member(material, ours, folder, strategy, tuning))
+            print(f"beamscribe train: captioner {number + 1} of {config.members}, seed {args.seed}", flush=True)
+        members.append(_train_member(material, args, folder, strategy, tuning))
     # A backbone is tuned with one captioner alone, so all members see the same in the end.
     material = members[0].material
     captioner: Captioner | Ensemble = cross_entropy.build_captioner(material, config)
@@ -167,25 +161,25 @@ def _train_member(
     return Member(best, material, report)
 
 
-def _config(ours: argparse.Namespace) -> TrainingConfig:
+def _config(args: argparse.Namespace) -> TrainingConfig:
     config = override(
-        read_config(ours.config),
-        decoder=ours.decoder,
-        epochs=ours.epochs,
-        batch_size=ours.batch_size,
-        learning_rate=ours.learning_rate,
-        vocabulary_size=ours.vocabulary_size,
-        patience=ours.patience,
-        members=ours.members,
-        precision=ours.precision,
-        seed=ours.seed,
+        read_config(args.config),
+        decoder=args.decoder,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        vocabulary_size=args.vocabulary_size,
+        patience=args.patience,
+        members=args.members,
+        precision=args.precision,
+        seed=args.seed,
     )
     config = override(config, precision=resolved(config.precision))
     if config.self_critical_epochs and config.self_critical_samples < 2:
         raise RefusedError("self_critical_samples must be two or more, which are compared: change the recipe")
-    if ours.fine_tune_from and config.members > 1:
+    if args.fine_tune_from and config.members > 1:
         raise RefusedError("--fine-tune-from tunes the backbone with one captioner alone: give --members 1")
-    if ours.images_root and not ours.fine_tune_from:
+    if args.images_root and not args.fine_tune_from:
         raise RefusedError("--images-root says where the images for --fine-tune-from are, which is not given")
     if config.width % config.heads:
         raise RefusedError(f"{config.heads} heads do not divide the width {config.width}: change the recipe")

@@ -4,15 +4,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.captioner import Captioner
-from model.decoding import beam_search
-from model.ensemble import Ensemble
-from model.freezing import compiled
-from model.tokenizer import END, PAD
-from training.choice import CIDER, NOISE
-from training.cider import CiderReward
-from training.dataset import FeatureSet
-from training.material import Material, TokenSet
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.decoding import beam_search
+from beamscribe.model.ensemble import Ensemble
+from beamscribe.model.freezing import compiled
+from beamscribe.model.tokenizer import END, PAD
+from beamscribe.training.choice import CIDER, NOISE
+from beamscribe.training.cider import CiderReward
+from beamscribe.training.dataset import FeatureSet
+from beamscribe.training.material import Material, TokenSet
 
 BEAMS, MAX_LENGTH = 3, 24
 """As `beamscribe caption` searches by default."""

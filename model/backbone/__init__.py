@@ -1,6 +1,6 @@
 """The seam to image backbones: what one is, where its weights come from, and how it is opened."""
 
-from model.backbone.spec import (
+from beamscribe.model.backbone.spec import (
     BACKBONES,
     BackboneSpec,
     ResolvedWeights,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from model.npz import ArraysError, read_arrays
+from beamscribe.model.npz import ArraysError, read_arrays
 
 EPSILON = 1e-3
 """Of batch normalization, as in TensorFlow's tpu models."""

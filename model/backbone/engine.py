@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model.backbone.choice import OPENVINO, Choice
-from model.backbone.quantized import Quantized
-from model.backbone.spec import BackboneSpec, ResolvedWeights
+from beamscribe.model.backbone.choice import OPENVINO, Choice
+from beamscribe.model.backbone.quantized import Quantized
+from beamscribe.model.backbone.spec import BackboneSpec, ResolvedWeights
 
 Engine = Callable[[np.ndarray], np.ndarray]
 """Pixels uint8 (batch, height, width, 3), RGB, to features float16 (batch, rows, columns, channels). May be called from
@@ -29,9 +29,9 @@ def open_engine(
         ImportError: if the engine is not installed on this worker.
     """
     if choice.engine == OPENVINO:
-        from model.backbone.openvino_engine import open_openvino
+        from beamscribe.model.backbone.openvino_engine import open_openvino
 
         return open_openvino(spec, weights, choice.precision, quantized)
-    from model.backbone.tensorflow_engine import open_tensorflow
+    from beamscribe.model.backbone.tensorflow_engine import open_tensorflow
 
     return open_tensorflow(spec, weights, choice.precision)

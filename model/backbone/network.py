@@ -11,8 +11,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from model.backbone.efficientnet_lite import LEVELS, STAGES, build_efficientnet_lite, dump_weights, load_weights
-from model.backbone.spec import (
+from beamscribe.model.backbone.efficientnet_lite import (
+    LEVELS,
+    STAGES,
+    build_efficientnet_lite,
+    dump_weights,
+    load_weights,
+)
+from beamscribe.model.backbone.spec import (
     EFFICIENTNET_LITE2_LEVELS,
     IMAGENET,
     INCEPTION_V3,
@@ -23,10 +29,10 @@ from model.backbone.spec import (
     ResolvedWeights,
     WeightsError,
 )
-from model.backbone.weights_file import refuse_odd_weights
-from model.fetched import fetched
-from model.freezing import compiled
-from model.location import shown
+from beamscribe.model.backbone.weights_file import refuse_odd_weights
+from beamscribe.model.freezing import compiled
+from beamscribe.storage.fetched import fetched
+from beamscribe.storage.location import shown
 
 
 def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:

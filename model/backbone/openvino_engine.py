@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import openvino
 
-from model.backbone.choice import BFLOAT16, FLOAT32, INT8
-from model.backbone.engine import Engine
-from model.backbone.quantized import Quantized
-from model.backbone.spec import BackboneSpec, ResolvedWeights
+from beamscribe.model.backbone.choice import BFLOAT16, FLOAT32, INT8
+from beamscribe.model.backbone.engine import Engine
+from beamscribe.model.backbone.quantized import Quantized
+from beamscribe.model.backbone.spec import BackboneSpec, ResolvedWeights
 
 STREAMS = 2
 """Batches that are computed side by side, each with its share of the cores."""
@@ -25,8 +25,8 @@ def convert(spec: BackboneSpec, weights: ResolvedWeights) -> openvino.Model:
 
     OpenVINO's own reader is given the frozen graph: its converter for Python reports each use to its maker.
     """
-    from model.backbone.tensorflow_engine import grid_function  # only here is TensorFlow needed
-    from model.freezing import graph_of
+    from beamscribe.model.backbone.tensorflow_engine import grid_function  # only here is TensorFlow needed
+    from beamscribe.model.freezing import graph_of
 
     graph = graph_of(grid_function(spec, weights))
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ class CompiledModel:
 
     Args:
         model: from uint8 (batch, height, width, 3) to one output.
-        precision: see `model.backbone.choice`.
+        precision: see `beamscribe.model.backbone.choice`.
     """
 
     def __init__(self, model: openvino.Model, precision: str) -> None:

@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from model.backbone.applications import APPLICATIONS
-from model.location import shown
-from model.pretrained import EMBEDDED
-from model.uri import read_uri
+from beamscribe.model.backbone.applications import APPLICATIONS
+from beamscribe.model.pretrained import EMBEDDED
+from beamscribe.storage.location import shown
+from beamscribe.storage.uri import read_uri
 
 
 class WeightsError(ValueError):

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.backbone.choice import BFLOAT16
-from model.backbone.engine import Engine
-from model.backbone.network import Backbone
-from model.backbone.spec import BackboneSpec, ResolvedWeights
-from model.freezing import compiled, freeze
-from schemas.feature_example import DTYPE
+from beamscribe.model.backbone.choice import BFLOAT16
+from beamscribe.model.backbone.engine import Engine
+from beamscribe.model.backbone.network import Backbone
+from beamscribe.model.backbone.spec import BackboneSpec, ResolvedWeights
+from beamscribe.model.freezing import compiled, freeze
+from beamscribe.schemas.feature_example import DTYPE
 
 
 def grid_function(spec: BackboneSpec, weights: ResolvedWeights) -> Any:

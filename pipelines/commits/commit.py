@@ -8,23 +8,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from model.storage import Storage
-from model.unbroken import unbroken
-from pipelines.commits.lease import confirm_lease
-from pipelines.commits.rows import FAILURES, RowFormat
-from pipelines.commits.shards import Shard, asked_digest
-from pipelines.corpora.reference import captions_digest
-from pipelines.flags.jobs import STALL_TIMEOUT_SECONDS
-from pipelines.images.stages import Spent, Stopwatch, total
-from schemas import manifest
-from schemas.failure_row import FailureRow
-from schemas.shapes import check_shape
+from beamscribe.pipelines.commits.lease import confirm_lease
+from beamscribe.pipelines.work.shards import Shard, asked_digest
+from beamscribe.pipelines.work.stage_metrics import StageMetrics, Stopwatch, total
+from beamscribe.schemas import manifest
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.feature_example import captions_digest
+from beamscribe.schemas.limits import STALL_TIMEOUT_SECONDS
+from beamscribe.schemas.rows import FAILURES, RowFormat
+from beamscribe.schemas.shapes import check_shape
+from beamscribe.storage.critical_section import critical_section
+from beamscribe.storage.storage import Storage
 
 RECEIPTS = f"{manifest.FOLDER}/shards"
 
 Process = Callable[[Shard], Iterable[Any]]
 """What a job does with a shard: yields one row or one `FailureRow` for each reference, in any order, and between them
-`Spent` where it measures."""
+`StageMetrics` where it measures."""
 
 
 class FileStamp(NamedTuple):
@@ -68,7 +68,7 @@ class Receipt(NamedTuple):
     rows: FileStamp | None
     failures: FileStamp | None
     committed_at: str = ""
-    spent: Spent | None = None
+    spent: StageMetrics | None = None
     failed_stages: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -80,7 +80,7 @@ class Receipt(NamedTuple):
         """The receipt as JSON."""
         fields = self._asdict()
         for part in ("rows", "failures", "spent"):
-            found: FileStamp | Spent | None = fields[part]
+            found: FileStamp | StageMetrics | None = fields[part]
             fields[part] = found._asdict() if found else None
             if isinstance(found, FileStamp) and not found.made_of:
                 del fields[part]["made_of"]
@@ -100,7 +100,7 @@ class Receipt(NamedTuple):
                     fields[part] = FileStamp(**{**fields[part], "ids": tuple(fields[part]["ids"])})
                     fields[part] = fields[part]._replace(made_of=tuple(fields[part].made_of))
             if fields.get("spent"):
-                fields["spent"] = Spent(**fields["spent"])
+                fields["spent"] = StageMetrics(**fields["spent"])
             fields["failed_stages"] = tuple((stage, count) for stage, count in fields.get("failed_stages", ()))
             found = cls(**fields)
             check_shape(found, cls)
@@ -137,7 +137,7 @@ def stamp(name: str, data: bytes, ids: Iterable[str], made_of: Iterable[str] = (
     return FileStamp(name, len(data), hashlib.sha256(data).hexdigest(), tuple(ids), tuple(made_of))
 
 
-def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], None] = lambda: None) -> Receipt:
+def commit_shard(shard: Shard, process: Process, run: Run, heartbeat: Callable[[], None] = lambda: None) -> Receipt:
     """Processes a shard and commits what came out.
 
     Args:
@@ -164,7 +164,7 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
     stem = f"{shard.name}-{asked_digest(run.fingerprint, (f'{id}{made_of.get(id, str())}' for id in asked))}"
     row_ids: list[str] = []
     failed: list[FailureRow] = []
-    spent: list[Spent] = []
+    spent: list[StageMetrics] = []
     rows_alone = Stopwatch()
 
     def rows() -> Iterator[Any]:
@@ -174,8 +174,8 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
                 outcome = next(outcomes, None)
             if outcome is None:
                 return
-            beat()
-            if isinstance(outcome, Spent):
+            heartbeat()
+            if isinstance(outcome, StageMetrics):
                 spent.append(outcome)
             elif isinstance(outcome, FailureRow):
                 failed.append(outcome)
@@ -189,7 +189,7 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
     seconds = time.monotonic() - begun
     writing = time.monotonic()
     encode_msec = seconds * 1000 - rows_alone.msec
-    with unbroken(run.output.run, fence=lambda: confirm_lease(run.output)):
+    with critical_section(run.output.run, fence=lambda: confirm_lease(run.output)):
         confirm_lease(run.output)
         # A duplicate bundle may end otherwise than its twin. The twin's receipt goes first, so that a kill between two
         # files leaves nothing that speaks for files which are no longer there.
@@ -207,7 +207,7 @@ def commit_shard(shard: Shard, process: Process, run: Run, beat: Callable[[], No
             failed_stages=tuple(sorted(Counter(row.stage for row in failed).items())),
         )
         write_msec = encode_msec + (time.monotonic() - writing) * 1000
-        receipt = receipt._replace(spent=total([*spent, Spent(write_msec=write_msec)]))
+        receipt = receipt._replace(spent=total([*spent, StageMetrics(write_msec=write_msec)]))
         run.output.write(receipt.name, receipt.to_json())
     return receipt
 

@@ -9,8 +9,8 @@ import faulthandler
 import os
 from collections.abc import Iterator
 
-from model.storage import Storage
-from schemas import manifest
+from beamscribe.schemas import manifest
+from beamscribe.storage.storage import Storage
 
 FOLDER = f"{manifest.FOLDER}/crashes"
 

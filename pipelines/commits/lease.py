@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from model.storage import Storage
-from model.unbroken import guarded, stop, unbroken
-from schemas import manifest
-from schemas.command import RefusedError
+from beamscribe.errors import RefusedError
+from beamscribe.schemas import manifest
+from beamscribe.storage.critical_section import critical_section, guarded, stop
+from beamscribe.storage.storage import Storage
 
 FILE = f"{manifest.FOLDER}/lease.json"
 HEARTBEAT_SECONDS = 20.0
@@ -264,7 +264,7 @@ def renew(output: Storage, token: str, content: bytes) -> Holder | None:
         return holder or _DAMAGED
     try:
         # Whoever sleeps between the look and the write must not write over the lease of the next run.
-        with unbroken(fence=lambda: _confirm(output, token)):
+        with critical_section(fence=lambda: _confirm(output, token)):
             output.write(FILE, content)
     except LeaseLostError:
         return read_holder(output) or _DAMAGED

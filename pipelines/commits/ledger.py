@@ -9,12 +9,12 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from model.storage import Storage
-from pipelines.commits.commit import RECEIPTS, FileStamp, Receipt, stamp
-from pipelines.commits.rows import FAILURES, RowFormat, read_failures
-from pipelines.commits.shards import asked_digest
-from pipelines.commits.tally import Tally, newest_failures, tally
-from schemas.failure_row import FailureRow
+from beamscribe.pipelines.commits.commit import RECEIPTS, FileStamp, Receipt, stamp
+from beamscribe.pipelines.commits.completion import Completion, completion_of, newest_failures
+from beamscribe.pipelines.work.shards import asked_digest
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.rows import FAILURES, RowFormat, read_failures
+from beamscribe.storage.storage import Storage
 
 NO_STALE_ROWS: Mapping[str, Set[str]] = MappingProxyType({})
 
@@ -230,10 +230,10 @@ class Ledger:
         for name, data in files.items():
             self.output.write(name, data)
 
-    def tally(self, asked: pa.LargeStringArray | pa.ChunkedArray, receipts: Sequence[Receipt]) -> Tally:
+    def completion_of(self, asked: pa.LargeStringArray | pa.ChunkedArray, receipts: Sequence[Receipt]) -> Completion:
         """What some commits hold of the ids that were asked."""
         rows = chain.from_iterable(receipt.rows.ids for receipt in receipts if receipt.rows)
-        return tally(asked, rows, chain.from_iterable(self.failures(receipts).values()))
+        return completion_of(asked, rows, chain.from_iterable(self.failures(receipts).values()))
 
 
 def _ids(receipt: Receipt) -> list[str]:

@@ -1,12 +1,12 @@
 """The manifest of an output: what it was made with, and whether a command may go on with it."""
 
-from model.storage import Storage
-from pipelines.commits.pending import Job
-from schemas.command import RefusedError
-from schemas.fingerprint import Fingerprint
-from schemas.manifest import FILE, FOLDER, Manifest, ManifestError
-from schemas.matching import ids_after, ids_of_output
-from schemas.table import NewerSchemaError
+from beamscribe.errors import RefusedError
+from beamscribe.pipelines.commits.pending import Job
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.manifest import FILE, FOLDER, Manifest, ManifestError
+from beamscribe.schemas.matching import ids_after, ids_of_output
+from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage.storage import Storage
 
 MANIFEST = f"{FOLDER}/{FILE}"
 
@@ -48,7 +48,7 @@ def ids_to_record(output: Storage, asked: str) -> str:
 
     Args:
         output: of caption.
-        asked: where those of the run come from, see `schemas.matching`.
+        asked: where those of the run come from, see `beamscribe.schemas.matching`.
     """
     earlier = read_manifest_of(output)
     return ids_after(ids_of_output(earlier.details, output.read) if earlier else None, asked)

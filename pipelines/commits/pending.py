@@ -16,16 +16,17 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from model.storage import Entry, Storage
-from pipelines.commits.commit import Process, Receipt, Run
-from pipelines.commits.cores import share_cores
-from pipelines.commits.rows import RowFormat
-from pipelines.commits.shards import Shard, Todo
-from pipelines.commits.watchdog import commit_watched
-from pipelines.corpora.reference import Reference
-from pipelines.corpora.references import TEXT
-from pipelines.images.stages import NOTHING
-from schemas import manifest
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.liveness import commit_watched
+from beamscribe.pipelines.work.cores import share_cores
+from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.pipelines.work.stage_metrics import NOTHING
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.pipelines.work.work_items import TEXT
+from beamscribe.schemas import manifest
+from beamscribe.schemas.rows import RowFormat
+from beamscribe.storage.storage import Entry, Storage
 
 CORPUS = f"{manifest.FOLDER}/corpus"
 PENDING = f"{manifest.FOLDER}/pending"
@@ -51,7 +52,7 @@ class Job(Protocol):
         """That a worker has in hand: of two, one keeps the model busy while the other ends or begins."""
         ...
 
-    def carried(self, output: Storage) -> "Job":
+    def stage_artifacts(self, output: Storage) -> "Job":
         """The same job for workers on other machines: what it needs is copied below the output."""
         ...
 
@@ -77,7 +78,7 @@ class PreparedJob(Job, Protocol):
         ...
 
 
-def write_corpus(output: Storage, references: Sequence[Reference]) -> None:
+def write_corpus(output: Storage, references: Sequence[WorkItem]) -> None:
     """Stores the references below `_beamscribe/`, so that `status` and `verify` know what was asked.
 
     Queries, the last field, are not among them: they may be signatures, which only workers need.
@@ -87,14 +88,14 @@ def write_corpus(output: Storage, references: Sequence[Reference]) -> None:
     _write_parts(output, CORPUS, ((f"{number:05d}.json", _json(part)) for number, part in enumerate(parts)))
 
 
-def read_part(output: Storage, name: str) -> list[Reference]:
+def read_part(output: Storage, name: str) -> list[WorkItem]:
     """The references of a stored part.
 
     Raises:
         ValueError: if it is damaged.
     """
     try:
-        return [Reference.from_json(fields) for fields in json.loads(output.read(name))]
+        return [WorkItem.from_json(fields) for fields in json.loads(output.read(name))]
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
 
@@ -113,7 +114,7 @@ def read_ids(output: Storage) -> pa.LargeStringArray:
             raise ValueError(f"{output.uri(part.name)} is damaged: {error}") from error
 
     # Parts of an earlier corpus are there too while a run writes a new one.
-    return pa.chunked_array(output.map_ahead(ids, output.files(CORPUS)), TEXT).unique()
+    return pa.chunked_array(output.prefetch(ids, output.files(CORPUS)), TEXT).unique()
 
 
 def write_pending(output: Storage, shards: Iterable[Shard]) -> list[str]:
@@ -152,7 +153,7 @@ def _write_parts(output: Storage, folder: str, parts: Iterable[tuple[str, bytes]
         output.write(name, part[1])
         return name
 
-    names = list(output.map_ahead(write, parts))
+    names = list(output.prefetch(write, parts))
     for entry in output.files(folder):
         if entry.name not in names:
             output.delete(entry.name)
@@ -197,7 +198,7 @@ class ReadPending(beam.PTransform):
     def _shard(self, place: Slice) -> Shard:
         try:
             name, todo = json.loads(self.output.read_range(*place))
-            return Shard(name, tuple(Todo(Reference.from_json(fields), attempts) for fields, attempts in todo))
+            return Shard(name, tuple(PendingItem(WorkItem.from_json(fields), attempts) for fields, attempts in todo))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.output.uri(place.part)} is damaged: {error}") from error
 
@@ -205,7 +206,10 @@ class ReadPending(beam.PTransform):
         """Builds the transform."""
         # Without the shuffle the worker that reads a part would do all of its shards.
         return (
-            parts | "Cut" >> beam.FlatMap(self._slices) | "Spread" >> beam.Reshuffle() | "Read" >> beam.Map(self._shard)
+            parts
+            | "ShardPlan" >> beam.FlatMap(self._slices)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.Map(self._shard)
         )
 
 

@@ -4,15 +4,15 @@ import os
 from collections.abc import Collection
 from dataclasses import replace
 
-from model.storage import Storage
-from pipelines.commits.commit import RECEIPTS
-from pipelines.commits.lease import Lease
-from pipelines.commits.ledger import Ledger
-from pipelines.commits.manifest_file import manifest_of
-from pipelines.commits.rows import RowFormat
-from schemas.command import RefusedError
-from schemas.printable import printable
-from schemas.table import NewerSchemaError
+from beamscribe.errors import RefusedError
+from beamscribe.pipelines.commits.commit import RECEIPTS
+from beamscribe.pipelines.commits.lease import Lease
+from beamscribe.pipelines.commits.ledger import Ledger
+from beamscribe.pipelines.commits.manifest_file import manifest_of
+from beamscribe.schemas.printable import printable
+from beamscribe.schemas.rows import RowFormat
+from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage.storage import Storage
 
 
 def _is_linked(output: Storage, name: str) -> bool:

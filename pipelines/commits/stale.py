@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from pipelines.commits.commit import Receipt
-from pipelines.commits.ledger import Ledger
-from pipelines.corpora.reference import Reference, captions_digest
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.ledger import Ledger
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.feature_example import captions_digest
 
 
-def asked_captions(references: Iterable[Reference], holds_captions: bool, on_change: str) -> dict[str, str]:
+def asked_captions(references: Iterable[WorkItem], holds_captions: bool, on_change: str) -> dict[str, str]:
     """The digest of the captions of each image that a run is asked for, by id.
 
     Args:

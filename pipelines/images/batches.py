@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from pipelines.commits.cores import SIDE_BY_SIDE
-from pipelines.images.reading import LoadedImage
-from pipelines.images.stages import NOTHING, Spent
+from beamscribe.pipelines.images.reading import LoadedImage
+from beamscribe.pipelines.work.cores import SIDE_BY_SIDE
+from beamscribe.pipelines.work.stage_metrics import NOTHING, StageMetrics
 
 TURN_SECONDS = 1.0
 """A shard that waits for its turn says so often that it is alive."""
@@ -27,7 +27,7 @@ class Answer(NamedTuple, Generic[Result]):
     """
 
     result: Result | Exception
-    spent: Spent
+    spent: StageMetrics
 
 
 class _Asked(NamedTuple, Generic[Result]):
@@ -71,7 +71,7 @@ class Batches(Generic[Result]):
                 if not self._shards and self._filling:
                     self._submit()
 
-    def wait_for_turn(self) -> Iterator[Spent]:
+    def wait_for_turn(self) -> Iterator[StageMetrics]:
         """Shards give their images one after the other: so one of them ends while the next is in full swing.
 
         Yields:
@@ -109,7 +109,9 @@ class Batches(Generic[Result]):
             results = list(self.infer([asked.image for asked in batch]))
             msec = (time.perf_counter() - begun) * 1000 / len(batch)
             for number, (asked, result) in enumerate(zip(batch, results, strict=True)):
-                asked.future.set_result(Answer(result, Spent(infer_msec=msec, batches=int(number == 0), batched=1)))
+                asked.future.set_result(
+                    Answer(result, StageMetrics(infer_msec=msec, batches=int(number == 0), batched=1))
+                )
         except BaseException as error:  # noqa: BLE001 - raised again where the results are waited for.
             for asked in batch:
                 if not asked.future.done():

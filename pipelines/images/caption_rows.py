@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.commits.commit import Run
-from pipelines.commits.shards import Todo
-from pipelines.images.inference import INFER, NO_CAPTION, NOT_FINITE
-from pipelines.images.quality import flags_of
-from pipelines.images.reading import LoadedImage, failure
-from schemas.caption_row import Alternative, CaptionRow
-from schemas.failure_row import FailureRow
-from schemas.feature_example import DTYPE, FeatureExample
+from beamscribe.pipelines.images.inference import INFER, NO_CAPTION, NOT_FINITE
+from beamscribe.pipelines.images.quality import flags_of
+from beamscribe.pipelines.images.reading import LoadedImage
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.run import Run
+from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.schemas.caption_row import Alternative, CaptionRow
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.feature_example import DTYPE, FeatureExample
 
 Captions = tuple[Alternative, ...]
 """Of one image, best first."""
@@ -62,7 +63,7 @@ def grid_of(example: FeatureExample, grid: tuple[int, int, int]) -> np.ndarray:
 
 
 def caption_rows(
-    items: Sequence[tuple[Todo, ImageFacts]], captions: Iterable[Captions | Exception], run: Run
+    items: Sequence[tuple[PendingItem, ImageFacts]], captions: Iterable[Captions | Exception], run: Run
 ) -> Iterator[CaptionRow | FailureRow]:
     """Rows of one batch; each image's captions come best first, and the best is chosen; without one it has failed."""
     for (todo, facts), alternatives in zip(items, captions, strict=True):

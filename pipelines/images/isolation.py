@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from model.advancing import advance, advanced
-from model.backbone.spec import BackboneSpec
-from pipelines.commits.shards import Todo
-from pipelines.images.reading import DECODE, LoadedImage, Reading, failure, load_image
-from schemas.failure_row import FailureRow
+from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.pipelines.images.reading import DECODE, LoadedImage, Reading, load_image
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.storage.advancing import advance, advanced
 
 DIED, HUNG = "DecoderDied", "DecoderHung"
 
@@ -32,7 +33,7 @@ MARGIN_SECONDS = 30
 
 
 def load_images_apart(
-    todo: Sequence[Todo],
+    todo: Sequence[PendingItem],
     spec: BackboneSpec,
     reading: Reading,
     run_started: datetime.datetime,
@@ -71,7 +72,7 @@ class _Reader:
         theirs.close()
         self._pipe.recv()  # It is there: starting up is no fault of an image.
 
-    def load(self, item: Todo, limit_seconds: float) -> LoadedImage | FailureRow | str:
+    def load(self, item: PendingItem, limit_seconds: float) -> LoadedImage | FailureRow | str:
         """One image; `DIED` or `HUNG` if the process did not give it back."""
         try:
             self._pipe.send(item)

@@ -3,13 +3,13 @@
 import datetime
 from collections.abc import Iterator, Sequence
 
-from model.ahead import map_ahead
-from model.backbone.spec import BackboneSpec
-from pipelines.commits.commit import Run
-from pipelines.commits.shards import Shard, Todo
-from pipelines.images.isolation import load_images_apart
-from pipelines.images.reading import LoadedImage, Reading, load_image
-from schemas.failure_row import FailureRow
+from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.pipelines.images.isolation import load_images_apart
+from beamscribe.pipelines.images.reading import LoadedImage, Reading, load_image
+from beamscribe.pipelines.work.run import Run
+from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.storage.prefetch import prefetch
 
 THREADS = 4
 """Pillow and the network let go of the interpreter lock; two cores decode faster than the CNN takes images."""
@@ -30,11 +30,11 @@ def load_shard(
 
 
 def load_images(
-    todo: Sequence[Todo],
+    todo: Sequence[PendingItem],
     spec: BackboneSpec,
     reading: Reading,
     run_started: datetime.datetime,
     ahead: int,
 ) -> Iterator[LoadedImage | FailureRow]:
     """Images in order, up to `ahead` of them decoded before they are asked for."""
-    return map_ahead(lambda item: load_image(item, spec, reading, run_started), todo, THREADS, ahead)
+    return prefetch(lambda item: load_image(item, spec, reading, run_started), todo, THREADS, ahead)

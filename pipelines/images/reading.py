@@ -6,13 +6,13 @@ import re
 import time
 from typing import Any, NamedTuple
 
-from model.backbone.spec import BackboneSpec
-from model.images import DecodedImage, ImageError, decode_image
-from model.location import storable
-from pipelines.commits.shards import Todo
-from pipelines.corpora.members import read_reference
-from schemas.failure_row import FailureRow
-from schemas.limits import MAX_BYTES, MAX_PIXELS
+from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.model.images import DecodedImage, ImageError, decode_image
+from beamscribe.pipelines.sources.members import read_reference
+from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS
+from beamscribe.storage.location import storable
 
 READ, DECODE = "read", "decode"
 
@@ -53,7 +53,7 @@ class LoadedImage(NamedTuple):
         read_bytes: of the file.
     """
 
-    todo: Todo
+    todo: PendingItem
     sha256: str
     image: DecodedImage
     read_msec: float = 0.0
@@ -61,7 +61,7 @@ class LoadedImage(NamedTuple):
     read_bytes: int = 0
 
 
-def failure(todo: Todo, stage: str, error_type: str, message: str, run_started: datetime.datetime) -> FailureRow:
+def failure(todo: PendingItem, stage: str, error_type: str, message: str, run_started: datetime.datetime) -> FailureRow:
     """A failure row; one attempt more than before."""
     reference = todo.reference
     # Messages quote what a stranger's file says, of any length and in bytes that rows cannot hold.
@@ -72,7 +72,7 @@ def failure(todo: Todo, stage: str, error_type: str, message: str, run_started: 
 
 
 def load_image(
-    todo: Todo, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime
+    todo: PendingItem, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime
 ) -> LoadedImage | FailureRow:
     """Reads and decodes one image for a backbone."""
     begun = time.perf_counter()

@@ -8,7 +8,7 @@ of its own and a line in `_REGISTERED`.
 import importlib
 from typing import NamedTuple
 
-from pipelines.speech.engine import Asking, SpeechEngine, SpeechError, SpeechSettings, ask_once
+from beamscribe.pipelines.speech.engine import Asking, SpeechEngine, SpeechError, SpeechSettings, ask_once
 
 
 class _Registered(NamedTuple):
@@ -20,9 +20,9 @@ class _Registered(NamedTuple):
 
 
 _REGISTERED = {
-    "espeak": _Registered("pipelines.speech.espeak", "EspeakEngine", "espeakng-loader"),
-    "gtts": _Registered("pipelines.speech.gtts", "GttsEngine", "gTTS"),
-    "gcloud": _Registered("pipelines.speech.gcloud", "GcloudEngine", "google-cloud-texttospeech"),
+    "espeak": _Registered("beamscribe.pipelines.speech.espeak", "EspeakEngine", "espeakng-loader"),
+    "gtts": _Registered("beamscribe.pipelines.speech.gtts", "GttsEngine", "gTTS"),
+    "gcloud": _Registered("beamscribe.pipelines.speech.gcloud", "GcloudEngine", "google-cloud-texttospeech"),
 }
 
 ENGINES = tuple(_REGISTERED)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from pipelines.flags.speak import FORMATS
-from pipelines.speech.engine import Encoded, SpeechError, Waveform
-from pipelines.speech.loudness import loudness_lufs
+from beamscribe.pipelines.speech import FORMATS
+from beamscribe.pipelines.speech.engine import Encoded, SpeechError, Waveform
+from beamscribe.pipelines.speech.loudness import loudness_lufs
 
 MP3_KBIT_PER_SECOND = 64
 """Constant bit rate: plenty for 22 kHz mono speech, a second is 8 KB, and any player seeks in it exactly."""
@@ -53,7 +53,7 @@ class AudioFacts(NamedTuple):
         sample_rate: in Hz.
         channels: 1 for mono.
         bytes: size of the file.
-        loudness_lufs: see `pipelines.speech.loudness`; None for sound of less than 0.4 s.
+        loudness_lufs: see `beamscribe.pipelines.speech.loudness`; None for sound of less than 0.4 s.
     """
 
     duration_seconds: float

@@ -10,21 +10,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from model.storage import Storage
-from model.uri import canonical, filesystem
-from pipelines.commits.manifest_file import read_manifest_of
-from pipelines.commits.shards import bucket, shard_count
-from pipelines.corpora.columns import ID_COLUMN
-from pipelines.corpora.corpus import Corpus, Skipped, distinct
-from pipelines.corpora.listing import Found, find_files
-from pipelines.corpora.opened import Where
-from pipelines.corpora.reference import Reference
-from pipelines.corpora.references import TEXT, References
-from pipelines.corpora.table_process import TableError, TableProcess
-from pipelines.speech.spoken import normalize_text
-from schemas import caption_row
-from schemas.command import RefusedError
-from schemas.table import VERSION_KEY, NewerSchemaError, check_version
+from beamscribe.errors import RefusedError
+from beamscribe.pipelines.commits.manifest_file import read_manifest_of
+from beamscribe.pipelines.sources.columns import ID_COLUMN
+from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
+from beamscribe.pipelines.sources.listing import Found, find_files
+from beamscribe.pipelines.sources.opened import Where
+from beamscribe.pipelines.sources.table_process import TableError, TableProcess
+from beamscribe.pipelines.speech.spoken import normalize_text
+from beamscribe.pipelines.work.shards import bucket, shard_count
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.pipelines.work.work_items import TEXT, WorkItems
+from beamscribe.schemas import caption_row
+from beamscribe.schemas.table import VERSION_KEY, NewerSchemaError, check_version
+from beamscribe.storage.storage import Storage
+from beamscribe.storage.uri import canonical, filesystem
 
 COLUMNS = ("image_uri", "caption")
 """What a Parquet file of captions needs; an `id` is taken where there is one, else the URI is the id."""
@@ -67,7 +67,7 @@ def list_captions(path: str, options: dict[str, Any], limit: int | None) -> Corp
     return corpus
 
 
-def own_ids(references: References) -> References:
+def own_ids(references: WorkItems) -> WorkItems:
     """Gives captions that share an id and are not the same ids of their own: `7`, `7#2`, `7#3`, in their order.
 
     Raises:
@@ -92,7 +92,7 @@ def own_ids(references: References) -> References:
             f"{taken[0]}, which the next of them would get: give each an id of its own"
         )
     print(f"beamscribe speak: {len(new)} captions share the id of another; they have ids of their own, as {new[0]}")
-    return References.of(
+    return WorkItems.of(
         one._replace(id=renamed[place]) if place in renamed else one for place, one in enumerate(references)
     )
 
@@ -131,7 +131,7 @@ def _some(found: list[Any], path: str) -> list[Any]:
     return found
 
 
-def _captioned(files: list[str], options: dict[str, Any], kept: frozenset[str] | None) -> Iterator[Reference | Skipped]:
+def _captioned(files: list[str], options: dict[str, Any], kept: frozenset[str] | None) -> Iterator[WorkItem | Skipped]:
     """The rows of all files; of an output, those that are being replaced come last, after those that replace them."""
     late: dict[str, None] = {}
     with TableProcess() as process:
@@ -148,7 +148,7 @@ def _captioned(files: list[str], options: dict[str, Any], kept: frozenset[str] |
                     raise RefusedError(f"--captions: {uri} cannot be read: {error}") from error
 
 
-def _references(where: Where, process: TableProcess) -> Iterator[tuple[str | None, Reference | Skipped]]:
+def _references(where: Where, process: TableProcess) -> Iterator[tuple[str | None, WorkItem | Skipped]]:
     """The rows of a file, each with its fingerprint, if it has one."""
     for part in process.texts(where, list(COLUMNS), [ID_COLUMN, FINGERPRINT_COLUMN]):
         if "metadata" in part:
@@ -164,7 +164,7 @@ def _references(where: Where, process: TableProcess) -> Iterator[tuple[str | Non
                 continue
             # A caption that is missing, or cannot be read, is one that cannot be spoken: a failure row.
             text = "" if str(row) in problems else caption
-            yield fingerprint, Reference(id or image_uri, image_uri, text=text, group=normalize_text(text))
+            yield fingerprint, WorkItem(id or image_uri, image_uri, text=text, group=normalize_text(text))
 
 
 def _version(metadata: dict[str, str]) -> int:
@@ -192,7 +192,7 @@ def spread(corpus: Corpus, images_of_shard: int) -> tuple[Corpus, bool]:
     """
     count = Counter(reference.group for reference in corpus.references)
     parts = {text: shard_count(images, images_of_shard) for text, images in count.items() if images > images_of_shard}
-    references = References.of(
+    references = WorkItems.of(
         reference._replace(group=f"{reference.group} {bucket(reference.id, parts[reference.group])}")
         if reference.group in parts
         else reference
@@ -201,6 +201,6 @@ def spread(corpus: Corpus, images_of_shard: int) -> tuple[Corpus, bool]:
     return corpus._replace(references=references), bool(parts)
 
 
-def is_spread(reference: Reference) -> bool:
+def is_spread(reference: WorkItem) -> bool:
     """Whether the images of this one's text are in many shards, so that none of them speaks it."""
     return reference.group != normalize_text(reference.text)

@@ -2,17 +2,17 @@
 
 from typing import NamedTuple
 
-from pipelines.speech.audio import AudioFacts, check_audio, transcode
-from pipelines.speech.engine import MOST_CHARACTERS, SpeechEngine, SpeechError, Waveform
-from pipelines.speech.loudness import level
-from pipelines.speech.tags import tag
+from beamscribe.pipelines.speech.audio import AudioFacts, check_audio, transcode
+from beamscribe.pipelines.speech.engine import MOST_CHARACTERS, SpeechEngine, SpeechError, Waveform
+from beamscribe.pipelines.speech.loudness import level
+from beamscribe.pipelines.speech.tags import tag
 
 
 class Style(NamedTuple):
     """How the files are made.
 
     Attributes:
-        format: a name in `pipelines.flags.speak.FORMATS`.
+        format: a name in `beamscribe.pipelines.speech.FORMATS`.
         loudness_lufs: wanted loudness; None leaves it as the engine made it.
     """
 

@@ -21,7 +21,7 @@ class SpeechSettings:
     An engine says in `SpeechEngine.heeds` which of these change its sound; they belong to the fingerprint.
 
     Attributes:
-        engine: a name in `pipelines.speech.ENGINES`.
+        engine: a name in `beamscribe.pipelines.speech.ENGINES`.
         lang: IETF language tag, such as "en" or "pt-br".
         voice: the engine's name of a voice, such as "en-us+f3" or "en-US-Neural2-C"; empty means the voice of `lang`.
         words_per_minute: espeak's speed, 80 to 450.
@@ -85,7 +85,7 @@ class SpeechEngine(Protocol):
     """A voice that is ready to speak.
 
     Attributes:
-        name: the engine's name in `pipelines.speech.ENGINES`.
+        name: the engine's name in `beamscribe.pipelines.speech.ENGINES`.
         version: version of what makes the sound (the library, not its binding).
         voice: the voice in the engine's own words.
         heeds: names of the `SpeechSettings` that change its sound.
@@ -96,7 +96,7 @@ class SpeechEngine(Protocol):
     name: str
     version: str
     voice: str
-    heeds: tuple[str, ...]
+    fingerprint_fields: tuple[str, ...]
     requests_per_minute: float | None
     raw: bool
 

@@ -22,9 +22,9 @@ import espeakng_loader
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.speech.engine import MOST_SECONDS, Asking, SpeechError, SpeechSettings, Waveform, ask_once
-from pipelines.speech.espeak_parts import Part, certainly_fits, fitting_parts
-from pipelines.speech.parts import plain_text
+from beamscribe.pipelines.speech.engine import MOST_SECONDS, Asking, SpeechError, SpeechSettings, Waveform, ask_once
+from beamscribe.pipelines.speech.espeak_parts import Part, certainly_fits, fitting_parts
+from beamscribe.pipelines.speech.parts import plain_text
 
 # Names and values of speak_lib.h and espeak_ng.h.
 AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -69,7 +69,7 @@ class EspeakEngine:
     """Speaks with libespeak-ng. Holds nothing between two calls; may be shared by threads, which then take turns."""
 
     name = "espeak"
-    heeds = ("lang", "voice", "words_per_minute")
+    fingerprint_fields = ("lang", "voice", "words_per_minute")
     requests_per_minute = None
     raw = True
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pipelines.speech.parts import halves
+from beamscribe.pipelines.speech.parts import halves
 
 WORD_BYTES, WORD_PHONEMES = 100, 80
 PART_BYTES, PART_WORDS, PART_PHONEMES = 400, 100, 450

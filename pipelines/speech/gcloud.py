@@ -14,9 +14,9 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import texttospeech
 from google.rpc.error_details_pb2 import RetryInfo
 
-from pipelines.speech.audio import checked_part, decode, joined
-from pipelines.speech.engine import Asking, SpeechError, SpeechSettings, Waveform, ask_once
-from pipelines.speech.parts import parts_of, plain_text
+from beamscribe.pipelines.speech.audio import checked_part, decode, joined
+from beamscribe.pipelines.speech.engine import Asking, SpeechError, SpeechSettings, Waveform, ask_once
+from beamscribe.pipelines.speech.parts import parts_of, plain_text
 
 MOST_BYTES = 4900
 """Of a request's text, in UTF-8: the service refuses more than 5,000."""
@@ -29,7 +29,7 @@ class GcloudEngine:
     """Speaks through texttospeech.googleapis.com. Threads may share it."""
 
     name = "gcloud"
-    heeds = ("lang", "voice")
+    fingerprint_fields = ("lang", "voice")
     requests_per_minute = 900.0
     """A project may make 1,000 until it asks for more; some voices fewer."""
     raw = True

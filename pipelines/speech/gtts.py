@@ -15,10 +15,10 @@ from typing import Any
 import requests
 from gtts import gTTS, gTTSError
 
-from pipelines.speech.engine import Asking, Encoded, SpeechError, SpeechSettings, ask_once
-from pipelines.speech.mp3 import join_mp3
-from pipelines.speech.parts import parts_of, plain_text
-from pipelines.speech.retry_after import retry_after_seconds
+from beamscribe.pipelines.speech.engine import Asking, Encoded, SpeechError, SpeechSettings, ask_once
+from beamscribe.pipelines.speech.mp3 import join_mp3
+from beamscribe.pipelines.speech.parts import parts_of, plain_text
+from beamscribe.pipelines.speech.retry_after import retry_after_seconds
 
 MOST_CHARACTERS = 100
 """Of a request's text: what gTTS allows itself."""
@@ -28,7 +28,7 @@ class GttsEngine:
     """Speaks through translate.google.<tld>. Holds nothing between two calls; threads may share it."""
 
     name = "gtts"
-    heeds = ("lang", "tld", "slow")
+    fingerprint_fields = ("lang", "tld", "slow")
     requests_per_minute = 60.0
     """In practice the endpoint takes a request every 0.5 to 1 s from one address."""
     raw = False

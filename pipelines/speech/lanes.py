@@ -11,8 +11,8 @@ import threading
 import time
 import uuid
 
-from model.storage import Storage
-from schemas import manifest
+from beamscribe.schemas import manifest
+from beamscribe.storage.storage import Storage
 
 FOLDER = f"{manifest.FOLDER}/lanes"
 LOCAL_HEARTBEAT_SECONDS = 1.0

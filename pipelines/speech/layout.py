@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from model.storage import Storage
-from pipelines.commits.shards import asked_digest, bucket
-from pipelines.corpora.containers import Container, Parquet, Tar
-from pipelines.speech import SpeechError
-from pipelines.speech.audio import AudioFacts, check_audio
-from pipelines.speech.clip import Clip
-from pipelines.speech.spoken import SpokenText
-from schemas import audio_row
-from schemas.audio_row import AudioFile, AudioRow
+from beamscribe.pipelines.speech import SpeechError
+from beamscribe.pipelines.speech.audio import AudioFacts, check_audio
+from beamscribe.pipelines.speech.clip import Clip
+from beamscribe.pipelines.speech.containers import Container, Parquet, Tar
+from beamscribe.pipelines.speech.spoken import SpokenText
+from beamscribe.pipelines.work.shards import asked_digest, bucket
+from beamscribe.schemas import audio_row
+from beamscribe.schemas.audio_row import AudioFile, AudioRow
+from beamscribe.storage.storage import Storage
 
 CONTAINERS: dict[str, Container] = {"tar": Tar(), "parquet": Parquet()}
 
@@ -60,7 +60,7 @@ def open_shelf(layout: str, speech: Speech, shard: str, texts: Mapping[str, str]
     """The shelf of a shard.
 
     Args:
-        layout: a name in `pipelines.flags.speak.LAYOUTS`.
+        layout: a name in `beamscribe.pipelines.runtime.flags.speak.LAYOUTS`.
         speech: of the run.
         shard: its name.
         texts: key → normalised text.

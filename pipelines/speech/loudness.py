@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyloudnorm
 import scipy.ndimage
 
-from pipelines.speech.engine import Waveform
+from beamscribe.pipelines.speech.engine import Waveform
 
 BLOCK_SECONDS = 0.4
 """What BS.1770 measures in; shorter sound has no loudness."""

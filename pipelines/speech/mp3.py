@@ -7,7 +7,7 @@ such a frame are decoded and encoded anew; others are simply set one behind the 
 
 from collections.abc import Sequence
 
-from pipelines.speech.audio import decode, encode, joined
+from beamscribe.pipelines.speech.audio import decode, encode, joined
 
 _DESCRIPTIONS = (b"Xing", b"Info", b"VBRI")
 _LATEST_BYTE = 40

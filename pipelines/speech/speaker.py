@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from pipelines.commits.commit import Run
-from pipelines.speech import SpeechError, SpeechSettings, open_engine
-from pipelines.speech.clip import Clip, Style, artist, make_clip
-from pipelines.speech.lanes import Lanes
-from pipelines.speech.layout import Shelf, Speech, open_shelf
-from pipelines.speech.pace import Pace
-from pipelines.speech.patience import Breaker, Patience
-from pipelines.speech.spoken import SpokenText
+from beamscribe.pipelines.speech import SpeechError, SpeechSettings, open_engine
+from beamscribe.pipelines.speech.clip import Clip, Style, artist, make_clip
+from beamscribe.pipelines.speech.lanes import Lanes
+from beamscribe.pipelines.speech.layout import Shelf, Speech, open_shelf
+from beamscribe.pipelines.speech.rate_limiter import RateLimiter
+from beamscribe.pipelines.speech.retry_policy import Breaker, RetryPolicy
+from beamscribe.pipelines.speech.spoken import SpokenText
+from beamscribe.pipelines.work.run import Run
 
 THREADS = 4
 """Of an engine on this machine: one text is synthesised at a time; encoding and checking of others overlap it."""
@@ -35,7 +35,7 @@ class Manner:
     Attributes:
         settings: engine, voice and speed.
         style: of the files.
-        layout: where audio lies, a name in `pipelines.flags.speak.LAYOUTS`.
+        layout: where audio lies, a name in `beamscribe.pipelines.runtime.flags.speak.LAYOUTS`.
         requests_per_minute: that the whole job may make; None for an engine that asks no service.
     """
 
@@ -62,8 +62,8 @@ class Speaker:
         else:
             self._breaker = Breaker()
             lanes = Lanes(run.output, run.started.strftime("%Y%m%dT%H%M%S%f"))
-            pace = Pace(manner.requests_per_minute, lanes.count, sleep=self._breaker.sleep)
-            self._engine = open_engine(manner.settings, Patience(pace.wait, self._breaker))
+            pace = RateLimiter(manner.requests_per_minute, lanes.count, sleep=self._breaker.sleep)
+            self._engine = open_engine(manner.settings, RetryPolicy(pace.wait, self._breaker))
             threads = THREADS_OF_SERVICE
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="speak")
         self.speech = Speech(run.output, run.fingerprint, manner.style.format, *artist(self._engine))

@@ -2,17 +2,17 @@
 
 from typing import NamedTuple
 
-from model.storage import Storage
-from pipelines.commits.commit import Run
-from pipelines.commits.rows import ParquetRows
-from pipelines.commits.shards import OWN_NAME
-from pipelines.corpora.corpus import Corpus
-from pipelines.corpora.reference import Reference
-from pipelines.speech.layout import Speech
-from pipelines.speech.spoken import SpokenText
-from schemas import audio_row, speech_row
-from schemas.command import RefusedError
-from schemas.speech_row import SpeechRow
+from beamscribe.errors import RefusedError
+from beamscribe.pipelines.sources.corpus import Corpus
+from beamscribe.pipelines.speech.layout import Speech
+from beamscribe.pipelines.speech.spoken import SpokenText
+from beamscribe.pipelines.work.run import Run
+from beamscribe.pipelines.work.shards import OWN_NAME
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas import audio_row, speech_row
+from beamscribe.schemas.rows import ParquetRows
+from beamscribe.schemas.speech_row import SpeechRow
+from beamscribe.storage.storage import Storage
 
 INDEX = ParquetRows(speech_row.FOLDER, speech_row.SCHEMA, speech_row.VERSION)
 
@@ -35,7 +35,7 @@ class NamedAudio(NamedTuple):
     named_by: str
 
 
-def index_row(reference: Reference, spoken: SpokenText, speech: Speech, run: Run) -> SpeechRow:
+def index_row(reference: WorkItem, spoken: SpokenText, speech: Speech, run: Run) -> SpeechRow:
     """The row of one image."""
     return SpeechRow(
         image_uri=reference.uri,

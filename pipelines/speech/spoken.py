@@ -4,7 +4,7 @@ import hashlib
 import unicodedata
 from typing import NamedTuple
 
-from pipelines.speech.audio import AudioFacts
+from beamscribe.pipelines.speech.audio import AudioFacts
 
 TEXT_NORMALISATION = "nfc-spaces-1"
 """Name of `normalize_text` in the fingerprint; a change of the function changes it."""

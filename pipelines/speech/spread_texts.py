@@ -8,14 +8,14 @@ import apache_beam as beam
 from apache_beam import PCollection
 from apache_beam.utils.shared import Shared
 
-from pipelines.commits.commit import Run
-from pipelines.commits.shards import Shard, bucket_name
-from pipelines.commits.watchdog import Watchdog
-from pipelines.speech import SpeechError
-from pipelines.speech.captioned import is_spread
-from pipelines.speech.speaker import Manner, Speaker
-from pipelines.speech.spoken import audio_key, normalize_text
-from schemas import manifest
+from beamscribe.pipelines.commits.liveness import LivenessReporter
+from beamscribe.pipelines.speech import SpeechError
+from beamscribe.pipelines.speech.captioned import is_spread
+from beamscribe.pipelines.speech.speaker import Manner, Speaker
+from beamscribe.pipelines.speech.spoken import audio_key, normalize_text
+from beamscribe.pipelines.work.run import Run
+from beamscribe.pipelines.work.shards import Shard, bucket_name
+from beamscribe.schemas import manifest
 
 UNSPOKEN = f"{manifest.FOLDER}/unspoken"
 """What such a text lacks audio for, a file each: the shards that need it are told there."""
@@ -38,7 +38,7 @@ class SpeakSpreadTexts(beam.PTransform):
         return (
             shards
             | "SpreadTexts" >> beam.FlatMap(spread_texts)
-            | "Once" >> beam.Distinct()
+            | "DedupCache" >> beam.Distinct()
             | "GroupTexts" >> beam.GroupByKey()
             | "Speak" >> beam.ParDo(_Speak(self.manner, self.run, Shared()))
         )
@@ -64,12 +64,12 @@ class _Speak(beam.DoFn):
         run = self._run
         texts = {audio_key(text, run.fingerprint): text for text in sorted(found)}
         speaker: Speaker = self._shared.acquire(lambda: Speaker(self._manner, run))
-        with Watchdog(run.output, f"spread-{name}", run.stall_timeout_seconds) as watchdog:
+        with LivenessReporter(run.output, f"spread-{name}", run.stall_timeout_seconds) as watchdog:
             for key, outcome in speaker.speak(name, texts):
                 if isinstance(outcome, SpeechError):
                     reason = [run.started.isoformat(), outcome.error_type, outcome.message]
                     run.output.write(f"{UNSPOKEN}/{key}.json", json.dumps(reason).encode())
-                watchdog.beat()
+                watchdog.heartbeat()
         yield name
 
 

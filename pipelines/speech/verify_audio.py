@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from model.storage import Storage
-from pipelines.speech.layout import CONTAINERS
-from pipelines.speech.speech_index import NamedAudio, named_audio
-from schemas import audio_row
+from beamscribe.pipelines.speech.layout import CONTAINERS
+from beamscribe.pipelines.speech.speech_index import NamedAudio, named_audio
+from beamscribe.schemas import audio_row
+from beamscribe.storage.storage import Storage
 
 MISSING = "audio files that the index names are missing"
 RESIZED = "audio files of another size than the index says"
@@ -51,7 +51,7 @@ def check_audio_of(output: Storage, finished: bool) -> AudioFindings:
     wrong: dict[str, set[str]] = defaultdict(set)
     remove: set[str] = set()
     files = sorted(by_file)
-    checks = output.map_ahead(lambda uri: _wrong_with(output, by_file[uri], uri in there), files)
+    checks = output.prefetch(lambda uri: _wrong_with(output, by_file[uri], uri in there), files)
     for uri, found in zip(files, checks, strict=True):
         for what, audio in found:
             wrong[what].add(f"{uri}: {audio.member}" if audio.member else uri)

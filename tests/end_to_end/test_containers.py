@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe import main
-from model.pretrained import EMBEDDED
-from schemas.command import DONE
+from beamscribe.errors import DONE
+from beamscribe.model.pretrained import EMBEDDED
 from tests.pipelines.made_corpora import image_table, write_archive, write_arrow, write_image_parquet, write_webdataset
 
 pytestmark = pytest.mark.slow

@@ -9,14 +9,14 @@ import pytest
 import tensorflow as tf
 
 from beamscribe import main
-from model.backbone.network import Backbone
-from model.bundle import open_bundle
-from model.captioner import Captioner
-from model.captioning import load_captioner
-from model.images import decode_image
-from model.pretrained import EMBEDDED
-from model.tokenizer import PAD, Tokenizer
-from schemas.command import DONE
+from beamscribe.errors import DONE
+from beamscribe.model.backbone.network import Backbone
+from beamscribe.model.bundle import open_bundle
+from beamscribe.model.captioner import Captioner
+from beamscribe.model.captioning import load_captioner
+from beamscribe.model.images import decode_image
+from beamscribe.model.pretrained import EMBEDDED
+from beamscribe.model.tokenizer import PAD, Tokenizer
 
 MEGABYTE = 1_000_000
 

@@ -10,16 +10,16 @@ import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
-from model.backbone.spec import EMBEDDED_LITE2
-from schemas.command import CHECK_FAILED, DONE, REFUSED
-from training import fine_tune
-from training.config import read_config
-from training.material import prepare as prepare_material
+from beamscribe.errors import CHECK_FAILED, DONE, REFUSED
+from beamscribe.model.backbone.spec import EMBEDDED_LITE2
+from beamscribe.training import fine_tune
+from beamscribe.training.config import read_config
+from beamscribe.training.material import prepare as prepare_material
 
 pytestmark = pytest.mark.slow
 
 RECIPE = """
-from training.config import TrainingConfig
+from beamscribe.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(
     epochs=2, batch_size=8, learning_rate=2e-3, vocabulary_size=100, max_length=10, width=32, heads=4, feed_forward=64,

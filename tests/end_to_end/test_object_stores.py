@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from beamscribe import main
-from model.pretrained import EMBEDDED
-from schemas.command import CHECK_FAILED, DONE
+from beamscribe.errors import CHECK_FAILED, DONE
+from beamscribe.model.pretrained import EMBEDDED
 from tests.object_stores import ObjectStore
 
 IMAGES = 8

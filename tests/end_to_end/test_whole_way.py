@@ -14,7 +14,7 @@ import soundfile
 import tensorflow as tf
 
 from beamscribe import main
-from schemas.command import CHECK_FAILED, DONE, REFUSED
+from beamscribe.errors import CHECK_FAILED, DONE, REFUSED
 
 
 def rows(folder: Path) -> list[dict]:

@@ -20,23 +20,25 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
 
 import beamscribe
-from model.storage import Storage
-from pipelines import options
-from pipelines.caption import CaptionJob, parser
-from pipelines.commits.lease import FILE as LEASE
-from pipelines.commits.lease import LeaseLostError, confirm_lease, give_back, staged_token
-from pipelines.commits.pending import PENDING, CommitShards, ReadPending
-from pipelines.commits.watchdog import STARTED
-from pipelines.corpora.corpus import distinct
-from pipelines.corpora.reference import Reference
-from pipelines.flags.jobs import JobFlags
-from pipelines.images.reading import Reading
-from pipelines.launch import Request, launch
-from pipelines.runners import is_elsewhere, processes_a_machine, runner_named
-from pipelines.running import build, refuse_local
-from pipelines.verify import verify
-from schemas.command import DONE, REFUSED, FlagParser, RefusedError
-from schemas.fingerprint import Fingerprint
+from beamscribe.errors import DONE, REFUSED, RefusedError
+from beamscribe.flag_parser import FlagParser
+from beamscribe.pipelines.caption import CaptionJob, parser
+from beamscribe.pipelines.commits.lease import FILE as LEASE
+from beamscribe.pipelines.commits.lease import LeaseLostError, confirm_lease, give_back, staged_token
+from beamscribe.pipelines.commits.liveness import STARTED
+from beamscribe.pipelines.commits.pending import PENDING, CommitShards, ReadPending
+from beamscribe.pipelines.images.reading import Reading
+from beamscribe.pipelines.outputs.verify import verify
+from beamscribe.pipelines.runtime import options
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.runtime.runners import is_elsewhere, processes_a_machine, runner_named
+from beamscribe.pipelines.runtime.running import build, refuse_local
+from beamscribe.pipelines.sources.corpus import distinct
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.storage.storage import Storage
 from tests.engines.servers import CHECKOUT
 from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, contents, run_of
 
@@ -132,7 +134,7 @@ def test_a_dry_run_asks_nobody(staged: dict[str, bytes]) -> None:
     assert staged == {}
 
 
-IN_A_BUCKET = [Reference(id, f"gs://bucket/{id}.jpg") for id in "abcdefgh"]
+IN_A_BUCKET = [WorkItem(id, f"gs://bucket/{id}.jpg") for id in "abcdefgh"]
 
 
 def launcher(output: Storage, *flags: str) -> int:
@@ -275,8 +277,8 @@ def test_workers_are_told_how_many_share_a_machine() -> None:
 WORKER = """
 import os, sys
 os.cpu_count = lambda: 8
-from model.storage import Storage
-from pipelines.commits.pending import _CommitShard
+from beamscribe.storage.storage import Storage
+from beamscribe.pipelines.commits.pending import _CommitShard
 from tests.pipelines.fake_job import FakeJob, run_of
 names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 for processes in (0, 1, 2):
@@ -333,7 +335,7 @@ def test_a_runner_that_is_none_is_refused_before_a_model_is_looked_for(
 def test_a_job_server_that_is_not_there_is_told_soon(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipelines.runners.CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr("beamscribe.pipelines.runtime.runners.CONNECT_SECONDS", 1.0)
     command = ["caption", "--images", "/nowhere", "--model", "/nowhere", "--output", "/nowhere"]
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts, and says nothing
         address = f"127.0.0.1:{deaf.getsockname()[1]}"

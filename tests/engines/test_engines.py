@@ -17,14 +17,16 @@ import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
-from model.storage import Storage
-from pipelines.corpora.corpus import distinct
-from pipelines.flags.jobs import JobFlags
-from pipelines.launch import Request, launch
-from pipelines.options import parse
-from pipelines.verify import verify
-from schemas.command import DONE, STOPPED, FlagParser
-from schemas.fingerprint import Fingerprint
+from beamscribe.errors import DONE, STOPPED
+from beamscribe.flag_parser import FlagParser
+from beamscribe.pipelines.outputs.verify import verify
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.options import parse
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.sources.corpus import distinct
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.storage.storage import Storage
 from tests.engines.servers import (
     CHECKOUT,
     Server,
@@ -264,7 +266,7 @@ def go_and_kill(output: Storage, engine: Engine) -> int:
 def test_a_run_that_lost_its_worker_ends_and_the_next_one_does_the_rest(
     local: Storage, log: Path, pool: Server, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.commits.watchdog.LOST_SECONDS", 6.0)
+    monkeypatch.setattr("beamscribe.pipelines.commits.liveness.LOST_SECONDS", 6.0)
     with portable_engine(name, log, pool) as engine:
         began = time.monotonic()
         assert go_and_kill(local, engine) == STOPPED

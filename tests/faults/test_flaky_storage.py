@@ -9,15 +9,17 @@ from typing import Any
 import apache_beam as beam
 import pytest
 
-from model.storage import Storage
-from pipelines import running
-from pipelines.corpora.corpus import distinct
-from pipelines.flags.jobs import JobFlags
-from pipelines.launch import Request, launch
-from pipelines.options import parse
-from pipelines.verify import verify
-from schemas.command import DONE, STOPPED, FlagParser
-from schemas.fingerprint import Fingerprint
+from beamscribe.errors import DONE, STOPPED
+from beamscribe.flag_parser import FlagParser
+from beamscribe.pipelines.outputs.verify import verify
+from beamscribe.pipelines.runtime import running
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.options import parse
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.sources.corpus import distinct
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.storage.storage import Storage
 from tests.faults.flaky import PROTOCOL, FlakyFileSystem
 from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, references
 

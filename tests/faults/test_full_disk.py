@@ -10,8 +10,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
-from model.bundle import Bundle
-from schemas.command import DONE, STOPPED
+from beamscribe.errors import DONE, STOPPED
+from beamscribe.model.bundle import Bundle
 
 pytestmark = pytest.mark.slow
 

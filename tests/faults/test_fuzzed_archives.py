@@ -19,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.corpora.archives import kind_of, list_archive
-from pipelines.corpora.corpus import Skipped
-from pipelines.corpora.members import read_reference
-from pipelines.corpora.reference import UNREADABLE, Reference
-from tests.pipelines.corpora.made_tars import COMPRESS
+from beamscribe.pipelines.sources.archives import kind_of, list_archive
+from beamscribe.pipelines.sources.corpus import Skipped
+from beamscribe.pipelines.sources.members import read_reference
+from beamscribe.pipelines.work.work_item import UNREADABLE, WorkItem
+from tests.pipelines.sources.made_tars import COMPRESS
 
 EXAMPLES = int(os.environ.get("BEAMSCRIBE_EXAMPLES", "100"))
 
@@ -65,7 +65,7 @@ WHOLE = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-Items = list[Reference]
+Items = list[WorkItem]
 
 
 def make_tar(members: list[tuple[str, str, bytes, str]], format: str) -> bytes:

@@ -8,9 +8,9 @@ import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
-from model.pretrained import EMBEDDED
-from schemas.command import DONE
-from tests.pipelines.corpora.made_tars import COMPRESS, END, header, member, pax
+from beamscribe.errors import DONE
+from beamscribe.model.pretrained import EMBEDDED
+from tests.pipelines.sources.made_tars import COMPRESS, END, header, member, pax
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def tars(photo: bytes) -> dict[str, bytes]:
 def test_hostile_archives(
     made_images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.corpora.inflating.ALLOWANCE", 2**22)
+    monkeypatch.setattr("beamscribe.pipelines.sources.inflating.ALLOWANCE", 2**22)
     photo = min((made_images / "images").glob("*.jpg")).read_bytes()
     for name, data in tars(photo).items():
         suffix = name[name.index(".") :]

@@ -12,8 +12,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
-from model.bundle import Bundle
-from schemas.command import DONE, INTERRUPTED, REFUSED
+from beamscribe.errors import DONE, INTERRUPTED, REFUSED
+from beamscribe.model.bundle import Bundle
 
 pytestmark = pytest.mark.slow
 

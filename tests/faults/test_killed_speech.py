@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe import main
-from model.storage import Storage
-from pipelines.flags.speak import LAYOUTS
-from pipelines.speech.layout import CONTAINERS
-from schemas.command import DONE
+from beamscribe.errors import DONE
+from beamscribe.pipelines.runtime.flags.speak import LAYOUTS
+from beamscribe.pipelines.speech.layout import CONTAINERS
+from beamscribe.storage.storage import Storage
 
 pytestmark = pytest.mark.slow
 

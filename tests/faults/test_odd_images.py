@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from beamscribe import main
-from model.bundle import Bundle
-from schemas.command import DONE
+from beamscribe.errors import DONE
+from beamscribe.model.bundle import Bundle
 from tests.faults.odd_images import COUNT, odd_images
 
 pytestmark = pytest.mark.slow

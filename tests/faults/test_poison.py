@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from beamscribe import main
-from model.bundle import Bundle
-from schemas.command import DONE
+from beamscribe.errors import DONE
+from beamscribe.model.bundle import Bundle
 from tests.faults.poison import KILLS, SLEEPS, poisoned_python_path
 
 pytestmark = pytest.mark.slow

@@ -19,9 +19,9 @@ import pyarrow.dataset as ds
 import pytest
 
 from beamscribe import main
-from model.bundle import Bundle, BundleError, open_bundle
-from model.examples import decode_file
-from schemas.command import CHECK_FAILED, DONE
+from beamscribe.errors import CHECK_FAILED, DONE
+from beamscribe.model.bundle import Bundle, BundleError, open_bundle
+from beamscribe.model.examples import decode_file
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe import main
-from pipelines.speech import SpeechSettings, open_engine
-from pipelines.speech.audio import encode
-from schemas.command import DONE, STOPPED
+from beamscribe.errors import DONE, STOPPED
+from beamscribe.pipelines.speech import SpeechSettings, open_engine
+from beamscribe.pipelines.speech.audio import encode
 from tests.pipelines.speech.translate_service import Reply, Service, audio_reply, serving
 
 pytestmark = pytest.mark.slow

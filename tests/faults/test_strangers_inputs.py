@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from beamscribe import main
-from model.bundle import Bundle
-from schemas.command import CHECK_FAILED, DONE, REFUSED
+from beamscribe.errors import CHECK_FAILED, DONE, REFUSED
+from beamscribe.model.bundle import Bundle
 
 pytestmark = pytest.mark.slow
 

@@ -16,16 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beamscribe import main
-from model.storage import Storage
-from pipelines.commits.ledger import Ledger
-from pipelines.commits.manifest_file import MANIFEST
-from pipelines.commits.pending import write_corpus
-from pipelines.commits.rows import FAILURES
-from pipelines.corpora.reference import Reference
-from pipelines.corpora.references import References
-from schemas.command import CHECK_FAILED, DONE, REFUSED, STOPPED
-from schemas.failure_row import FailureRow
-from schemas.manifest import Manifest
+from beamscribe.errors import CHECK_FAILED, DONE, REFUSED, STOPPED
+from beamscribe.pipelines.commits.ledger import Ledger
+from beamscribe.pipelines.commits.manifest_file import MANIFEST
+from beamscribe.pipelines.commits.pending import write_corpus
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.pipelines.work.work_items import WorkItems
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.manifest import Manifest
+from beamscribe.schemas.rows import FAILURES
+from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS, START
 from tests.training.made_captions import FINGERPRINT, FakeMeteor, caption, write_annotations, write_output
 
@@ -40,8 +40,8 @@ def make_output(folder: Path, mark: str = "") -> str:
     output = Storage(write_output(folder, rows))
     failure = FailureRow("file:///3.jpg", f"file:///3{mark}.jpg", f"read{mark}", f"Error{mark}", f"no{mark}", 1, START)
     output.write("failures/0.parquet", FAILURES.encode([failure]))
-    items = [Reference(row.id, row.image_uri) for row in rows] + [Reference(failure.id, failure.image_uri)]
-    write_corpus(output, References.of(items))
+    items = [WorkItem(row.id, row.image_uri) for row in rows] + [WorkItem(failure.id, failure.image_uri)]
+    write_corpus(output, WorkItems.of(items))
     manifest = Manifest.from_json(output.read(MANIFEST), MANIFEST)
     output.write(MANIFEST, dataclasses.replace(manifest, references=3, listed=3).to_json().encode())
     Ledger(output, ROWS).settle(FINGERPRINT)
@@ -58,7 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_java(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.scores.Meteor", FakeMeteor)
+    monkeypatch.setattr("beamscribe.training.scores.Meteor", FakeMeteor)
 
 
 def commands(output: str, folder: Path) -> Iterator[list[str]]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.captioner import BASIC, LSTM, LSTM_ATTENTION, CaptionerConfig
+from beamscribe.model.captioner import BASIC, LSTM, LSTM_ATTENTION, CaptionerConfig
 
 Array = np.ndarray
 
@@ -20,8 +20,8 @@ def logits(config: CaptionerConfig, arrays: dict[str, Array], features: Array, t
     features = features.astype(np.float64)
     if config.decoder in (LSTM, LSTM_ATTENTION):
         return maths.recurrent(features, tokens)
-    ours = config.decoder != BASIC
-    return maths.words(maths.grid(features) if ours else maths.basic(features), tokens, pre_norm=ours)
+    args = config.decoder != BASIC
+    return maths.words(maths.grid(features) if args else maths.basic(features), tokens, pre_norm=args)
 
 
 class _Maths:

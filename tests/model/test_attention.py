@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.attention import KeysValues, MultiHeadAttention, scaled_dot_product
+from beamscribe.model.attention import KeysValues, MultiHeadAttention, scaled_dot_product
 
 BATCH, HEADS, QUERIES, LENGTH, WIDTH = 2, 4, 3, 5, 16
 
@@ -70,12 +70,12 @@ def test_in_sixteen_bits_the_softmax_is_still_float32() -> None:
 @pytest.mark.parametrize("cross", [False, True], ids=["self", "cross"])
 @pytest.mark.parametrize("masked", [False, True], ids=["open", "masked"])
 def test_multi_head_attention_is_keras_own(cross: bool, masked: bool) -> None:
-    ours = built()
+    args = built()
     theirs = keras.layers.MultiHeadAttention(HEADS, WIDTH // HEADS)
     query = random(10, BATCH, QUERIES, WIDTH)
     memory = random(11, BATCH, LENGTH, WIDTH) if cross else query
     theirs.build(query.shape, memory.shape, memory.shape)
-    for weight, twin in zip(ours.weights, theirs.weights, strict=True):
+    for weight, twin in zip(args.weights, theirs.weights, strict=True):
         twin.assign(np.reshape(weight.numpy(), twin.shape))
     mask = None
     if masked:
@@ -84,8 +84,8 @@ def test_multi_head_attention_is_keras_own(cross: bool, masked: bool) -> None:
 
     expected, expected_weights = theirs(query, memory, attention_mask=mask, return_attention_scores=True)
     tensor = None if mask is None else tf.constant(mask)
-    np.testing.assert_allclose(ours(query, memory if cross else None, attention_mask=tensor), expected, atol=1e-5)
-    attended, weights = ours.attend(query, ours.keys_values(memory), tensor)
+    np.testing.assert_allclose(args(query, memory if cross else None, attention_mask=tensor), expected, atol=1e-5)
+    attended, weights = args.attend(query, args.keys_values(memory), tensor)
     np.testing.assert_allclose(attended, expected, atol=1e-5)
     np.testing.assert_allclose(weights, expected_weights, atol=1e-6)
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from model import weights
-from model.attention_maps import AttentionMaps, NoAttentionError
-from model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
-from model.captioner import Captioner, CaptionerConfig
-from model.decoder_names import BASIC, DECODERS, LSTM, LSTM_ATTENTION, TRANSFORMER
-from model.tokenizer import RESERVED
+from beamscribe.model import weights
+from beamscribe.model.attention_maps import AttentionMaps, NoAttentionError
+from beamscribe.model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
+from beamscribe.model.captioner import Captioner, CaptionerConfig
+from beamscribe.model.decoder_names import BASIC, DECODERS, LSTM, LSTM_ATTENTION, TRANSFORMER
+from beamscribe.model.tokenizer import RESERVED
 
 WORDS = [*RESERVED, "a", "dog", "skate", "##boarder", "s", "'", "t", "-", "shirt", "!"]
 FEATURES = np.random.default_rng(3).random((2, 8, 8, 2048), np.float32)

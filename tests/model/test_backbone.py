@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from model.backbone import BACKBONES, ResolvedWeights, WeightsError, backbone_name, resolve_weights
-from model.backbone.network import Backbone, build_backbone, preprocess, weights_path
-from model.backbone.spec import INCEPTION_V3
+from beamscribe.model.backbone import BACKBONES, ResolvedWeights, WeightsError, backbone_name, resolve_weights
+from beamscribe.model.backbone.network import Backbone, build_backbone, preprocess, weights_path
+from beamscribe.model.backbone.spec import INCEPTION_V3
 
 RANDOM = resolve_weights("random", INCEPTION_V3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), dtype=np.uint8)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.backbone.network import _local_copy
-from model.backbone.spec import INCEPTION_V3, ResolvedWeights, WeightsError, resolve_weights
-from model.bundle import (
+from beamscribe.model.backbone.network import _local_copy
+from beamscribe.model.backbone.spec import INCEPTION_V3, ResolvedWeights, WeightsError, resolve_weights
+from beamscribe.model.bundle import (
     CONFIG,
     METRICS,
     MODEL_CARD,
@@ -25,7 +25,7 @@ from model.bundle import (
     open_bundle,
     write_bundle,
 )
-from model.storage import Storage
+from beamscribe.storage.storage import Storage
 from tests.object_stores import ObjectStore
 
 ARRAYS = {"decoder_0/dense_in/kernel": np.arange(6, dtype=np.float16).reshape(2, 3)}

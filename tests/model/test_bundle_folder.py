@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from model import whole_files
-from model.bundle import CONFIG, NAMES, WEIGHTS, is_unfinished
-from model.bundle_folder import unwritable, write_folder
+from beamscribe.model.bundle import CONFIG, NAMES, WEIGHTS, is_unfinished
+from beamscribe.model.bundle_folder import unwritable, write_folder
+from beamscribe.storage import whole_files
 
 CONTENTS = {WEIGHTS: b"weights", "vocabulary.txt": b"words", CONFIG: b"{}"}
 

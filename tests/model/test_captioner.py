@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import weights
-from model.captioner import Captioner, CaptionerConfig
-from model.decoder_names import BASIC, DECODERS, LSTM, TRANSFORMER
-from model.tokenizer import PAD, START
+from beamscribe.model import weights
+from beamscribe.model.captioner import Captioner, CaptionerConfig
+from beamscribe.model.decoder_names import BASIC, DECODERS, LSTM, TRANSFORMER
+from beamscribe.model.tokenizer import PAD, START
 from tests.model.numpy_captioner import logits as in_numpy
 
 CONFIG = CaptionerConfig(
@@ -145,8 +145,8 @@ def test_adapting_standardises_what_ours_sees(captioner: Captioner) -> None:
     changed = [
         name for name, array in arrays_of(other).items() if not np.array_equal(array, arrays_of(captioner)[name])
     ]
-    ours = captioner.config.decoder == TRANSFORMER
-    assert changed == (["encoder/standardize/mean", "encoder/standardize/deviation"] if ours else [])
+    args = captioner.config.decoder == TRANSFORMER
+    assert changed == (["encoder/standardize/mean", "encoder/standardize/deviation"] if args else [])
 
 
 def test_heads_divide_the_width() -> None:

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import weights
-from model.backbone.choice import FLOAT32, OPENVINO, Choice
-from model.backbone.engine import Engine
-from model.backbone.spec import INCEPTION_V3, BackboneSpec, ResolvedWeights
-from model.bundle import VOCABULARY, WEIGHTS, Bundle, BundleError, write_bundle
-from model.captioner import BASIC, Captioner, CaptionerConfig
-from model.captioning import CaptionWriter, DecodingOptions, load_captioner
-from model.decoding import beam_search
-from model.tokenizer import RESERVED, Tokenizer
+from beamscribe.model import weights
+from beamscribe.model.backbone.choice import FLOAT32, OPENVINO, Choice
+from beamscribe.model.backbone.engine import Engine
+from beamscribe.model.backbone.spec import INCEPTION_V3, BackboneSpec, ResolvedWeights
+from beamscribe.model.bundle import VOCABULARY, WEIGHTS, Bundle, BundleError, write_bundle
+from beamscribe.model.captioner import BASIC, Captioner, CaptionerConfig
+from beamscribe.model.captioning import CaptionWriter, DecodingOptions, load_captioner
+from beamscribe.model.decoding import beam_search
+from beamscribe.model.tokenizer import RESERVED, Tokenizer
 
 TOKENS = [*RESERVED, *"abcdefgh", "##s", "dog", "cat"]
 CONFIG = CaptionerConfig((8, 8, 2048), len(TOKENS), BASIC, max_length=10, width=16, heads=2, feed_forward=16)
@@ -113,7 +113,7 @@ def test_pixels_go_through_the_engine_that_was_chosen(bundle: Bundle, monkeypatc
         assert choice == Choice(OPENVINO, FLOAT32)
         return see
 
-    monkeypatch.setattr("model.captioning.open_engine", fake_engine)
+    monkeypatch.setattr("beamscribe.model.captioning.open_engine", fake_engine)
     writer = CaptionWriter(bundle, DecodingOptions(beam_size=1, max_length=6), Choice(OPENVINO, FLOAT32))
     pixels = np.stack([np.full((299, 299, 3), level, np.uint8) for level in (10, 240)])
     stored = see(pixels)

@@ -1,7 +1,7 @@
 import pytest
 
-from model.backbone import choice
-from model.backbone.choice import Choice, ChoiceError, choose
+from beamscribe.model.backbone import choice
+from beamscribe.model.backbone.choice import Choice, ChoiceError, choose
 
 
 @pytest.fixture(params=[True, False], ids=["with openvino", "without"])

@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 import pytest
 
-from model.bundle import CONFIG, VOCABULARY, WEIGHTS, Bundle, BundleError, open_bundle, write_bundle
-from model.captioning import load_captioner
-from pipelines import caption
-from schemas.command import RefusedError
+from beamscribe.errors import RefusedError
+from beamscribe.model.bundle import CONFIG, VOCABULARY, WEIGHTS, Bundle, BundleError, open_bundle, write_bundle
+from beamscribe.model.captioning import load_captioner
+from beamscribe.pipelines import caption
 
 SECONDS, BYTES = 20.0, 1_500_000_000
 

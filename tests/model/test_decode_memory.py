@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.decode_memory import BUDGET_BYTES, MOST_BYTES_A_PIXEL, MemoryBudget, decoding_bytes
-from model.image_formats import find_opener
-from model.images import ImageError, decode_image
-from schemas.limits import MAX_PIXELS
+from beamscribe.model.decode_memory import BUDGET_BYTES, MOST_BYTES_A_PIXEL, MemoryBudget, decoding_bytes
+from beamscribe.model.image_formats import find_opener
+from beamscribe.model.images import ImageError, decode_image
+from beamscribe.schemas.limits import MAX_PIXELS
 from tests.memory import peak_bytes
 
 FUZZ_SECONDS = float(os.environ.get("BEAMSCRIBE_FUZZ_SECONDS", "10"))

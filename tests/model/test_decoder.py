@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.attention import KeysValues
-from model.decoder import DecoderBlock
-from model.masks import causal_mask
+from beamscribe.model.attention import KeysValues
+from beamscribe.model.decoder import DecoderBlock
+from beamscribe.model.masks import causal_mask
 
 IMAGES, BEAMS, LENGTH, CELLS, WIDTH, HEADS = 2, 3, 4, 6, 8, 2
 GENERATOR = np.random.default_rng(0)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.captioner import Captioner, CaptionerConfig
-from model.decoder import Cache
-from model.decoder_names import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER
-from model.decoding import Decoded, _best, beam_search
-from model.tokenizer import END, PAD, START, UNKNOWN
+from beamscribe.model.captioner import Captioner, CaptionerConfig
+from beamscribe.model.decoder import Cache
+from beamscribe.model.decoder_names import BASIC, LSTM, LSTM_ATTENTION, TRANSFORMER
+from beamscribe.model.decoding import Decoded, _best, beam_search
+from beamscribe.model.tokenizer import END, PAD, START, UNKNOWN
 
 IMAGES, CELLS, CHANNELS, VOCABULARY = 3, 4, 6, 30
 BEAMS, LENGTHS, SEEDS = (1, 2, 3, 5), (1, 4, 9), (0, 1, 2, 3)

@@ -8,9 +8,22 @@ import keras
 import numpy as np
 import pytest
 
-from model.backbone.efficientnet_lite import LEVELS, STAGES, Stage, build_efficientnet_lite, dump_weights, load_weights
-from model.backbone.network import Backbone, build_backbone
-from model.backbone.spec import BACKBONES, EFFICIENTNET_LITE2, EFFICIENTNET_LITE2_LEVELS, WeightsError, resolve_weights
+from beamscribe.model.backbone.efficientnet_lite import (
+    LEVELS,
+    STAGES,
+    Stage,
+    build_efficientnet_lite,
+    dump_weights,
+    load_weights,
+)
+from beamscribe.model.backbone.network import Backbone, build_backbone
+from beamscribe.model.backbone.spec import (
+    BACKBONES,
+    EFFICIENTNET_LITE2,
+    EFFICIENTNET_LITE2_LEVELS,
+    WeightsError,
+    resolve_weights,
+)
 
 SMALL = (Stage(1, 3, 1, 1, 8), Stage(2, 5, 2, 6, 16))
 
@@ -27,8 +40,8 @@ def test_weights_come_back_from_a_file() -> None:
     model, other = small(0), small(1)
     data = dump_weights(model)
     load_weights(other, data)
-    for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for args, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(args, theirs)
     assert dump_weights(other) == data
     with np.load(io.BytesIO(data)) as stored:
         assert stored["_blocks.1._depthwise_conv.weight"].shape == (48, 1, 5, 5)

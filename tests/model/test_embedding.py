@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.embedding import TokenAndPositionEmbedding
+from beamscribe.model.embedding import TokenAndPositionEmbedding
 
 
 @pytest.fixture

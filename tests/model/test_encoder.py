@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from model.encoder import BasicEncoder, CellEncoder, GridEncoder, PooledEncoder
+from beamscribe.model.encoder import BasicEncoder, CellEncoder, GridEncoder, PooledEncoder
 
 CELLS = np.random.default_rng(0).normal(size=(2, 6, 7)).astype(np.float32)
 ORDER = [3, 1, 5, 0, 4, 2]
@@ -73,11 +73,11 @@ def test_scale_and_offset_of_the_features_do_not_matter() -> None:
     # Layer norm comes first, or what was measured: backbones of different loudness train alike.
     encoder = built(basic())
     np.testing.assert_allclose(encoder(1000 * CELLS + 50), encoder(CELLS), atol=1e-2)
-    ours, louder = built(grid()), built(grid())
-    louder.set_weights(ours.get_weights())
-    ours.adapt(CELLS)
+    args, louder = built(grid()), built(grid())
+    louder.set_weights(args.get_weights())
+    args.adapt(CELLS)
     louder.adapt(1000 * CELLS + 50)
-    np.testing.assert_allclose(louder(1000 * CELLS + 50), ours(CELLS), atol=1e-2)
+    np.testing.assert_allclose(louder(1000 * CELLS + 50), args(CELLS), atol=1e-2)
 
 
 @pytest.mark.parametrize("encoder", [basic(0.5), grid(0.5), grid(visual_dropout=0.5)])

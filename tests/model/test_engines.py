@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.backbone.choice import BFLOAT16, FLOAT32, INT8, OPENVINO, TENSORFLOW, Choice, has_bfloat16
-from model.backbone.engine import open_engine
-from model.backbone.network import Backbone
-from model.backbone.spec import EFFICIENTNET_LITE2, resolve_weights
-from model.freezing import freeze
+from beamscribe.model.backbone.choice import BFLOAT16, FLOAT32, INT8, OPENVINO, TENSORFLOW, Choice, has_bfloat16
+from beamscribe.model.backbone.engine import open_engine
+from beamscribe.model.backbone.network import Backbone
+from beamscribe.model.backbone.spec import EFFICIENTNET_LITE2, resolve_weights
+from beamscribe.model.freezing import freeze
 
 SPEC = EFFICIENTNET_LITE2
 WEIGHTS = resolve_weights("imagenet", SPEC)
@@ -41,7 +41,7 @@ def test_engines_give_the_grid_of_the_network(plain: np.ndarray, engine: str, pr
 
 def test_a_worker_without_the_engine_fails_and_takes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    monkeypatch.delitem(__import__("sys").modules, "model.backbone.openvino_engine", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "beamscribe.model.backbone.openvino_engine", raising=False)
     with pytest.raises(ImportError):
         open_engine(SPEC, WEIGHTS, Choice(OPENVINO, FLOAT32))
 

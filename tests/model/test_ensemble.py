@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import weights
-from model.bundle import VOCABULARY, WEIGHTS, write_bundle
-from model.captioner import CaptionerConfig
-from model.captioning import load_captioner
-from model.decoder_names import DECODERS, LSTM
-from model.decoding import beam_search
-from model.ensemble import Ensemble, from_config
-from model.tokenizer import PAD, RESERVED, START
+from beamscribe.model import weights
+from beamscribe.model.bundle import VOCABULARY, WEIGHTS, write_bundle
+from beamscribe.model.captioner import CaptionerConfig
+from beamscribe.model.captioning import load_captioner
+from beamscribe.model.decoder_names import DECODERS, LSTM
+from beamscribe.model.decoding import beam_search
+from beamscribe.model.ensemble import Ensemble, from_config
+from beamscribe.model.tokenizer import PAD, RESERVED, START
 
 WORDS = 26
 CONFIG = CaptionerConfig(

@@ -15,7 +15,7 @@ from hypothesis import example as case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.examples import (
+from beamscribe.model.examples import (
     MAX_RECORD_BYTES,
     DamagedRecordError,
     decode_example,
@@ -23,9 +23,9 @@ from model.examples import (
     encode_example,
     encode_file,
 )
-from schemas import feature_example as names
-from schemas.feature_example import FeatureExample
-from schemas.table import NewerSchemaError
+from beamscribe.schemas import feature_example as names
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.schemas.table import NewerSchemaError
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 SHAPES = st.tuples(*[st.integers(1, 3)] * 3)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from model.images import ImageError, decode_image
+from beamscribe.model.images import ImageError, decode_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.masks import causal_mask, packed_mask, padding_mask, positions_in_captions
+from beamscribe.model.masks import causal_mask, packed_mask, padding_mask, positions_in_captions
 
 
 def table(*rows: str) -> np.ndarray:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from model.images import DecodedImage, decode_image
-from model.metadata import without_metadata
+from beamscribe.model.images import DecodedImage, decode_image
+from beamscribe.model.metadata import without_metadata
 
 EXAMPLES = int(os.environ.get("BEAMSCRIBE_EXAMPLES", "100"))
 SIZE = (24, 32)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.npz import ArraysError, read_arrays
+from beamscribe.model.npz import ArraysError, read_arrays
 
 EXAMPLES = int(os.environ.get("BEAMSCRIBE_EXAMPLES", "100"))
 

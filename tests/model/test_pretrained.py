@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from model import pretrained
-from model.pretrained import NoBundleError, default_bundle
+from beamscribe.model import pretrained
+from beamscribe.model.pretrained import NoBundleError, default_bundle
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.captioner import Captioner, CaptionerConfig
-from model.decoder_names import DECODERS
-from model.sampling import sample
-from model.tokenizer import END, PAD, START, UNKNOWN
+from beamscribe.model.captioner import Captioner, CaptionerConfig
+from beamscribe.model.decoder_names import DECODERS
+from beamscribe.model.sampling import sample
+from beamscribe.model.tokenizer import END, PAD, START, UNKNOWN
 
 CONFIG = CaptionerConfig((2, 2, 6), 12, max_length=8, width=16, heads=2, feed_forward=24)
 FEATURES = np.random.default_rng(0).normal(size=(2, 4, 6)).astype(np.float32)

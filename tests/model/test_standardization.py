@@ -1,7 +1,7 @@
 import numpy as np
 
-from model.captioner import Captioner, CaptionerConfig
-from model.standardization import RAREST, FeatureStandardization
+from beamscribe.model.captioner import Captioner, CaptionerConfig
+from beamscribe.model.standardization import RAREST, FeatureStandardization
 
 
 def built(channels: int) -> FeatureStandardization:

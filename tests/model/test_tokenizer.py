@@ -8,7 +8,17 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.tokenizer import END, PAD, RESERVED, START, UNKNOWN, Tokenizer, learn_vocabulary, normalize, sentence
+from beamscribe.model.tokenizer import (
+    END,
+    PAD,
+    RESERVED,
+    START,
+    UNKNOWN,
+    Tokenizer,
+    learn_vocabulary,
+    normalize,
+    sentence,
+)
 
 VOCABULARY = [*RESERVED, *"abc,'-", "##a", "##b", "##c", "ab", "##bc"]
 CORPUS = ["A dog runs.", "A dog sits on a mat.", "Two dogs sit.", "A cat sits on the mat !"]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from model.captioner import LSTM, LSTM_ATTENTION, Captioner, CaptionerConfig
-from model.decoding import beam_search
-from model.freezing import compiled
-from model.tokenizer import RESERVED, Tokenizer
-from model.versions import DETOKENIZER_VERSION, SEARCH_VERSION
+from beamscribe.model.captioner import LSTM, LSTM_ATTENTION, Captioner, CaptionerConfig
+from beamscribe.model.decoding import beam_search
+from beamscribe.model.freezing import compiled
+from beamscribe.model.tokenizer import RESERVED, Tokenizer
+from beamscribe.model.versions import DETOKENIZER_VERSION, SEARCH_VERSION
 
 WORDS = [*("a", "dog", "man", "'", "s", "t", "-", "shirt", "runs", "on", "the", "beach"), *',.!"()$5/', "two"]
 PIECES = ["##s", "##ing", "##er"]

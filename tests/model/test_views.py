@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.views import MIRRORED, WHOLE, view_of
+from beamscribe.model.views import MIRRORED, WHOLE, view_of
 
 HEIGHT, WIDTH = 60, 80
 SLOPE = np.stack(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from model.weights import arrays, assign, halfway, to_npz
+from beamscribe.model.weights import arrays, assign, halfway, to_npz
 
 
 def model(width: int = 3, seed: int = 0) -> keras.Model:

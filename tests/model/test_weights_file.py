@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from model.backbone.network import build_backbone
-from model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError
-from model.backbone.weights_file import refuse_odd_weights
+from beamscribe.model.backbone.network import build_backbone
+from beamscribe.model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError
+from beamscribe.model.backbone.weights_file import refuse_odd_weights
 
 SPEC = BACKBONES["MobileNetV2"]
 

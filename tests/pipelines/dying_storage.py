@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import fsspec
 
-from model.storage import Storage
+from beamscribe.storage.storage import Storage
 
 
 class Killed(BaseException):

@@ -7,15 +7,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from model.storage import Storage
-from pipelines.commits.commit import Process, Receipt, Run
-from pipelines.commits.rows import FAILURES, ParquetRows, read_failures
-from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.reference import Reference
-from pipelines.images.reading import failure
-from schemas import caption_row
-from schemas.caption_row import Alternative, CaptionRow
-from schemas.failure_row import FailureRow
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas import caption_row
+from beamscribe.schemas.caption_row import Alternative, CaptionRow
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.rows import FAILURES, ParquetRows, read_failures
+from beamscribe.storage.storage import Storage
 
 ROWS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
 START = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
@@ -45,7 +46,7 @@ class FakeJob:
     format: ParquetRows = field(default_factory=lambda: ROWS)
     naps_seconds: float = 0.0
 
-    def carried(self, output: Storage) -> "FakeJob":
+    def stage_artifacts(self, output: Storage) -> "FakeJob":
         return self
 
     def open(self, run: Run) -> Process:
@@ -78,7 +79,7 @@ class FakeJob:
             file.write(line + "\n")
 
 
-def caption(reference: Reference, style: str, run: Run) -> CaptionRow:
+def caption(reference: WorkItem, style: str, run: Run) -> CaptionRow:
     text = f"{reference.id} in {style}"
     return CaptionRow(
         image_uri=reference.uri,
@@ -104,16 +105,16 @@ def noted(log: str) -> list[str]:
         return file.read().splitlines()
 
 
-def reference(id: str) -> Reference:
-    return Reference(id, f"file:///photos/{id}.jpg")
+def reference(id: str) -> WorkItem:
+    return WorkItem(id, f"file:///photos/{id}.jpg")
 
 
-def references(*ids: str) -> tuple[Reference, ...]:
+def references(*ids: str) -> tuple[WorkItem, ...]:
     return tuple(reference(id) for id in ids)
 
 
 def shard(name: str, *ids: str, attempts: int = 0) -> Shard:
-    return Shard(name, tuple(Todo(reference(id), attempts) for id in ids))
+    return Shard(name, tuple(PendingItem(reference(id), attempts) for id in ids))
 
 
 def run_of(output: Storage, fingerprint: str = FINGERPRINT, started: datetime.datetime = START) -> Run:

@@ -2,9 +2,9 @@ import hashlib
 
 import pytest
 
-from pipelines.caption import CaptionJob
-from pipelines.commits.commit import commit_shard
-from pipelines.images.reading import Reading
+from beamscribe.pipelines.caption import CaptionJob
+from beamscribe.pipelines.commits.commit import commit_shard
+from beamscribe.pipelines.images.reading import Reading
 from tests.pipelines.fake_job import caption, run_of, shard
 
 

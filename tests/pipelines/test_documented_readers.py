@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.speak import run
-from schemas.command import DONE
+from beamscribe.errors import DONE
+from beamscribe.pipelines.speak import run
 from tests.pipelines.test_speak import TEXTS, write_captions
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "formats.md"

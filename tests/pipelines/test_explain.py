@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.attention_maps import SelfAttentions, WordAttention
-from model.bundle import Bundle
-from pipelines.attention_picture import Explained, draw
-from pipelines.explain import run
-from schemas.command import DONE, RefusedError
+from beamscribe.errors import DONE, RefusedError
+from beamscribe.model.attention_maps import SelfAttentions, WordAttention
+from beamscribe.model.bundle import Bundle
+from beamscribe.pipelines.explain import run
+from beamscribe.pipelines.images.attention_picture import Explained, draw
 
 WHITE = np.full((40, 40, 3), 255, np.uint8)
 

@@ -10,22 +10,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model.backbone.spec import INCEPTION_V3
-from model.bundle import BundleError, open_bundle
-from pipelines import options
-from pipelines.commits.shards import Todo
-from pipelines.corpora.manifests import Columns, read_manifests
-from pipelines.corpora.reference import TAR, ZIP, Member, Reference
-from pipelines.flags.caption import parser
-from pipelines.images.reading import Reading, load_image
-from pipelines.report.pictures import MissingPictureError, PictureReading, read_photograph
-from pipelines.speech.captioned import list_captions
-from schemas.command import RefusedError
-from schemas.failure_row import FailureRow
+from beamscribe.errors import RefusedError
+from beamscribe.model.backbone.spec import INCEPTION_V3
+from beamscribe.model.bundle import BundleError, open_bundle
+from beamscribe.pipelines.images.reading import Reading, load_image
+from beamscribe.pipelines.outputs.report.pictures import MissingPictureError, PictureReading, read_photograph
+from beamscribe.pipelines.runtime import options
+from beamscribe.pipelines.runtime.flags.caption import parser
+from beamscribe.pipelines.sources.manifests import Columns, read_manifests
+from beamscribe.pipelines.speech.captioned import list_captions
+from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.pipelines.work.work_item import TAR, ZIP, Member, WorkItem
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.training.dataset import FeatureSet
+from beamscribe.training.pixels import PixelReader
 from tests.pipelines.fake_job import START
-from tests.pipelines.report.made_report import row
-from training.dataset import FeatureSet
-from training.pixels import PixelReader
+from tests.pipelines.outputs.report.made_report import row
 
 REFUSED = (
     "zip://x.jpg::http://{}/x.zip",
@@ -95,19 +95,19 @@ def test_nothing_is_asked_of_a_manifest_without_the_flag(tmp_path: Path, connect
         (tmp_path / name).write_text("\n".join(written(uris, address)) + "\n")
     columns = {"uri": written(REFUSED + LOCAL, address), "id": [str(n) for n in range(len(REFUSED + LOCAL))]}
     pq.write_table(pa.table(columns), tmp_path / "hostile.parquet")
-    ours = parser().parse_strictly(["--manifest", "x", "--output", "y"])
+    args = parser().parse_strictly(["--manifest", "x", "--output", "y"])
     for name in ("hostile.txt", "hostile.parquet"):
         references = read_manifests([str(tmp_path / name)], Columns(), {}).references
         assert len(references) == len(REFUSED + LOCAL)
-        options.refuse_web((reference.uri for reference in references), ours)
+        options.refuse_web((reference.uri for reference in references), args)
         for reference in references:
-            assert isinstance(load_image(Todo(reference), INCEPTION_V3, Reading({}), START), FailureRow)
+            assert isinstance(load_image(PendingItem(reference), INCEPTION_V3, Reading({}), START), FailureRow)
     web = read_manifests([str(tmp_path / "web.txt")], Columns(), {}).references
     for reference in web:
         with pytest.raises(RefusedError, match="--allow-http"):
-            options.refuse_web([reference.uri], ours)
+            options.refuse_web([reference.uri], args)
         # With the flag, none of them is a public address.
-        assert isinstance(load_image(Todo(reference), INCEPTION_V3, Reading({}), START), FailureRow)
+        assert isinstance(load_image(PendingItem(reference), INCEPTION_V3, Reading({}), START), FailureRow)
     assert found == []
 
 
@@ -118,7 +118,7 @@ def test_nothing_is_asked_of_captions(tmp_path: Path, connections: tuple[str, li
         reading = PictureReading(None, {}, allow_http)
         for uri in uris:
             hostile = row("a")._replace(image_uri=uri)
-            members = [Reference("a", f"{uri}::x", container=uri, member=Member(kind, 0, 0, 1)) for kind in (TAR, ZIP)]
+            members = [WorkItem("a", f"{uri}::x", container=uri, member=Member(kind, 0, 0, 1)) for kind in (TAR, ZIP)]
             for reference in (None, *members):
                 with pytest.raises(MissingPictureError):
                     read_photograph(hostile, reading, reference)

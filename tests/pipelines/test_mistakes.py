@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import beamscribe
-from schemas.command import REFUSED
+from beamscribe.errors import REFUSED
 
 # The first box of an MP4 file, and what a picture could never begin with.
 VIDEO = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + bytes(range(256)) * 40

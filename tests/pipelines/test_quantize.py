@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from model.bundle import open_bundle
-from model.pretrained import EMBEDDED
-from model.storage import Storage
-from pipelines import caption, quantize
-from pipelines.commits.manifest_file import manifest_of
-from schemas.command import DONE, RefusedError
+from beamscribe.errors import DONE, RefusedError
+from beamscribe.model.bundle import open_bundle
+from beamscribe.model.pretrained import EMBEDDED
+from beamscribe.pipelines import caption, quantize
+from beamscribe.pipelines.commits.manifest_file import manifest_of
+from beamscribe.storage.storage import Storage
 
 
 def test_what_cannot_be_is_refused_before_anything_is_computed(tmp_path: Path, made_images: Path) -> None:

@@ -5,8 +5,8 @@ import uuid
 import pytest
 import soundfile
 
-from pipelines.say import run
-from schemas.command import DONE, RefusedError
+from beamscribe.errors import DONE, RefusedError
+from beamscribe.pipelines.say import run
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.mp3", "MP3"), ("a.ogg", "OGG"), ("a.flac", "FLAC"), ("a.b.WAV", "WAV")])

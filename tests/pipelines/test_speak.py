@@ -8,20 +8,20 @@ import pytest
 import soundfile
 from tinytag import TinyTag
 
-from model.storage import Storage
-from pipelines.commits.rows import FAILURES, read_failures
-from pipelines.commits.shards import Todo, make_shard
-from pipelines.corpora.containers import Tar
-from pipelines.flags.speak import LAYOUTS
-from pipelines.speak import SpeakJob, run
-from pipelines.speech import SpeechError, SpeechSettings, open_engine
-from pipelines.speech.clip import Style
-from pipelines.speech.layout import CONTAINERS
-from pipelines.speech.speaker import Manner
-from pipelines.speech.speech_index import INDEX
-from pipelines.speech.spoken import audio_key, normalize_text
-from pipelines.verify import verify
-from schemas.command import DONE, RefusedError
+from beamscribe.errors import DONE, RefusedError
+from beamscribe.pipelines.outputs.verify import verify
+from beamscribe.pipelines.runtime.flags.speak import LAYOUTS
+from beamscribe.pipelines.speak import SpeakJob, run
+from beamscribe.pipelines.speech import SpeechError, SpeechSettings, open_engine
+from beamscribe.pipelines.speech.clip import Style
+from beamscribe.pipelines.speech.containers import Tar
+from beamscribe.pipelines.speech.layout import CONTAINERS
+from beamscribe.pipelines.speech.speaker import Manner
+from beamscribe.pipelines.speech.speech_index import INDEX
+from beamscribe.pipelines.speech.spoken import audio_key, normalize_text
+from beamscribe.pipelines.work.shards import PendingItem, make_shard
+from beamscribe.schemas.rows import FAILURES, read_failures
+from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS as CAPTIONS
 from tests.pipelines.fake_job import START, caption, reference, run_of
 
@@ -309,10 +309,10 @@ class Parrot:
 
 def test_one_shard_asks_for_each_text_once_and_pairs_answers_with_their_images(output, monkeypatch):
     parrot = Parrot(["A dog."])
-    monkeypatch.setattr("pipelines.speech.speaker.open_engine", lambda settings: parrot)
+    monkeypatch.setattr("beamscribe.pipelines.speech.speaker.open_engine", lambda settings: parrot)
     texts = {"1": "A cat.", "2": "A dog.", "3": "A  cat.", "4": "A dog.", "5": "A bird."}
     refs = [reference(id)._replace(text=text, group=normalize_text(text)) for id, text in texts.items()]
-    shard = make_shard("s", [Todo(ref, 2) for ref in refs])
+    shard = make_shard("s", [PendingItem(ref, 2) for ref in refs])
     outcomes = list(SpeakJob(Manner(SpeechSettings(), Style("wav"))).open(run_of(output))(shard))
     assert sorted(parrot.asked) == ["A bird.", "A cat.", "A dog."]
     spoken = {row.id: row.audio_key for row in outcomes if hasattr(row, "audio_key")}
@@ -395,7 +395,7 @@ def test_replaced_audio_goes_in_every_layout(captions, local, layout):
 def test_a_text_of_very_many_images_is_spoken_once_and_by_many_shards(tmp_path, local, monkeypatch, flags):
     texts = {f"d{number}": "A dog." for number in range(300)} | {f"c{number}": f"Cat {number}." for number in range(10)}
     texts |= {f"n{number}": "..." for number in range(300)}
-    monkeypatch.setattr("pipelines.speech.captioned.MOST_IMAGES_A_TEXT", 8)
+    monkeypatch.setattr("beamscribe.pipelines.speech.captioned.MOST_IMAGES_A_TEXT", 8)
     captions = write_captions(tmp_path / "c", texts)
     assert go(captions, local, "--shard-size=4", "--layout=tar", "--format=wav", *flags) == DONE
     index = index_of(local)
@@ -414,7 +414,7 @@ DISTINCT = ROWS // 40
 @LAYOUT
 def test_so_many_texts_so_many_syntheses_and_audio_objects(tmp_path, local, monkeypatch, layout):
     parrot = Parrot()
-    monkeypatch.setattr("pipelines.speech.speaker.open_engine", lambda settings: parrot)
+    monkeypatch.setattr("beamscribe.pipelines.speech.speaker.open_engine", lambda settings: parrot)
     captions = tmp_path / "captions.parquet"
     texts = [f"{number % DISTINCT}." for number in range(ROWS)]
     pq.write_table(pa.table({"image_uri": [f"u{number}" for number in range(ROWS)], "caption": texts}), captions)

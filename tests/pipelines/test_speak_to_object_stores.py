@@ -5,9 +5,9 @@ import json
 import pytest
 
 from beamscribe import main
-from model.storage import Storage
-from pipelines.flags.speak import LAYOUTS
-from schemas.command import DONE
+from beamscribe.errors import DONE
+from beamscribe.pipelines.runtime.flags.speak import LAYOUTS
+from beamscribe.storage.storage import Storage
 from tests.object_stores import ObjectStore
 from tests.pipelines.test_speak import TEXTS, index_of, sound_of, write_captions
 

@@ -14,20 +14,22 @@ import time
 import psutil
 import pytest
 
-from model.storage import Storage
-from model.unbroken import RunStoppedError
-from pipelines import launch as launch_module
-from pipelines import running
-from pipelines.commits import lease
-from pipelines.commits.lease import FILE as LEASE
-from pipelines.commits.watchdog import STARTED
-from pipelines.corpora.corpus import distinct
-from pipelines.flags.jobs import JobFlags, failure_bound
-from pipelines.launch import Request, launch
-from pipelines.options import parse
-from pipelines.verify import verify
-from schemas.command import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, FlagParser
-from schemas.fingerprint import Fingerprint
+from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED
+from beamscribe.flag_parser import FlagParser
+from beamscribe.pipelines.commits import lease
+from beamscribe.pipelines.commits.lease import FILE as LEASE
+from beamscribe.pipelines.commits.liveness import STARTED
+from beamscribe.pipelines.outputs.verify import verify
+from beamscribe.pipelines.runtime import launcher as launch_module
+from beamscribe.pipelines.runtime import running
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags, failure_bound
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.options import parse
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.sources.corpus import distinct
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.storage.critical_section import RunStoppedError
+from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, references
 
 IDS = "abcdefgh"
@@ -65,7 +67,7 @@ class Endless(FakeJob):
 def _anew(monkeypatch):
     monkeypatch.setattr(Endless, "over", threading.Event())
     monkeypatch.setattr(Endless, "late", [])
-    monkeypatch.setattr("pipelines.progress.INTERVAL_SECONDS", 0.2)
+    monkeypatch.setattr("beamscribe.pipelines.runtime.progress.INTERVAL_SECONDS", 0.2)
     monkeypatch.setattr(running, "LOOK_SECONDS", 0.1)
     yield
     Endless.over.set()
@@ -116,8 +118,8 @@ def too_many_failures(output, monkeypatch):
 
 def lost_workers(output, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.commits.watchdog.LOST_SECONDS", 0.5)
-        patch.setattr("pipelines.commits.watchdog.BEAT_SECONDS", 1000.0)
+        patch.setattr("beamscribe.pipelines.commits.liveness.LOST_SECONDS", 0.5)
+        patch.setattr("beamscribe.pipelines.commits.liveness.BEAT_SECONDS", 1000.0)
         return launch(request(output, Endless()))
 
 
@@ -245,7 +247,7 @@ def test_the_process_of_a_stopped_run_ends(tmp_path):
     code = (
         "import sys, threading\n"
         "import tests.pipelines.test_stops as stops\n"
-        "from model.storage import Storage\n"
+        "from beamscribe.storage.storage import Storage\n"
         "job = stops.FakeJob(frozenset('abcdefgh'), naps_seconds=0.2)\n"
         "bound = stops.failure_bound('0')\n"
         "code = stops.launch(stops.request(Storage(sys.argv[1]), job, max_failures=bound))\n"

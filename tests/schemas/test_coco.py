@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.coco import (
+from beamscribe.schemas.coco import (
     CocoCaption,
     CocoCorpus,
     CocoDefect,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.fingerprint import Fingerprint
-from schemas.manifest import VERSION, Manifest, ManifestError
-from schemas.table import NewerSchemaError
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.manifest import VERSION, Manifest, ManifestError
+from beamscribe.schemas.table import NewerSchemaError
 
 MANIFEST = Manifest(
     job="caption",

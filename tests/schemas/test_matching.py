@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.coco import CocoImage
-from schemas.matching import (
+from beamscribe.schemas.coco import CocoImage
+from beamscribe.schemas.matching import (
     ANNOTATIONS,
     FIRST_PART,
     IDS,

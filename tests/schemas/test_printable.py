@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.printable import printable
+from beamscribe.schemas.printable import printable
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import score_row
-from schemas.score_row import ScoreRow
-from schemas.table import schema_version, to_table
+from beamscribe.schemas import score_row
+from beamscribe.schemas.score_row import ScoreRow
+from beamscribe.schemas.table import schema_version, to_table
 
 SCORES = st.floats(0, 10)
 ROWS = st.builds(

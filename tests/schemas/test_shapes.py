@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from schemas.shapes import check_shape
+from beamscribe.schemas.shapes import check_shape
 
 
 class Inner(NamedTuple):

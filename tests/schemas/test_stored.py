@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import caption_row
-from schemas.stored import read_stored
-from schemas.table import VERSION_KEY, NewerSchemaError, to_table
+from beamscribe.schemas import caption_row
+from beamscribe.schemas.stored import read_stored
+from beamscribe.schemas.table import VERSION_KEY, NewerSchemaError, to_table
 from tests.documents import CHECKOUT
 from tests.training.made_captions import caption
 
@@ -107,8 +107,8 @@ def test_files_far_larger_than_their_size_are_refused_within_a_bound_of_memory(t
         (tmp_path / name).write_bytes(data)
         script = (
             "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30,) * 2)\n"
-            "from schemas.stored import read_stored\n"
-            "from schemas.caption_row import SCHEMA, VERSION\n"
+            "from beamscribe.schemas.stored import read_stored\n"
+            "from beamscribe.schemas.caption_row import SCHEMA, VERSION\n"
             "try: read_stored(open(sys.argv[1], 'rb').read(), 'x', SCHEMA, VERSION)\n"
             "except ValueError as error: print(error)\n"
             "from tests.memory import peak_bytes; print(peak_bytes(), file=sys.stderr)"

@@ -12,12 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import audio_row, caption_row, failure_row, speech_row
-from schemas.audio_row import AudioRow
-from schemas.caption_row import Alternative, CaptionRow
-from schemas.failure_row import FailureRow
-from schemas.speech_row import SpeechRow
-from schemas.table import VERSION_KEY, NewerSchemaError, check_version, described, schema_version, to_table, versioned
+from beamscribe.schemas import audio_row, caption_row, failure_row, speech_row
+from beamscribe.schemas.audio_row import AudioRow
+from beamscribe.schemas.caption_row import Alternative, CaptionRow
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.speech_row import SpeechRow
+from beamscribe.schemas.table import (
+    VERSION_KEY,
+    NewerSchemaError,
+    check_version,
+    described,
+    schema_version,
+    to_table,
+    versioned,
+)
 
 INT32, INT64 = st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1)
 FLOAT32 = st.floats(width=32, allow_nan=False)

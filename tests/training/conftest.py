@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.examples import encode_file
-from schemas.feature_example import FeatureExample
-from schemas.fingerprint import Fingerprint
-from schemas.manifest import Manifest
+from beamscribe.model.examples import encode_file
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.manifest import Manifest
 
 GRID = (2, 2, 8)
 WORDS = ("red", "green", "blue", "white")

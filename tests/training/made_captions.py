@@ -15,13 +15,13 @@ from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from schemas import caption_row
-from schemas.caption_row import Alternative, CaptionRow
-from schemas.evaluation import METRICS
-from schemas.fingerprint import Fingerprint
-from schemas.manifest import Manifest
-from schemas.matching import ANNOTATIONS, IDS
-from schemas.table import to_table
+from beamscribe.schemas import caption_row
+from beamscribe.schemas.caption_row import Alternative, CaptionRow
+from beamscribe.schemas.evaluation import METRICS
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.manifest import Manifest
+from beamscribe.schemas.matching import ANNOTATIONS, IDS
+from beamscribe.schemas.table import to_table
 
 FINGERPRINT = "0123456789abcdef"
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.tokenizer import END, PAD, START, Tokenizer, learn_vocabulary
-from schemas.feature_example import FeatureExample
-from training.batches import MULTIPLE, Batch, pack, steps_an_epoch, training_batches, validation_batches
-from training.dataset import FeatureSet, read_features
-from training.material import TokenSet, tokenize
+from beamscribe.model.tokenizer import END, PAD, START, Tokenizer, learn_vocabulary
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.training.batches import MULTIPLE, Batch, pack, steps_an_epoch, training_batches, validation_batches
+from beamscribe.training.dataset import FeatureSet, read_features
+from beamscribe.training.material import TokenSet, tokenize
 
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
+from beamscribe.training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
 
 # Whole numbers, so that sums are exact.
 COUNTS = st.tuples(st.integers(1, 30), st.integers(1, 4)).flatmap(

@@ -5,14 +5,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas import caption_row
-from schemas.coco import CocoCaption, CocoImage
-from schemas.command import RefusedError
-from schemas.matching import ANNOTATIONS
-from schemas.table import VERSION_KEY, to_table
+from beamscribe.errors import RefusedError
+from beamscribe.schemas import caption_row
+from beamscribe.schemas.coco import CocoCaption, CocoImage
+from beamscribe.schemas.matching import ANNOTATIONS
+from beamscribe.schemas.table import VERSION_KEY, to_table
+from beamscribe.training.captions import Caption, Captions, Meeting, read_captions
+from beamscribe.training.captions import meet as meet_captions
 from tests.training.made_captions import FINGERPRINT, caption, write_output
-from training.captions import Caption, Captions, Meeting, read_captions
-from training.captions import meet as meet_captions
 
 
 def image(id: int, file_name: str, captions: int = 2) -> CocoImage:

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from training.checkpoints import Checkpoints, DivergedError
-from training.choice import CIDER
+from beamscribe.training.checkpoints import Checkpoints, DivergedError
+from beamscribe.training.choice import CIDER
 
 
 def model(value: float) -> keras.Model:

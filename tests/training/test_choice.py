@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from training.choice import CIDER, LOSS, NOISE, Kept, choose, means_something, why_it_stops
+from beamscribe.training.choice import CIDER, LOSS, NOISE, Kept, choose, means_something, why_it_stops
 
 FREQUENCY = 5.0
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocoevalcap.cider.cider import Cider
 
-from training.cider import CiderReward
+from beamscribe.training.cider import CiderReward
 
 caption = st.lists(st.integers(1, 6), min_size=1, max_size=12)
 corpora = st.lists(st.lists(caption, min_size=1, max_size=3), min_size=2, max_size=5)

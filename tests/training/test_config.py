@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.command import RefusedError
-from training.config import TrainingConfig, override, read_config
+from beamscribe.errors import RefusedError
+from beamscribe.training.config import TrainingConfig, override, read_config
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "configs").glob("[a-z]*.py"))
 
@@ -25,7 +25,7 @@ def test_flags_replace_fields() -> None:
     [
         ("x = 1", "defines no CONFIG"),
         ("CONFIG = {'epochs': 2}", "defines no CONFIG"),
-        ("from training.config import TrainingConfig\nCONFIG = TrainingConfig(epoch=2)", "TypeError"),
+        ("from beamscribe.training.config import TrainingConfig\nCONFIG = TrainingConfig(epoch=2)", "TypeError"),
         ("CONFIG = (", "SyntaxError"),
     ],
 )

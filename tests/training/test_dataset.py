@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from schemas import failure_row
-from schemas.command import RefusedError
-from schemas.failure_row import FailureRow
-from schemas.feature_example import FeatureExample
-from schemas.table import to_table
-from training.dataset import read_features, split
+from beamscribe.errors import RefusedError
+from beamscribe.schemas import failure_row
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.schemas.table import to_table
+from beamscribe.training.dataset import read_features, split
 
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]

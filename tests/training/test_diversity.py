@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.evaluation import Diversity, MissingWord
-from training.diversity import SHOWN_WORDS, measure_diversity
+from beamscribe.schemas.evaluation import Diversity, MissingWord
+from beamscribe.training.diversity import SHOWN_WORDS, measure_diversity
 
 TEXTS = st.lists(st.lists(st.sampled_from(["a", "dog", "cat", "runs", "sits"]), max_size=4).map(" ".join), min_size=1)
 

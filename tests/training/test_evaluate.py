@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe import main
-from schemas import score_row
-from schemas.command import DONE, REFUSED, STOPPED
-from schemas.evaluation import METRICS
-from schemas.table import schema_version
+from beamscribe.errors import DONE, REFUSED, STOPPED
+from beamscribe.schemas import score_row
+from beamscribe.schemas.evaluation import METRICS
+from beamscribe.schemas.table import schema_version
+from beamscribe.training.java_scorers import JavaError
 from tests.training.made_captions import (
     FINGERPRINT,
     FakeMeteor,
@@ -23,7 +24,6 @@ from tests.training.made_captions import (
     write_annotations,
     write_output,
 )
-from training.java_scorers import JavaError
 
 IMAGES = {
     "a/red.jpg": ["A red ball.", "The ball is red."],
@@ -43,7 +43,7 @@ CAPTIONED = [
 @pytest.fixture
 def _no_java(monkeypatch: pytest.MonkeyPatch) -> None:
     """METEOR takes ten seconds to load; what its scores are is tested elsewhere."""
-    monkeypatch.setattr("training.scores.Meteor", FakeMeteor)
+    monkeypatch.setattr("beamscribe.training.scores.Meteor", FakeMeteor)
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def test_java_that_fails_stops_without_a_traceback(
         def statistics(self, *_: object) -> list[float]:
             raise JavaError("METEOR ended, exit code 1: Could not reserve enough space")
 
-    monkeypatch.setattr("training.scores.Meteor", NoMemory)
+    monkeypatch.setattr("beamscribe.training.scores.Meteor", NoMemory)
     assert main(command) == STOPPED
     assert capsys.readouterr().err == (
         "beamscribe evaluate: stopped: METEOR ended, exit code 1: Could not reserve enough space\n"

@@ -6,8 +6,8 @@ import numpy as np
 import psutil
 import pytest
 
-from training import java_scorers
-from training.java_scorers import JavaError, Meteor, ptb_tokenize
+from beamscribe.training import java_scorers
+from beamscribe.training.java_scorers import JavaError, Meteor, ptb_tokenize
 
 
 def test_punctuation_goes_and_words_are_parted() -> None:
@@ -116,7 +116,7 @@ def test_meteor_ends_with_its_block_even_while_it_loads() -> None:
 
 
 def test_meteor_ends_when_what_it_is_for_fails() -> None:
-    from training.scores import NoReferencesError, Scorer
+    from beamscribe.training.scores import NoReferencesError, Scorer
 
     before = children()
     with pytest.raises(NoReferencesError, match="no reference holds a word"):

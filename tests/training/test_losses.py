@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from model.tokenizer import PAD
-from training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
+from beamscribe.model.tokenizer import PAD
+from beamscribe.training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
 
 # One image, one caption of two tokens and one place of padding; a vocabulary of five.
 WANTED = np.array([[4, 3, PAD]])

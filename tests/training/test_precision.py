@@ -1,8 +1,8 @@
 import pytest
 import tensorflow as tf
 
-from training import precision
-from training.precision import computing_in, resolved
+from beamscribe.training import precision
+from beamscribe.training.precision import computing_in, resolved
 
 
 @pytest.mark.parametrize(("able", "expected"), [(True, "bfloat16"), (False, "float32")])

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from schemas.evaluation import METRICS
+from beamscribe.schemas.evaluation import METRICS
+from beamscribe.training.scores import NoReferencesError, Scorer, caption_scores
 from tests.training.made_captions import reference_scores
-from training.scores import NoReferencesError, Scorer, caption_scores
 
 WORDS = ("a", "the", "dog", "cat", "man", "runs", "sits", "on", "in", "street", "red", "two", "near", "U.S.", "it's")
 

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import weights
-from model.captioner import Captioner, CaptionerConfig
-from model.tokenizer import END, PAD
-from schemas.command import DONE, INTERRUPTED
-from schemas.feature_example import FeatureExample
-from training import self_critical, train
-from training.self_critical import advantages, averaged
-from training.validation import said
+from beamscribe.errors import DONE, INTERRUPTED
+from beamscribe.model import weights
+from beamscribe.model.captioner import Captioner, CaptionerConfig
+from beamscribe.model.tokenizer import END, PAD
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.training import self_critical, train
+from beamscribe.training.self_critical import advantages, averaged
+from beamscribe.training.validation import said
 
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]
 
 RECIPE = """
-from training.config import TrainingConfig
+from beamscribe.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(
     epochs=6, batch_size=4, captions_per_image=2, learning_rate=3e-3, vocabulary_size=200, max_length=12,

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.feature_example import FeatureExample
+from beamscribe.schemas.feature_example import FeatureExample
 
 RECIPE = """
-from training.config import TrainingConfig
+from beamscribe.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(
     epochs=2, batch_size=4, captions_per_image=2, learning_rate=1e-3, vocabulary_size=200, max_length=12,

@@ -10,21 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import weights, whole_files
-from model.bundle import open_bundle
-from model.captioning import load_captioner
-from model.ensemble import together
-from model.tokenizer import PAD, Tokenizer
-from schemas.command import CHECK_FAILED, DONE, STOPPED, RefusedError
-from schemas.feature_example import FeatureExample
-from training import train
-from training.choice import choose
+from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
+from beamscribe.model import weights
+from beamscribe.model.bundle import open_bundle
+from beamscribe.model.captioning import load_captioner
+from beamscribe.model.ensemble import together
+from beamscribe.model.tokenizer import PAD, Tokenizer
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.storage import whole_files
+from beamscribe.training import train
+from beamscribe.training.choice import choose
 
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]
 
 RECIPE = """
-from training.config import TrainingConfig
+from beamscribe.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(
     epochs=16, batch_size=4, captions_per_image=2, learning_rate=3e-3, vocabulary_size=200, max_length=12,

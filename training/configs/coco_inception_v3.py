@@ -9,7 +9,7 @@ cross-entropy, 1.30 after self-critical training (Cornia et al. 2020, arXiv:1912
 self-critical rate these are; the schedule is ours).
 """
 
-from training.config import TrainingConfig
+from beamscribe.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(
     epochs=15,

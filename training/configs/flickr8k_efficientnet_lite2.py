@@ -12,7 +12,7 @@ and 6.7 an epoch of self-critical training, for each of two captioners.
 Score: CIDEr 0.613 (95 % interval 0.576 to 0.652), BLEU-4 0.246, METEOR 0.214 on Flickr8k's validation split at beam 3.
 """
 
-from training.config import TrainingConfig
+from beamscribe.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(
     # Of four views of each photograph: an epoch is as long as four of the whole photographs alone.

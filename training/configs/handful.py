@@ -4,7 +4,7 @@ Command: beamscribe train --config training/configs/handful.py --features OUTPUT
 Cost: under a minute on two cores for ten photographs. Score: none, it has nothing to generalise from.
 """
 
-from training.config import TrainingConfig
+from beamscribe.training.config import TrainingConfig
 
 CONFIG = TrainingConfig(
     epochs=40,

@@ -1,6 +1,6 @@
 """Flags of `beamscribe evaluate`."""
 
-from schemas.command import FlagParser, add_storage_options
+from beamscribe.flag_parser import FlagParser, add_storage_options
 
 
 def parser() -> FlagParser:

@@ -1,8 +1,8 @@
 """Flags of `beamscribe train`."""
 
-from model.backbone.choice import AUTO, BFLOAT16, FLOAT32
-from model.decoder_names import DECODERS
-from schemas.command import FlagParser, add_storage_options, positive
+from beamscribe.flag_parser import FlagParser, add_storage_options, positive
+from beamscribe.model.backbone.choice import AUTO, BFLOAT16, FLOAT32
+from beamscribe.model.decoder_names import DECODERS
 
 SINGLE, MIRRORED = "single", "mirrored"
 STRATEGIES = (SINGLE, MIRRORED)

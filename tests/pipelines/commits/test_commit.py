@@ -6,13 +6,13 @@ import threading
 import pyarrow.dataset
 import pytest
 
-from model import unbroken
-from model.transient import StorageError
-from pipelines.commits.commit import FileStamp, Receipt, commit_shard, stamp
-from pipelines.commits.lease import FILE, Lease
-from pipelines.commits.rows import FAILURES
-from pipelines.commits.shards import Shard, asked_digest
-from schemas.failure_row import FailureRow
+from beamscribe.pipelines.commits.commit import FileStamp, Receipt, commit_shard, stamp
+from beamscribe.pipelines.commits.lease import FILE, Lease
+from beamscribe.pipelines.work.shards import Shard, asked_digest
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.rows import FAILURES
+from beamscribe.storage import critical_section as critical_section
+from beamscribe.storage.transient import StorageError
 from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import (
     FINGERPRINT,
@@ -251,7 +251,7 @@ def test_a_stop_lets_the_commit_in_hand_finish_and_no_other_of_its_run_begin(loc
         first = threading.Thread(target=do, args=(slow, shard("first", "a", "b"), "b"))
         first.start()
         assert writing.wait(10)
-        stopper = threading.Thread(target=unbroken.stop, args=(lease.token, 10.0))
+        stopper = threading.Thread(target=critical_section.stop, args=(lease.token, 10.0))
         stopper.start()
         stopper.join(0.05)
         assert stopper.is_alive()  # it waits for the commit in hand
@@ -260,7 +260,7 @@ def test_a_stop_lets_the_commit_in_hand_finish_and_no_other_of_its_run_begin(loc
         stopper.join(10)
         assert not stopper.is_alive()
         assert len(contents(local).keys() - {FILE}) == 3
-        with pytest.raises(unbroken.RunStoppedError):
+        with pytest.raises(critical_section.RunStoppedError):
             do(slow, shard("second", "c"))
     assert captions_of(local) == [("a", "a in oil")]
     # The next run of the same process has nothing to do with it.

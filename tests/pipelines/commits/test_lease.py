@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from model.storage import Storage
-from model.unbroken import RunStoppedError, is_stopped
-from pipelines.commits import lease
-from pipelines.commits.commit import commit_shard
-from pipelines.commits.lease import DEAD_AFTER_SECONDS, FILE, HEARTBEAT_SECONDS, Lease, LeaseLostError
-from schemas.command import STOPPED, RefusedError
+from beamscribe.errors import STOPPED, RefusedError
+from beamscribe.pipelines.commits import lease
+from beamscribe.pipelines.commits.commit import commit_shard
+from beamscribe.pipelines.commits.lease import DEAD_AFTER_SECONDS, FILE, HEARTBEAT_SECONDS, Lease, LeaseLostError
+from beamscribe.storage.critical_section import RunStoppedError, is_stopped
+from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import FakeJob, contents, run_of, shard
 
 
@@ -139,9 +139,9 @@ def test_the_heart_beats(output, monkeypatch):
 
 def test_a_lease_that_was_taken_over_is_left_to_its_new_holder(output, monkeypatch):
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
-    with Lease(output) as ours:
+    with Lease(output) as args:
         write_lease(output, host="elsewhere")
-        assert wait_for(lambda: not ours._thread.is_alive())  # no heartbeat into another's lease
+        assert wait_for(lambda: not args._thread.is_alive())  # no heartbeat into another's lease
         assert holder(output)["token"] == "theirs"
     assert holder(output)["token"] == "theirs"
 
@@ -393,12 +393,12 @@ def test_a_commit_that_sleeps_between_its_look_and_its_rename_is_fenced_by_the_n
 SLEEPER = """
 import sys, time
 from dataclasses import replace
-from pipelines.commits import lease
+from beamscribe.pipelines.commits import lease
 lease.HEARTBEAT_SECONDS, lease.DEAD_AFTER_SECONDS = 0.2, 2.0
-from pipelines import launch, progress
+from beamscribe.pipelines import launch, progress
 from tests.pipelines.fake_job import FakeJob
 from tests.pipelines.test_stops import request
-from model.storage import Storage
+from beamscribe.storage.storage import Storage
 sys.exit(launch.launch(request(Storage(sys.argv[1]), FakeJob(style="oil", naps_seconds=0.3), shard_size=1)))
 """
 

@@ -8,13 +8,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pipelines.commits.commit import Receipt, commit_shard, stamp
-from pipelines.commits.ledger import Ledger, count_failures
-from pipelines.commits.rows import FAILURES, read_failures
-from pipelines.commits.shards import Cut
-from pipelines.commits.tally import newest_failures
-from pipelines.corpora.references import References
-from schemas.failure_row import FailureRow
+from beamscribe.pipelines.commits.commit import Receipt, commit_shard, stamp
+from beamscribe.pipelines.commits.completion import newest_failures
+from beamscribe.pipelines.commits.ledger import Ledger, count_failures
+from beamscribe.pipelines.work.shards import ShardPlan
+from beamscribe.pipelines.work.work_items import WorkItems
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.rows import FAILURES, read_failures
 from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import (
     FINGERPRINT,
@@ -87,8 +87,8 @@ def test_committed_ids_and_their_attempts(output):
 
 def held(output, receipt):
     """Ids of `abcd` that a commit has a row of, and attempts of those that it has a failure of."""
-    corpus = References.of(references(*"abcd"))
-    found = ledger(output).tally(corpus.ids, [receipt])
+    corpus = WorkItems.of(references(*"abcd"))
+    found = ledger(output).completion_of(corpus.ids, [receipt])
     left = {*found.todo, *found.failed}
     return [one.id for place, one in enumerate(corpus) if place not in left], found.attempts()
 
@@ -381,9 +381,9 @@ class Conservation(RuleBasedStateMachine):
 
     def run_until_killed(self, failing, size, retry):
         receipts = ledger(self.output).sweep(ledger(self.output).settle(FINGERPRINT))
-        corpus = References.of(references(*IDS))
-        found = ledger(self.output).tally(corpus.ids, receipts)
-        for self.last in Cut(corpus, found.attempts(), found.pending(retry), size, 1):
+        corpus = WorkItems.of(references(*IDS))
+        found = ledger(self.output).completion_of(corpus.ids, receipts)
+        for self.last in ShardPlan(corpus, found.attempts(), found.pending(retry), size, 1):
             do(self.output, self.last, failing, self.started)
         ledger(self.output).sweep(ledger(self.output).settle(FINGERPRINT))
 

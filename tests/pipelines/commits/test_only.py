@@ -5,10 +5,10 @@ import io
 import pyarrow.parquet as pq
 import pytest
 
-from model.storage import Storage
-from pipelines.commits.rows import ParquetRows, RowFormat
-from pipelines.featurize import FeatureRecords
-from schemas.feature_example import FeatureExample
+from beamscribe.model.feature_records import FeatureRecords
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.schemas.rows import ParquetRows, RowFormat
+from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS, caption, references, run_of
 
 EXAMPLES = [

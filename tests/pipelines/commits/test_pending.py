@@ -8,9 +8,9 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.commits.commit import Receipt, commit_shard
-from pipelines.commits.ledger import Ledger
-from pipelines.commits.pending import (
+from beamscribe.pipelines.commits.commit import Receipt, commit_shard
+from beamscribe.pipelines.commits.ledger import Ledger
+from beamscribe.pipelines.commits.pending import (
     PART_SIZE,
     CommitShards,
     ReadPending,
@@ -19,10 +19,10 @@ from pipelines.commits.pending import (
     write_corpus,
     write_pending,
 )
-from pipelines.commits.shards import Cut, Shard, Todo, bucket
-from pipelines.corpora.reference import Member, Reference
-from pipelines.corpora.references import References
-from schemas.coco import CocoCaption
+from beamscribe.pipelines.work.shards import PendingItem, Shard, ShardPlan, bucket
+from beamscribe.pipelines.work.work_item import Member, WorkItem
+from beamscribe.pipelines.work.work_items import WorkItems
+from beamscribe.schemas.coco import CocoCaption
 from tests.pipelines.fake_job import (
     ROWS,
     START,
@@ -60,9 +60,9 @@ def commit(output, *ids, failing="", attempts=0, started=START):
 
 def pending(output, refs, receipts=(), shards=2, retry_failed=False):
     """As the launcher does it."""
-    corpus = References.of(refs)
-    found = Ledger(output, ROWS).tally(corpus.ids, receipts)
-    cut = Cut(corpus, found.attempts(), found.pending(retry_failed), shards, 2)
+    corpus = WorkItems.of(refs)
+    found = Ledger(output, ROWS).completion_of(corpus.ids, receipts)
+    cut = ShardPlan(corpus, found.attempts(), found.pending(retry_failed), shards, 2)
     return write_pending(output, cut), ReadPending(output)
 
 
@@ -73,7 +73,7 @@ def assert_pending(output, refs, expected, **kwargs):
 
 
 def todo(*ids, attempts=0):
-    return tuple(Todo(reference(id), attempts) for id in ids)
+    return tuple(PendingItem(reference(id), attempts) for id in ids)
 
 
 def test_the_letters_fall_into_both_shards():
@@ -119,18 +119,18 @@ def test_failures_are_tried_again_when_asked_for(output):
         commit(output, "b", failing="b", attempts=2, started=LATER),
         commit(output, "c", started=LATER),
     ]
-    expected = [Shard("00000-of-00001", (Todo(reference("b"), 3), Todo(reference("d"), 2)))]
+    expected = [Shard("00000-of-00001", (PendingItem(reference("b"), 3), PendingItem(reference("d"), 2)))]
     assert_pending(output, references(*"abcdefgh"), expected, receipts=done, shards=1, retry_failed=True)
 
 
 def inside(container, *places):
-    return [Reference(f"{container}-{place}", f"{container}::{place}", container=container) for place in places]
+    return [WorkItem(f"{container}-{place}", f"{container}::{place}", container=container) for place in places]
 
 
 def test_what_lies_in_one_container_stays_together(output):
     refs = [*inside("one.tar", *"123456789"), *inside("two.tar", *"123"), *inside("three.tar", "1")]
     run = run_of(output)
-    done = commit_shard(Shard("s", tuple(Todo(ref) for ref in [*refs[:2], refs[-1]])), FakeJob().open(run), run)
+    done = commit_shard(Shard("s", tuple(PendingItem(ref) for ref in [*refs[:2], refs[-1]])), FakeJob().open(run), run)
     parts, transform = pending(output, refs, [done], shards=8)
     with pipeline() as p:
         shards = p | beam.Create(parts) | transform
@@ -144,7 +144,7 @@ def test_what_lies_in_one_container_stays_together(output):
 
 def test_what_has_one_group_stays_together(output):
     """Equal texts are spoken in one shard, however many images have them and whatever else is there."""
-    refs = [Reference(str(n), "u", text=f"Text {n % 5}", group=f"text {n % 5}") for n in range(40)]
+    refs = [WorkItem(str(n), "u", text=f"Text {n % 5}", group=f"text {n % 5}") for n in range(40)]
     parts, transform = pending(output, refs, shards=8)
     with pipeline() as p:
         groups = (
@@ -163,7 +163,7 @@ def parts_of(output):
 
 def test_references_survive_the_stored_corpus(output):
     refs = [
-        Reference(
+        WorkItem(
             "1",
             "file:///a.jpg",
             "a.jpg",
@@ -172,9 +172,9 @@ def test_references_survive_the_stored_corpus(output):
             "c",
             "g",
         ),
-        Reference("file:///caf\\udce9.jpg", "a", container="a", member=Member("tar", 7, 512, 9, "x")),
+        WorkItem("file:///caf\\udce9.jpg", "a", container="a", member=Member("tar", 7, 512, 9, "x")),
     ]
-    write_corpus(output, References.of(refs))
+    write_corpus(output, WorkItems.of(refs))
     [part] = parts_of(output)
     assert read_part(output, part) == refs
     assert isinstance(read_part(output, part)[0].captions[0], CocoCaption)
@@ -183,18 +183,18 @@ def test_references_survive_the_stored_corpus(output):
 
 def test_a_large_corpus_has_parts_and_a_smaller_one_leaves_none_behind(output):
     many = references(*(str(n) for n in range(2 * PART_SIZE + 1)))
-    write_corpus(output, References.of(many))
+    write_corpus(output, WorkItems.of(many))
     parts = parts_of(output)
     assert [len(read_part(output, part)) for part in parts] == [PART_SIZE, PART_SIZE, 1]
     assert [item for part in parts for item in read_part(output, part)] == list(many)
-    write_corpus(output, References.of(many[:3]))
+    write_corpus(output, WorkItems.of(many[:3]))
     assert len(parts_of(output)) == 1
-    write_corpus(output, References.of([]))
+    write_corpus(output, WorkItems.of([]))
     assert parts_of(output) == []
 
 
 def test_what_is_pending_has_parts_and_a_smaller_rest_leaves_none_behind(output, monkeypatch):
-    monkeypatch.setattr("pipelines.commits.pending.PART_SIZE", 3)
+    monkeypatch.setattr("beamscribe.pipelines.commits.pending.PART_SIZE", 3)
     refs = [*inside("one.tar", *"12345"), *references(*"abcd")]
     parts, transform = pending(output, refs, shards=1)
     assert len(parts) == 2
@@ -208,7 +208,7 @@ def test_what_is_pending_has_parts_and_a_smaller_rest_leaves_none_behind(output,
 
 
 def test_ids_with_any_line_ends_are_read_back(output):
-    refs = [Reference(f"{end}{n}", f"u{end}") for n, end in enumerate(("\n", "\r\n", "\x85", "\u2028", "\x1e"))]
+    refs = [WorkItem(f"{end}{n}", f"u{end}") for n, end in enumerate(("\n", "\r\n", "\x85", "\u2028", "\x1e"))]
     parts, transform = pending(output, refs, shards=4)
     with pipeline() as p:
         held = p | beam.Create(parts) | transform | beam.FlatMap(lambda shard: [item.reference for item in shard.todo])
@@ -230,7 +230,7 @@ def test_a_damaged_part_is_named(output):
 
 
 def test_ids_of_a_stored_corpus_count_once_while_another_is_written(output):
-    write_corpus(output, References.of(references(*"abc")))
+    write_corpus(output, WorkItems.of(references(*"abc")))
     [part] = parts_of(output)
     output.write(part.replace("00000", "00001"), output.read(part))
     assert read_ids(output).to_pylist() == ["a", "b", "c"]
@@ -355,6 +355,6 @@ def test_a_crash_stops_the_pipeline_and_leaves_what_was_committed(output, at_onc
 
 
 def test_the_stored_corpus_is_json_a_stranger_can_read(output):
-    write_corpus(output, References.of(references("é")))
+    write_corpus(output, WorkItems.of(references("é")))
     [part] = parts_of(output)
     assert json.loads(output.read(part)) == [["é", "file:///photos/é.jpg", "", [], "", "", "", None]]

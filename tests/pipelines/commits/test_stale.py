@@ -9,24 +9,27 @@ from typing import Any
 
 import pytest
 
-from model.examples import decode_file
-from model.storage import Storage
-from pipelines import launch as launching
-from pipelines.commits.commit import Process, Receipt, Run
-from pipelines.commits.ledger import Ledger
-from pipelines.commits.shards import Shard
-from pipelines.corpora.corpus import distinct
-from pipelines.corpora.reference import Reference
-from pipelines.featurize import FeatureRecords
-from pipelines.flags.jobs import JobFlags
-from pipelines.images.reading import failure
-from pipelines.launch import Request, launch
-from pipelines.options import parse
-from schemas.coco import CocoCaption
-from schemas.command import DONE, STOPPED, FlagParser
-from schemas.failure_row import FailureRow
-from schemas.feature_example import FeatureExample
-from schemas.fingerprint import Fingerprint
+from beamscribe.errors import DONE, STOPPED
+from beamscribe.flag_parser import FlagParser
+from beamscribe.model.examples import decode_file
+from beamscribe.model.feature_records import FeatureRecords
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.ledger import Ledger
+from beamscribe.pipelines.runtime import launcher as launching
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.options import parse
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.sources.corpus import distinct
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.pipelines.work.shards import Shard
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.coco import CocoCaption
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.storage.storage import Storage
 from tests.pipelines.dying_storage import Killed
 
 
@@ -41,7 +44,7 @@ class FakeFeaturize:
     shards_at_once: int = 1
     format: FeatureRecords = field(default_factory=FeatureRecords)
 
-    def carried(self, output: Storage) -> "FakeFeaturize":
+    def stage_artifacts(self, output: Storage) -> "FakeFeaturize":
         return self
 
     def open(self, run: Run) -> Process:
@@ -65,7 +68,7 @@ class FakeFeaturize:
         pass
 
 
-def record(reference: Reference, run: Run) -> FeatureExample:
+def record(reference: WorkItem, run: Run) -> FeatureExample:
     return FeatureExample(
         id=reference.id,
         file_name=reference.id,
@@ -91,7 +94,7 @@ def go(output: Storage, captions: dict[str, list[str]], expected: int = DONE, **
     log = f"{output.path('')}.log"
     on_change = changes.pop("on_change", "refuse")
     references = [
-        Reference(id, f"file:///{id}.jpg", captions=tuple(CocoCaption(n, text) for n, text in enumerate(texts)))
+        WorkItem(id, f"file:///{id}.jpg", captions=tuple(CocoCaption(n, text) for n, text in enumerate(texts)))
         for id, texts in captions.items()
     ]
     _, options = parse(FlagParser(), [])

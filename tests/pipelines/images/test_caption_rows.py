@@ -6,30 +6,31 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from model.bundle import Bundle
-from model.captioning import CaptionWriter, DecodingOptions
-from model.examples import encode_file
-from model.images import DecodedImage
-from model.storage import Storage
-from pipelines.caption import CAPTIONS, CaptionJob
-from pipelines.commits.commit import Run, commit_shard
-from pipelines.commits.rows import read_failures
-from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.reference import Reference
-from pipelines.featurize import example_of
-from pipelines.images.caption_rows import caption_rows, facts_of
-from pipelines.images.inference import NO_CAPTION, NOT_FINITE
-from pipelines.images.reading import LoadedImage, Reading
-from schemas.caption_row import Alternative, CaptionRow
-from schemas.failure_row import FailureRow
-from schemas.feature_example import FeatureExample
+from beamscribe.model.bundle import Bundle
+from beamscribe.model.captioning import CaptionWriter, DecodingOptions
+from beamscribe.model.examples import encode_file
+from beamscribe.model.images import DecodedImage
+from beamscribe.pipelines.caption import CAPTIONS, CaptionJob
+from beamscribe.pipelines.commits.commit import commit_shard
+from beamscribe.pipelines.featurize import example_of
+from beamscribe.pipelines.images.caption_rows import caption_rows, facts_of
+from beamscribe.pipelines.images.inference import NO_CAPTION, NOT_FINITE
+from beamscribe.pipelines.images.reading import LoadedImage, Reading
+from beamscribe.pipelines.work.run import Run
+from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.caption_row import Alternative, CaptionRow
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.schemas.rows import read_failures
+from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import START, run_of
 
 GRID = (7, 7, 1280)
 
 
 def loaded(name: str) -> LoadedImage:
-    return LoadedImage(Todo(Reference(name, name)), name, DecodedImage(np.zeros((1, 1, 3), np.uint8), 4, 3, ()))
+    return LoadedImage(PendingItem(WorkItem(name, name)), name, DecodedImage(np.zeros((1, 1, 3), np.uint8), 4, 3, ()))
 
 
 def record(name: str, grid: np.ndarray, **changes: object) -> FeatureExample:
@@ -86,7 +87,7 @@ def test_every_stored_record_is_a_row_or_a_failure_row(memory: Storage, untraine
     memory.write("features/a.tfrecord.gz", encode_file(records.values()))
     uri = memory.uri("features/a.tfrecord.gz")
     names = [*records, "gone"]
-    todo = tuple(Todo(Reference(name, f"{uri}::{name}", container=uri)) for name in names)
+    todo = tuple(PendingItem(WorkItem(name, f"{uri}::{name}", container=uri)) for name in names)
     job = CaptionJob(untrained_bundle.path, 2, 6, 4, Reading({}), from_pixels=False)
     run = Run(memory, CAPTIONS, "0" * 16, START)
     receipt = commit_shard(Shard("a", todo), job.open(run), run)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.images.inference import Inference
+from beamscribe.pipelines.images.inference import Inference
 
 POISON = 66
 

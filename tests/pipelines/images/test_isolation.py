@@ -14,12 +14,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from model.backbone.spec import BackboneSpec
-from pipelines.commits.shards import Todo
-from pipelines.corpora.listing import list_images
-from pipelines.corpora.reference import Reference
-from pipelines.images.isolation import load_images_apart
-from pipelines.images.reading import LoadedImage, Reading
+from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.pipelines.images.isolation import load_images_apart
+from beamscribe.pipelines.images.reading import LoadedImage, Reading
+from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.pipelines.work.work_item import WorkItem
 from tests.faults.poison import ALLOCATES, KILLS, SLEEPS, poisoned_python_path
 from tests.pipelines.fake_job import START
 from tests.pipelines.made_corpora import write_archive
@@ -27,17 +27,17 @@ from tests.pipelines.made_corpora import write_archive
 SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1))
 
 
-def image(folder: Path, name: str, size: tuple[int, int]) -> Todo:
+def image(folder: Path, name: str, size: tuple[int, int]) -> PendingItem:
     path = folder / name
     Image.new("RGB", size, (10, 20, 30)).save(path)
-    return Todo(Reference(name, str(path)))
+    return PendingItem(WorkItem(name, str(path)))
 
 
 def test_the_guilty_fail_and_the_others_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", poisoned_python_path())
     sizes = {"1": (12, 8), "2": KILLS, "3": (9, 9), "4": SLEEPS, "5": (5, 5), "7": ALLOCATES, "8": (5, 5)}
     todo = [image(tmp_path, f"{name}.png", size) for name, size in sizes.items()]
-    todo.append(Todo(Reference("6", str(tmp_path / "missing.png"))))
+    todo.append(PendingItem(WorkItem("6", str(tmp_path / "missing.png"))))
     began = time.monotonic()
     found = list(load_images_apart(todo, SPEC, Reading({}, max_pixels=10_000), START, limit_seconds=2))
     assert time.monotonic() - began < 60
@@ -79,7 +79,9 @@ def test_members_of_archives_are_read_apart_too(tmp_path: Path, monkeypatch: pyt
         image(tmp_path, name, size)
         files[name] = (tmp_path / name).read_bytes()
     references = list_images([write_archive(tmp_path / "deflated.zip", files)], {}).references
-    found = list(load_images_apart([Todo(item) for item in references], SPEC, Reading({}), START, limit_seconds=20))
+    found = list(
+        load_images_apart([PendingItem(item) for item in references], SPEC, Reading({}), START, limit_seconds=20)
+    )
     assert [type(item).__name__ for item in found] == ["LoadedImage", "FailureRow", "LoadedImage"]
 
 
@@ -89,7 +91,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     script.write_text(
         "from tests.pipelines.images.test_isolation import *\n"
         "if __name__ == '__main__':\n"
-        f"    todo = [Todo(Reference('1', {todo.reference.uri!r}))]\n"
+        f"    todo = [PendingItem(WorkItem('1', {todo.reference.uri!r}))]\n"
         "    list(load_images_apart(todo, SPEC, Reading({}), START, limit_seconds=3600))\n"
     )
     path = os.pathsep.join((poisoned_python_path(), os.getcwd()))
@@ -125,7 +127,7 @@ def test_a_compressed_archive_may_take_longer_than_an_image_as_long_as_bytes_com
     slow = tmp_path / "slow"
     slow.mkdir()
     (slow / "sitecustomize.py").write_text(
-        "import pipelines.corpora.inflating as inflating, time\n"
+        "import beamscribe.pipelines.sources.inflating as inflating, time\n"
         "read = inflating._read\n"
         "def slowly(file, consumed):\n"
         "    time.sleep(0.7)\n"
@@ -134,5 +136,5 @@ def test_a_compressed_archive_may_take_longer_than_an_image_as_long_as_bytes_com
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(slow), os.getcwd())))
     # Six reads of 0.7 s each.
-    [found] = load_images_apart([Todo(references[0])], SPEC, Reading({}), START, limit_seconds=3)
+    [found] = load_images_apart([PendingItem(references[0])], SPEC, Reading({}), START, limit_seconds=3)
     assert isinstance(found, LoadedImage), found

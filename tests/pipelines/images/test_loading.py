@@ -6,12 +6,12 @@ import time
 import pytest
 from PIL import Image
 
-from model.backbone.spec import BackboneSpec
-from pipelines.commits.shards import Shard, Todo
-from pipelines.corpora.reference import Reference
-from pipelines.images.loading import THREADS, load_images, load_shard
-from pipelines.images.reading import LoadedImage, Reading
-from schemas.failure_row import FailureRow
+from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.pipelines.images.loading import THREADS, load_images, load_shard
+from beamscribe.pipelines.images.reading import LoadedImage, Reading
+from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.failure_row import FailureRow
 from tests.pipelines.fake_job import START, run_of
 
 SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1))
@@ -24,7 +24,7 @@ def png(colour, size=(12, 8)):
 
 
 def todo(uri, attempts=0, id=""):
-    return Todo(Reference(id or uri, uri), attempts)
+    return PendingItem(WorkItem(id or uri, uri), attempts)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_keeps_the_order(photos, ahead):
 
 
 def test_slow_images_stay_in_their_place(photos, monkeypatch):
-    from pipelines.images import reading
+    from beamscribe.pipelines.images import reading
 
     read = reading.read_reference
 
@@ -61,7 +61,7 @@ def test_slow_images_stay_in_their_place(photos, monkeypatch):
 
 
 def test_reads_ahead_in_threads_but_not_further_than_told(photos, monkeypatch):
-    from pipelines.images import reading
+    from beamscribe.pipelines.images import reading
 
     read, started, at_work, most = reading.read_reference, [], set(), []
     lock = threading.Lock()

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from pipelines.images.quality import flags_of, sameness
+from beamscribe.pipelines.images.quality import flags_of, sameness
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_equal_images_count_once():
 
 
 def test_many_images_are_counted_by_a_sample(monkeypatch):
-    monkeypatch.setattr("pipelines.images.quality.ALARM_SAMPLE", 250)
+    monkeypatch.setattr("beamscribe.pipelines.images.quality.ALARM_SAMPLE", 250)
     digests = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(20_000)]
     captions = [(digest, "A dog." if n % 2 else f"Another {n}.") for n, digest in enumerate(digests)]
     words = sameness(captions * 2).split()

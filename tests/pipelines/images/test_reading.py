@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.backbone.spec import BackboneSpec
-from pipelines.commits.shards import Todo
-from pipelines.corpora.reference import Reference
-from pipelines.images.reading import LoadedImage, Reading, failure, load_image
-from schemas.failure_row import FailureRow
+from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.pipelines.images.reading import LoadedImage, Reading, load_image
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.failure_row import FailureRow
 from tests.pipelines.fake_job import START
 
 SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1))
@@ -27,7 +28,7 @@ def png(colour, size=(12, 8)):
 
 
 def todo(uri, attempts=0, id=""):
-    return Todo(Reference(id or uri, uri), attempts)
+    return PendingItem(WorkItem(id or uri, uri), attempts)
 
 
 def test_loads_an_image_with_its_digest(tmp_path):
@@ -166,7 +167,7 @@ def test_failure_counts_one_attempt_more():
     "error", [RecursionError("too deep"), MemoryError(), OverflowError("x" * 10_000), KeyError("\udce9")]
 )
 def test_whatever_one_image_raises_is_its_failure_row(tmp_path, monkeypatch, error):
-    from pipelines.images import reading
+    from beamscribe.pipelines.images import reading
 
     def fails(*how):
         raise error

@@ -11,12 +11,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.corpora.containers import Tar
-from pipelines.flags.speak import FORMATS
-from pipelines.speech import open_engine
-from pipelines.speech.audio import check_audio, decode, duration_bounds_seconds, encode, transcode
-from pipelines.speech.engine import Encoded, SpeechError, SpeechSettings, Waveform
-from pipelines.speech.mp3 import join_mp3
+from beamscribe.pipelines.speech import FORMATS, open_engine
+from beamscribe.pipelines.speech.audio import check_audio, decode, duration_bounds_seconds, encode, transcode
+from beamscribe.pipelines.speech.containers import Tar
+from beamscribe.pipelines.speech.engine import Encoded, SpeechError, SpeechSettings, Waveform
+from beamscribe.pipelines.speech.mp3 import join_mp3
 
 CAPTION = "Two dogs are playing with a frisbee in the snow."
 
@@ -179,7 +178,7 @@ def test_a_header_that_claims_64_gib_costs_no_memory() -> None:
 
 
 def test_more_sound_than_a_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.speech.audio.MAX_SAMPLES", 20_000)
+    monkeypatch.setattr("beamscribe.pipelines.speech.audio.MAX_SAMPLES", 20_000)
     with pytest.raises(SpeechError, match="more than 20000 samples"):
         decode(encode(Waveform(np.full(22_050, 3000, np.int16), 22_050), "wav"))
 

@@ -4,22 +4,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model.storage import Storage
-from pipelines.caption import CAPTIONS
-from pipelines.commits.manifest_file import MANIFEST
-from pipelines.commits.shards import shard_name
-from pipelines.corpora.corpus import distinct
-from pipelines.corpora.reference import Reference
-from pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
-from schemas.command import RefusedError
-from schemas.fingerprint import Fingerprint
-from schemas.manifest import Manifest
+from beamscribe.errors import RefusedError
+from beamscribe.pipelines.caption import CAPTIONS
+from beamscribe.pipelines.commits.manifest_file import MANIFEST
+from beamscribe.pipelines.sources.corpus import distinct
+from beamscribe.pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
+from beamscribe.pipelines.work.shards import shard_name
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.manifest import Manifest
+from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import START, caption, reference, run_of
 from tests.pipelines.test_speak import TEXTS, write_captions
 
 
 def corpus_of(*texts):
-    return distinct(Reference(str(id), f"u{id}", text=text, group=text) for id, text in enumerate(texts))
+    return distinct(WorkItem(str(id), f"u{id}", text=text, group=text) for id, text in enumerate(texts))
 
 
 def test_lists_captions_in_groups_of_one_text(tmp_path):

@@ -9,9 +9,9 @@ import espeakng_loader
 import numpy as np
 import pytest
 
-from pipelines.speech import ENGINES, open_engine
-from pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
-from pipelines.speech.parts import plain_text
+from beamscribe.pipelines.speech import ENGINES, open_engine
+from beamscribe.pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
+from beamscribe.pipelines.speech.parts import plain_text
 
 CAPTION = "A man riding a wave on top of a surfboard."
 
@@ -56,7 +56,7 @@ def test_the_clock_does_not_seed_the_breath_of_a_voice():
 
 def test_another_process_gives_the_same_samples():
     program = (
-        "import hashlib; from pipelines.speech import *; from pipelines.speech.engine import *\n"
+        "import hashlib; from beamscribe.pipelines.speech import *; from beamscribe.pipelines.speech.engine import *\n"
         f"print(hashlib.sha256(open_engine(SpeechSettings()).synthesize({CAPTION!r}).samples.tobytes()).hexdigest())"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -165,7 +165,7 @@ def test_unknown_engine_lists_the_known():
 def test_missing_package_says_what_to_install(engine, module):
     program = (
         f"import sys; sys.modules[{module!r}] = None\n"
-        "from pipelines.speech import *; from pipelines.speech.engine import *\n"
+        "from beamscribe.pipelines.speech import *; from beamscribe.pipelines.speech.engine import *\n"
         f"try: open_engine(SpeechSettings(engine={engine!r}))\n"
         "except SpeechError as error: print(error.error_type, error)"
     )
@@ -175,6 +175,6 @@ def test_missing_package_says_what_to_install(engine, module):
 
 
 def test_the_package_imports_no_engine():
-    program = "import sys, pipelines.speech; print(sorted({'gtts', 'espeakng_loader', 'requests'} & set(sys.modules)))"
+    program = "import sys, beamscribe.pipelines.speech; print(sorted({'gtts', 'espeakng_loader', 'requests'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -20,10 +20,10 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from beamscribe import main
-from pipelines.speech import open_engine
-from pipelines.speech.audio import check_audio, encode
-from pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
-from schemas.command import DONE
+from beamscribe.errors import DONE
+from beamscribe.pipelines.speech import open_engine
+from beamscribe.pipelines.speech.audio import check_audio, encode
+from beamscribe.pipelines.speech.engine import SpeechError, SpeechSettings, Waveform
 from tests.pipelines.speech.throw_away_tls import Identity
 
 texttospeech = pytest.importorskip("google.cloud.texttospeech")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.speech import open_engine
-from pipelines.speech.audio import check_audio, encode, transcode
-from pipelines.speech.engine import Encoded, SpeechError, SpeechSettings
+from beamscribe.pipelines.speech import open_engine
+from beamscribe.pipelines.speech.audio import check_audio, encode, transcode
+from beamscribe.pipelines.speech.engine import Encoded, SpeechError, SpeechSettings
 from tests.pipelines.speech.translate_service import Reply, Service, audio_reply, serving, use_proxy
 
 
@@ -188,9 +188,9 @@ def test_every_letter_is_in_a_part_of_at_most_a_hundred(service, text):
 
 
 def test_letters_that_gtts_leaves_out_are_an_error(service, monkeypatch):
-    monkeypatch.setattr("pipelines.speech.gtts.GttsEngine._bodies", lambda self, piece: [])
+    monkeypatch.setattr("beamscribe.pipelines.speech.gtts.GttsEngine._bodies", lambda self, piece: [])
     assert failure("a dog").error_type == "NothingToSpeak"
     engine = open_engine(SpeechSettings(engine="gtts", timeout_seconds=5))
     whole = list(engine._prepare("a dog").get_bodies())
-    monkeypatch.setattr("pipelines.speech.gtts.GttsEngine._bodies", lambda self, piece: whole)
+    monkeypatch.setattr("beamscribe.pipelines.speech.gtts.GttsEngine._bodies", lambda self, piece: whole)
     assert "leaves out 6 letters" in str(failure("a dog or a cat"))

@@ -1,6 +1,6 @@
 import time
 
-from pipelines.speech.lanes import DEAD_AFTER_HEARTBEATS, FOLDER, IDLE_HEARTBEATS, Lanes
+from beamscribe.pipelines.speech.lanes import DEAD_AFTER_HEARTBEATS, FOLDER, IDLE_HEARTBEATS, Lanes
 
 BEAT = 0.03
 
@@ -71,8 +71,8 @@ def test_lanes_of_earlier_runs_are_cleared_away(output):
 
 
 def test_storage_that_does_not_answer_leaves_the_shares_as_they_are(local, monkeypatch):
-    beat = 0.2  # so long that no lane counts as idle while the machine is busy with something else
-    first, second = Lanes(local, "r", beat), Lanes(local, "r", beat)
+    heartbeat = 0.2  # so long that no lane counts as idle while the machine is busy with something else
+    first, second = Lanes(local, "r", heartbeat), Lanes(local, "r", heartbeat)
     first.count()
     second.count()
     assert until(lambda: first.count() == second.count() == 2)
@@ -81,9 +81,9 @@ def test_storage_that_does_not_answer_leaves_the_shares_as_they_are(local, monke
         raise OSError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr("model.storage.Storage.files", fail)
+        patch.setattr("beamscribe.storage.storage.Storage.files", fail)
         for _ in range(10):
-            time.sleep(beat / 4)
+            time.sleep(heartbeat / 4)
             assert (first.count(), second.count()) == (2, 2)
     first.leave()
     second.leave()

@@ -2,12 +2,12 @@ import os
 
 import pytest
 
-from pipelines.commits.shards import bucket_name
-from pipelines.flags.speak import LAYOUTS
-from pipelines.speech import SpeechSettings, open_engine
-from pipelines.speech.clip import Style, make_clip
-from pipelines.speech.layout import Speech, open_shelf
-from pipelines.speech.spoken import audio_key
+from beamscribe.pipelines.runtime.flags.speak import LAYOUTS
+from beamscribe.pipelines.speech import SpeechSettings, open_engine
+from beamscribe.pipelines.speech.clip import Style, make_clip
+from beamscribe.pipelines.speech.layout import Speech, open_shelf
+from beamscribe.pipelines.speech.spoken import audio_key
+from beamscribe.pipelines.work.shards import bucket_name
 
 TEXTS = {audio_key(text, "f"): text for text in ("A cat.", "A dog.", "A bird.")}
 SHARD = "00000-of-00001"

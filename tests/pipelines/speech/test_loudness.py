@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pipelines.speech import open_engine
-from pipelines.speech.engine import SpeechSettings, Waveform
-from pipelines.speech.loudness import HIGHEST_PEAK, level, limit, loudness_lufs
+from beamscribe.pipelines.speech import open_engine
+from beamscribe.pipelines.speech.engine import SpeechSettings, Waveform
+from beamscribe.pipelines.speech.loudness import HIGHEST_PEAK, level, limit, loudness_lufs
 
 RATE = 22050
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.speech import open_engine
-from pipelines.speech.clip import Style, make_clip
-from pipelines.speech.engine import MOST_CHARACTERS, SpeechError, SpeechSettings
-from pipelines.speech.espeak import EspeakEngine
-from pipelines.speech.espeak_parts import PART_BYTES, WORD_BYTES, certainly_fits, fitting_parts
-from pipelines.speech.parts import halves, parts_of, plain_text
+from beamscribe.pipelines.speech import open_engine
+from beamscribe.pipelines.speech.clip import Style, make_clip
+from beamscribe.pipelines.speech.engine import MOST_CHARACTERS, SpeechError, SpeechSettings
+from beamscribe.pipelines.speech.espeak import EspeakEngine
+from beamscribe.pipelines.speech.espeak_parts import PART_BYTES, WORD_BYTES, certainly_fits, fitting_parts
+from beamscribe.pipelines.speech.parts import halves, parts_of, plain_text
 
 EXAMPLES = int(os.environ.get("BEAMSCRIBE_EXAMPLES", "100"))
 

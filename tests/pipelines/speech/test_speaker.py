@@ -1,11 +1,11 @@
 import pytest
 
-from pipelines.speech import SpeechError, SpeechSettings, open_engine
-from pipelines.speech.audio import encode
-from pipelines.speech.clip import Style
-from pipelines.speech.engine import Encoded
-from pipelines.speech.patience import REFUSED_IN_A_ROW, ServiceRefusesError
-from pipelines.speech.speaker import TRIES_OF_AUDIO, Manner, Speaker
+from beamscribe.pipelines.speech import SpeechError, SpeechSettings, open_engine
+from beamscribe.pipelines.speech.audio import encode
+from beamscribe.pipelines.speech.clip import Style
+from beamscribe.pipelines.speech.engine import Encoded
+from beamscribe.pipelines.speech.retry_policy import REFUSED_IN_A_ROW, ServiceRefusesError
+from beamscribe.pipelines.speech.speaker import TRIES_OF_AUDIO, Manner, Speaker
 from tests.pipelines.fake_job import run_of
 
 SHARD = "00000-of-00001"
@@ -33,7 +33,7 @@ class Clerk:
 def speaker(output, monkeypatch):
     def open_speaker(answer):
         clerk = Clerk(answer)
-        monkeypatch.setattr("pipelines.speech.speaker.open_engine", lambda settings, ask: clerk)
+        monkeypatch.setattr("beamscribe.pipelines.speech.speaker.open_engine", lambda settings, ask: clerk)
         manner = Manner(SpeechSettings(engine="gtts"), Style("mp3"), requests_per_minute=60_000)
         return Speaker(manner, run_of(output)), clerk
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.speech.spoken import audio_key, normalize_text
+from beamscribe.pipelines.speech.spoken import audio_key, normalize_text
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinytag import TinyTag
 
-from pipelines.speech.audio import FORMATS, check_audio, encode
-from pipelines.speech.engine import Waveform
-from pipelines.speech.tags import tag
+from beamscribe.pipelines.speech.audio import FORMATS, check_audio, encode
+from beamscribe.pipelines.speech.engine import Waveform
+from beamscribe.pipelines.speech.tags import tag
 
 TONE = Waveform((np.sin(np.arange(22050) / 20) * 9000).astype(np.int16), 22050)
 FILES = {format: encode(TONE, format) for format in FORMATS}

@@ -6,13 +6,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model.storage import Storage
-from pipelines import speak
-from pipelines.commits.commit import RECEIPTS
-from pipelines.flags.speak import LAYOUTS
-from pipelines.speech.speech_index import INDEX, remove_unnamed
-from pipelines.verify import inspect, run, verify
-from schemas.command import CHECK_FAILED, DONE, STOPPED
+from beamscribe.errors import CHECK_FAILED, DONE, STOPPED
+from beamscribe.pipelines import speak
+from beamscribe.pipelines.commits.commit import RECEIPTS
+from beamscribe.pipelines.outputs.verify import inspect, run, verify
+from beamscribe.pipelines.runtime.flags.speak import LAYOUTS
+from beamscribe.pipelines.speech.speech_index import INDEX, remove_unnamed
+from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS as CAPTIONS
 from tests.pipelines.fake_job import caption, reference, run_of
 from tests.pipelines.test_speak import sound_of

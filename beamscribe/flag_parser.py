@@ -1,0 +1,189 @@
+"""What every command promises whoever calls it: exit codes, refusals in one line, strict flags."""
+
+import argparse
+import contextlib
+import difflib
+import errno
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from beamscribe.schemas.printable import printable
+
+DONE = 0
+"""Every id is a row or a failure row; failures are counted on the last line."""
+STOPPED = 1
+"""Stopped or incomplete: run the same command again."""
+REFUSED = 2
+"""Refused before launch; nothing was changed."""
+CHECK_FAILED = 3
+"""Finished, but a check (`verify`, `--strict`, `--max-failures`) says no."""
+INTERRUPTED = 130
+"""Ctrl-C or SIGTERM; what is committed stays."""
+
+
+class RefusedError(Exception):
+    """A command cannot do its work: the message says what, where and how to mend. Exit code 2, no traceback."""
+
+
+_LASTING = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+"""Errors that running the same command again does not mend."""
+
+
+def stopped_writing(command: str, place: str, error: OSError) -> int:
+    """Tells that something cannot be written, once there is nothing half written.
+
+    Args:
+        command: its name.
+        place: path or URI.
+        error: of the storage.
+
+    Returns:
+        The exit code of a command that may be run again.
+
+    Raises:
+        RefusedError: if it would be refused again, such as by a folder that nobody may write.
+    """
+    told = printable(f"{place} cannot be written: {error}")
+    if error.errno in _LASTING:
+        raise RefusedError(f"{told}; name another --output")
+    print(f"beamscribe {command}: stopped: {told}. Run the same command again", file=sys.stderr)
+    return STOPPED
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one to show; "None" and "False" say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, {}, ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Takes no abbreviations and refuses in one line instead of printing its usage.
+
+    Args:
+        words: the flag that takes what somebody typed without one, such as `--images`.
+        kwargs: of `ArgumentParser`.
+    """
+
+    def __init__(self, words: str = "", **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **kwargs)
+        self.words = words
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `RefusedError`."""
+        raise RefusedError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does it, but a misspelt flag is named before those that are missing because of it.
+
+        Raises:
+            RefusedError: for a flag that is nearly one of these, a word without a flag, or a wrong value.
+        """
+        with self._nothing_required():
+            _, rest = super().parse_known_args(args)
+        if rest and (not rest[0].startswith("-") or self.nearest(rest[0], SURELY_MEANT)):
+            refuse_unknown(rest, self)
+        return super().parse_known_args(args, namespace)
+
+    @contextlib.contextmanager
+    def _nothing_required(self) -> Iterator[None]:
+        items: list[Any] = [*self._actions, *self._mutually_exclusive_groups]
+        required = [item for item in items if item.required]
+        try:
+            for item in required:
+                item.required = False
+            yield
+        finally:
+            for item in required:
+                item.required = True
+
+    def nearest(self, flag: str, cutoff: float) -> list[str]:
+        """The flag that is most like one that was typed, if one is.
+
+        Args:
+            flag: as typed, with its value or without.
+            cutoff: from 0 to 1, see `difflib`.
+        """
+        known = [name for action in self._actions for name in action.option_strings]
+        return difflib.get_close_matches(flag.split("=", 1)[0], known, n=1, cutoff=cutoff)
+
+    def parse_strictly(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parses the flags of a command without a pipeline.
+
+        Raises:
+            RefusedError: for an unknown flag or a wrong value.
+        """
+        args, rest = self.parse_known_args(argv)
+        refuse_unknown(rest, self)
+        return args
+
+
+SURELY_MEANT = 0.85
+"""Likeness of a misspelt flag to one of ours from which on Beam is not asked: none of its own is so like one."""
+
+
+def refuse_unknown(unknown: Sequence[str], parser: FlagParser, others: Iterable[str] = ()) -> None:
+    """Refuses arguments that no parser knows, naming the nearest flag that one does.
+
+    Args:
+        unknown: what is left of the command line.
+        parser: of the command.
+        others: flags that would be passed on.
+
+    Raises:
+        RefusedError: if there are any.
+    """
+    if not unknown:
+        return
+    flag = unknown[0].split("=", 1)[0]
+    if not flag.startswith("-"):
+        hint = f": did you mean {parser.words} {shlex.quote(flag)}?" if parser.words else f"; see {parser.prog} --help"
+        raise RefusedError(f"unknown argument {flag}{hint}")
+    nearest = parser.nearest(flag, 0.6) + difflib.get_close_matches(flag, others, n=1)
+    best = difflib.get_close_matches(flag, nearest, n=1)
+    hint = f": did you mean {best[0]}?" if best else f"; see {parser.prog} --help"
+    raise RefusedError(f"unknown argument {flag}{hint}")
+
+
+def positive(text: str) -> int:
+    """A whole number above zero, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not above zero")
+    return number
+
+
+def not_negative(text: str) -> int:
+    """A whole number from zero on, for argparse."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is below zero")
+    return number
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object, for argparse."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('not a JSON object such as {"anon": true}')
+    return value
+
+
+def add_storage_options(parser: argparse._ActionsContainer) -> None:
+    """The flag of every command that touches storage."""
+    parser.add_argument(
+        "--storage-options",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help='passed to fsspec for remote storage; credentials come from the usual places, or {"secret": "env:NAME"} '
+        "reads them from the environment of every process",
+    )

@@ -1,0 +1,111 @@
+"""Captions as lines of the text files that other programs read: CSV, JSON lines, COCO's results."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from beamscribe.errors import RefusedError
+from beamscribe.schemas import caption_row
+from beamscribe.schemas.matching import BY_ID, Matcher
+
+Row = dict[str, Any]
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of a formula, the full-width forms of the signs too."""
+
+MAX_DIGITS = 20
+"""Of a COCO image id, which has 64 bits."""
+
+
+def csv_lines(rows: Iterable[Row], formulas: bool = False) -> Iterator[str]:
+    """Comma-separated lines with a header; lists are JSON (RFC 4180, UTF-8).
+
+    Args:
+        rows: of captions.
+        formulas: whether text that a spreadsheet would run as a formula stays as it is, without a `'` before it.
+    """
+    names = caption_row.SCHEMA.names
+    yield csv_line(names)
+    for row in rows:
+        fields = _plain(row)
+        yield csv_line([_cell(fields[name], formulas) for name in names])
+
+
+def _cell(value: Any, formulas: bool) -> Any:
+    if isinstance(value, list):
+        value = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and not formulas and value.lstrip(" ").startswith(FORMULA):
+        return f"'{value}"
+    return value
+
+
+def csv_line(fields: Sequence[Any]) -> str:
+    """One line, ended."""
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(fields)
+    return buffer.getvalue()
+
+
+def json_lines(rows: Iterable[Row]) -> Iterator[str]:
+    """One JSON object a line, with every field."""
+    for row in rows:
+        line = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
+        # Some readers take these for the ends of lines.
+        for letter in ("\x85", "\u2028", "\u2029"):
+            line = line.replace(letter, f"\\u{ord(letter):04x}")
+        yield line + "\n"
+
+
+def _plain(row: Row) -> Row:
+    """As JSON and CSV can hold it: they have no infinity, and no number that is none."""
+    alternatives = [{**one, "score": _finite(one["score"])} for one in row["alternatives"]]
+    return {
+        **row,
+        "score": _finite(row["score"]),
+        "alternatives": alternatives,
+        "run_started": row["run_started"].isoformat(),
+    }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def coco_results(rows: Iterable[Row], matcher: Matcher | None) -> Iterator[str]:
+    """The results file of COCO's captioning task: a JSON array of `image_id` and `caption`, an image once.
+
+    Args:
+        rows: of captions.
+        matcher: finds the image of each; None: ids of the rows came from annotations and are COCO's.
+
+    Raises:
+        RefusedError: for a row whose COCO image id is not known.
+        MatchError: for a row that may be of two images, or the second of one image.
+    """
+    before = "["
+    for row in rows:
+        number = _coco_id(row, matcher)
+        if number is not None:
+            yield before + json.dumps({"image_id": number, "caption": row["caption"]}, ensure_ascii=False)
+            before = ",\n"
+    if matcher:
+        matcher.check()
+    yield "[]\n" if before == "[" else "]\n"
+
+
+def _coco_id(row: Row, matcher: Matcher | None) -> int | None:
+    """None for a repeat."""
+    if matcher is None:
+        if row["id"].isascii() and row["id"].removeprefix("-").isdigit() and len(row["id"]) < MAX_DIGITS:
+            return int(row["id"])
+        raise RefusedError(f"the id {row['id']} of {row['image_uri']} is none of COCO's: --annotations gives them")
+    image = matcher.image_of(row["id"], row["image_uri"])
+    if image is None:
+        raise RefusedError(
+            f"the COCO image id of {row['image_uri']} (id {row['id']}) is not known: no image of --annotations is "
+            f"called so; {BY_ID}"
+        )
+    return None if matcher.take(image, row["id"], row["image_uri"], row["caption"]) else image.id

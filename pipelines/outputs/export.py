@@ -1,0 +1,180 @@
+"""`beamscribe export`: captions in the forms that other programs read."""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
+
+from beamscribe.errors import DONE, RefusedError, stopped_writing
+from beamscribe.pipelines.outputs.caption_lines import Row, coco_results, csv_line, csv_lines, json_lines
+from beamscribe.pipelines.outputs.captions import Captions, open_captions
+from beamscribe.pipelines.outputs.sidecars import Captioned, Written, write_below, write_beside
+from beamscribe.pipelines.runtime.flags.export import parser
+from beamscribe.schemas import caption_row
+from beamscribe.schemas.coco import CocoError, describe, parse_coco
+from beamscribe.schemas.matching import ANNOTATIONS, Matcher, MatchError
+from beamscribe.schemas.printable import printable
+from beamscribe.storage import whole_files
+from beamscribe.storage.uri import filesystem, only_os_errors, read_uri
+
+BEGINNING = 4096
+"""Of a file that are looked at to tell whether an earlier export wrote it."""
+
+
+def open_matcher(args: argparse.Namespace, captioned: Captions) -> Matcher | None:
+    """What finds the COCO image of each row; None where the rows' own ids are COCO's.
+
+    Raises:
+        RefusedError: if the annotations cannot be read, or there are none and ids came from elsewhere.
+    """
+    if args.annotations is None:
+        if args.by_id or captioned.ids == ANNOTATIONS:
+            return None
+        raise RefusedError(
+            f"the ids in {args.captions} did not come from annotations, so they are not COCO's: --annotations JSON "
+            "gives those of the file names; --by-id says that the ids of the rows are COCO's all the same"
+        )
+    try:
+        corpus = parse_coco(read_uri(args.annotations, args.storage_options))
+    except (OSError, CocoError) as error:
+        raise RefusedError(f"--annotations {args.annotations}: {error}") from error
+    if corpus.defects:
+        print(printable(f"beamscribe export: {args.annotations} has defects:\n{describe(corpus.defects)}", lines=True))
+    return Matcher(corpus.images, captioned.ids, args.by_id)
+
+
+def write_lines(uri: str, lines: Iterable[str], options: dict[str, Any]) -> None:
+    """Writes a file of any size, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    fs, path = filesystem(uri, options)
+    encoded = (line.encode() for line in lines)
+    if isinstance(fs, LocalFileSystem):
+        with whole_files.replacing(path) as file:
+            file.writelines(encoded)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = os.path.join(folder, "export")
+        with open(temporary, "wb") as file:
+            file.writelines(encoded)
+        with only_os_errors():
+            fs.put_file(temporary, path)
+
+
+def refuse_foreign(uri: str, form: str, options: dict[str, Any]) -> None:
+    """Leaves files alone that an earlier export of this form did not write.
+
+    Raises:
+        RefusedError: if there is one.
+    """
+    fs, path = filesystem(uri, options)
+    with only_os_errors():
+        if not fs.exists(path):
+            return
+        begun = fs.cat_file(path, start=0, end=BEGINNING) if fs.isfile(path) else None
+    if begun is None or not _is_ours(begun, form):
+        raise RefusedError(
+            f"--output {uri} is there and no {form} that beamscribe export wrote: --replace writes over it, or name "
+            "another file"
+        )
+
+
+def _is_ours(begun: bytes, form: str) -> bool:
+    if form == "csv":
+        return begun.startswith(csv_line(caption_row.SCHEMA.names).encode())
+    if form == "jsonl":
+        return begun == b"" or begun.startswith(b'{"image_uri": ')
+    return begun.startswith((b"[]\n", b'[{"image_id": '))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Exports the captions of an output.
+
+    Returns:
+        0, or 1 if the files cannot all be written.
+
+    Raises:
+        RefusedError: if the command cannot do its work.
+    """
+    args = parser().parse_strictly(argv)
+    options = args.storage_options
+    _refuse_places(args)
+    captioned = open_captions(args.captions, options)
+    matcher = open_matcher(args, captioned) if args.to == "coco-results" else None
+    count = 0
+
+    def rows() -> Iterator[Row]:
+        nonlocal count
+        for row in _readable(args.captions, captioned):
+            count += 1
+            yield row
+
+    written: Written | None = None
+    try:
+        if args.to == "sidecar":
+            photographs = (Captioned(row["id"], row["image_uri"], row["caption"]) for row in rows())
+            write = write_below if args.output else write_beside
+            written = write(photographs, args.sidecar, args.output or args.beside, args.replace, options)
+        else:
+            if not args.replace:
+                refuse_foreign(args.output, args.to, options)
+            write_lines(args.output, _lines(args, rows(), matcher), options)
+    except MatchError as error:
+        raise RefusedError(f"{args.captions} cannot be exported: {error}") from error
+    except OSError as error:
+        return stopped_writing("export", args.output or args.beside, error)
+    print(printable(_told(args, count, written)))
+    return DONE
+
+
+def _refuse_places(args: argparse.Namespace) -> None:
+    """Refuses a command that does not say where to write.
+
+    Raises:
+        RefusedError: then.
+    """
+    if args.to != "sidecar":
+        if not args.output:
+            raise RefusedError(f"--to {args.to} needs --output, the file to write")
+        if args.beside:
+            raise RefusedError("--beside is for sidecars: --output names the file to write")
+    elif bool(args.output) == bool(args.beside):
+        raise RefusedError(
+            "--to sidecar needs --output, a folder of their own, or --beside, the folder that the photographs are below"
+        )
+
+
+def _lines(args: argparse.Namespace, rows: Iterable[Row], matcher: Matcher | None) -> Iterator[str]:
+    if args.to == "coco-results":
+        return coco_results(rows, matcher)
+    return csv_lines(rows, args.formulas) if args.to == "csv" else json_lines(rows)
+
+
+def _readable(path: str, captioned: Captions) -> Iterator[Row]:
+    """Every row.
+
+    Raises:
+        RefusedError: if a file cannot be read, which is told apart from one that cannot be written.
+    """
+    try:
+        for rows in captioned.files():
+            yield from rows
+    except (OSError, ValueError) as error:
+        raise RefusedError(f"{path} cannot be exported: {error}") from error
+
+
+def _told(args: argparse.Namespace, count: int, written: Written | None) -> str:
+    """The last line."""
+    told = f"beamscribe export: {count} captions as {args.to}"
+    if written and written.kept:
+        told += f", {written.kept} left as they were, since they say something else"
+        told += "" if args.replace else " (--replace writes over them)"
+    if written and written.skipped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(written.skipped.items()))
+        told += f", {sum(written.skipped.values())} photographs without a file beside them ({reasons})"
+    return f"{told} → {args.output or 'beside the photographs below ' + args.beside}"

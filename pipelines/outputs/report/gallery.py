@@ -1,0 +1,81 @@
+"""Which images a report shows: a fair sample, the best and the worst by score, and some that had to be repaired."""
+
+import hashlib
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from beamscribe.schemas.caption_row import Alternative, CaptionRow
+
+SAMPLED, BEST, WORST, REPAIRED = "sampled", "best", "worst", "repaired"
+GROUPS = (SAMPLED, BEST, WORST, REPAIRED)
+
+
+MOST_SHOWN, MOST_CHARACTERS = 20, 1000
+"""Alternatives, flags and repairs of an image, and characters of each, that a page shows."""
+
+
+class Choice(NamedTuple):
+    """An image that is shown.
+
+    Attributes:
+        row: its caption.
+        groups: those of `GROUPS` that it was chosen for, at least one.
+    """
+
+    row: CaptionRow
+    groups: tuple[str, ...]
+
+
+class Gallery:
+    """Chooses among rows that pass by, file after file, keeping only those that may be shown.
+
+    The choice depends on the rows alone, not on their order: the sample is of the least digests of ids.
+
+    Args:
+        images: to be shown at most. Half of them are the sample, a sixth each the best, the worst and the repaired.
+    """
+
+    def __init__(self, images: int) -> None:
+        rest = images // 6
+        self._wanted = {SAMPLED: images - 3 * rest, BEST: rest, WORST: rest, REPAIRED: rest}
+        self._kept: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
+
+    def pass_by(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Looks at the rows of one file, as Parquet gives them back."""
+        for group, candidates in self._kept.items():
+            some = [row for row in rows if row["repairs"]] if group == REPAIRED else list(rows)
+            self._kept[group] = heapq.nsmallest(self._wanted[group], candidates + some, key=_ORDER[group])
+
+    def choices(self) -> list[Choice]:
+        """The images to show, the best-scored first, each once with all that it was chosen for."""
+        groups: dict[str, list[str]] = {}
+        rows: dict[str, dict[str, Any]] = {}
+        for group, kept in self._kept.items():
+            for row in kept:
+                rows[row["id"]] = row
+                groups.setdefault(row["id"], []).append(group)
+        return [Choice(_typed(row), tuple(groups[row["id"]])) for row in sorted(rows.values(), key=_ORDER[BEST])]
+
+
+def _drawn(row: dict[str, Any]) -> str:
+    """A number that is as good as random, and the same in every report."""
+    return hashlib.blake2b(row["id"].encode(), digest_size=8).hexdigest()
+
+
+_ORDER: dict[str, Callable[[dict[str, Any]], Any]] = {
+    SAMPLED: _drawn,
+    BEST: lambda row: (-row["score"], row["id"]),
+    WORST: lambda row: (row["score"], row["id"]),
+    REPAIRED: _drawn,
+}
+
+
+def _typed(fields: dict[str, Any]) -> CaptionRow:
+    alternatives = tuple(Alternative(_cut(one["caption"]), one["score"]) for one in fields["alternatives"][:MOST_SHOWN])
+    lists = {name: tuple(map(_cut, fields[name][:MOST_SHOWN])) for name in ("flags", "repairs")}
+    return CaptionRow(**{**fields, **lists, "caption": _cut(fields["caption"]), "alternatives": alternatives})
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

@@ -1,0 +1,1 @@
+"""Runs a job: flags, launcher, plan, progress and summary."""

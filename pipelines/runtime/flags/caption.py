@@ -1,0 +1,70 @@
+"""Flags of `beamscribe caption`."""
+
+from beamscribe.flag_parser import FlagParser, positive
+from beamscribe.model.backbone.choice import AUTO, ENGINES, PRECISIONS
+from beamscribe.pipelines.images.quality import ALARM_PERCENT, ALARM_ROWS
+from beamscribe.pipelines.runtime.flags.jobs import BATCH_SIZE, BEAM_EPILOG, add_job_flags, add_reading_flags
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(
+        words="--images",
+        prog="beamscribe caption",
+        description="Photographs, or features of them, to captions in Parquet.",
+        epilog=BEAM_EPILOG,
+    )
+    source = flags.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--images", nargs="+", metavar="GLOB_OR_DIR", help="folders (walked), globs, files, zip and tar archives"
+    )
+    source.add_argument(
+        "--manifest",
+        nargs="+",
+        metavar="FILE",
+        help="text with one image URI a line, CSV, JSON, Parquet or Arrow; tables may hold the images themselves",
+    )
+    source.add_argument("--features", nargs="+", metavar="OUTPUT", help="outputs of beamscribe featurize")
+    flags.add_argument("--uri-column", metavar="NAME", help="of a manifest: URIs, or images [uri, image_uri, url, …]")
+    flags.add_argument(
+        "--id-column", metavar="NAME", help="of a manifest: ids [id, if there is one, else the URI]; '' for none"
+    )
+    flags.add_argument(
+        "--model",
+        metavar="BUNDLE",
+        help="folder that beamscribe train wrote [$BEAMSCRIBE_MODEL, else the one in a checkout's pretrained/]",
+    )
+    flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
+    flags.add_argument(
+        "--beam-size", type=positive, default=3, metavar="CAPTIONS", help="kept at each step; 1 is greedy"
+    )
+    flags.add_argument("--max-length", type=positive, default=24, metavar="TOKENS", help="of a caption at most")
+    flags.add_argument(
+        "--alarm-share",
+        type=float,
+        default=ALARM_PERCENT,
+        metavar="PERCENT",
+        help=f"warn when one caption is said of more than this share of different images, and of {ALARM_ROWS} or more",
+    )
+    flags.add_argument("--strict", action="store_true", help="end with exit code 3 where there is such a warning")
+    flags.add_argument("--engine", choices=(*ENGINES, AUTO), default=AUTO, help="what runs the CNN")
+    flags.add_argument(
+        "--precision",
+        choices=(*PRECISIONS, AUTO),
+        default=AUTO,
+        help="of the CNN; bfloat16 and int8 are faster and write slightly other captions, int8 needs a bundle of "
+        "beamscribe quantize; auto is float32, or what an output was begun with",
+    )
+    flags.add_argument(
+        "--strip-query",
+        action="store_true",
+        help="store URLs without what follows their question mark, such as signatures; they are asked for with it",
+    )
+    flags.add_argument(
+        "--deduplicate",
+        action="store_true",
+        help="read every image once more before the job, so that equal ones are captioned once by all workers together",
+    )
+    add_reading_flags(flags)
+    add_job_flags(flags, BATCH_SIZE)
+    return flags

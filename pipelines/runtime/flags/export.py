@@ -1,0 +1,36 @@
+"""Flags of `beamscribe export`."""
+
+from beamscribe.flag_parser import FlagParser, add_storage_options
+
+LINES = ("csv", "jsonl")
+SIDECARS = ("txt", "xmp")
+FORMS = ("coco-results", *LINES, "sidecar")
+
+
+def parser() -> FlagParser:
+    """The command's flags."""
+    flags = FlagParser(
+        prog="beamscribe export",
+        description="Captions in the forms that other programs read: COCO's results file, CSV, JSON lines, or a file "
+        "for each photograph.",
+    )
+    flags.add_argument("captions", metavar="OUTPUT", help="output of beamscribe caption")
+    flags.add_argument("--to", required=True, choices=FORMS, help="form; a sidecar is photo.txt for photo.jpg")
+    flags.add_argument("--output", metavar="PATH", help="file or URI; for sidecars a folder of their own")
+    flags.add_argument("--beside", metavar="DIR", help="sidecars go beside the photographs that are below this folder")
+    flags.add_argument("--annotations", metavar="JSON", help="COCO file that gives image ids for coco-results")
+    flags.add_argument(
+        "--by-id", action="store_true", help="ids of the captions are COCO's, whatever the files are called"
+    )
+    flags.add_argument(
+        "--sidecar",
+        choices=SIDECARS,
+        default="txt",
+        help="txt: the caption alone; xmp: for photograph managers",
+    )
+    flags.add_argument("--replace", action="store_true", help="write over files that say something else")
+    flags.add_argument(
+        "--formulas", action="store_true", help="csv: leave text that a spreadsheet would run as a formula as it is"
+    )
+    add_storage_options(flags)
+    return flags

@@ -1,0 +1,348 @@
+"""The launcher: everything of a job that is not its heart, on the machine where the command was typed."""
+
+import contextlib
+import datetime
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.completion import Completion
+from beamscribe.pipelines.commits.crashes import crashed_before, crashes_noted
+from beamscribe.pipelines.commits.lease import Lease, LeaseLostError, staged_token
+from beamscribe.pipelines.commits.ledger import Ledger
+from beamscribe.pipelines.commits.liveness import (
+    LOST_SECONDS,
+    LivenessMonitor,
+    forget_started,
+    stalls_here,
+    suspect_started,
+)
+from beamscribe.pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
+from beamscribe.pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
+from beamscribe.pipelines.commits.stale import asked_captions, remove_stale, stale_rows, without_stale
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.plan import plan
+from beamscribe.pipelines.runtime.progress import Progress
+from beamscribe.pipelines.runtime.runners import is_elsewhere, processes_a_machine, template_of
+from beamscribe.pipelines.runtime.running import WorkerLostError, interruptible, refuse_local, run_pipeline
+from beamscribe.pipelines.runtime.summary import done_in, left_out, most_frequent, summary_lines
+from beamscribe.pipelines.sources.corpus import Corpus, sampled
+from beamscribe.pipelines.work.run import Run
+from beamscribe.pipelines.work.shards import ShardPlan, shard_count
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.manifest import Manifest
+from beamscribe.schemas.printable import printable
+from beamscribe.schemas.rows import FAILURES, OWN_FOLDERS
+from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage.critical_section import RunStoppedError, stop
+from beamscribe.storage.storage import Storage
+
+STOP_SECONDS = 5.0
+"""For commits that have begun, when a run is stopped."""
+
+
+class TooManyFailuresError(Exception):
+    """More failure rows are committed than `--max-failures` allows."""
+
+
+class WorkersLostError(Exception):
+    """No worker has given a sign for so long that there can be none."""
+
+
+class StalledError(Exception):
+    """A shard makes no progress in this process."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one command asks for.
+
+    Attributes:
+        job: the heart.
+        corpus: what to do it with.
+        output: where to.
+        fingerprint: what can change a row.
+        details: kept in the manifest for later commands.
+        flags: shared by all jobs.
+        options: Beam's.
+        strict: whether a warning of the job ends it with exit code 3.
+    """
+
+    job: Job
+    corpus: Corpus
+    output: Storage
+    fingerprint: Fingerprint
+    details: dict[str, Any]
+    flags: JobFlags
+    options: PipelineOptions
+    strict: bool = False
+
+
+def launch(request: Request) -> int:
+    """Runs a job to its end and prints what came of it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RefusedError: if the output holds something else, or another run writes it.
+    """
+    started = datetime.datetime.now(datetime.UTC)
+    request = replace(request, corpus=sampled(request.corpus, request.flags.sample))
+    refuse_local(request.options, request.output, (reference.uri for reference in request.corpus.references))
+    # Looked at before the lease, which would otherwise be the first thing to be written into a foreign folder.
+    kept = _kept(request, read_manifest_of(request.output))
+    if request.flags.plan:
+        return plan(request, kept)
+    try:
+        template = template_of(request.options)
+        lease = Lease(request.output, staged_token()) if template else Lease(request.output)
+        with lease, interruptible(), stalls_here(lease.token) as stalled:
+            args = replace(request, output=replace(request.output, run=lease.token))
+            try:
+                return _run_under_lease(args, started, lease, stalled)
+            except TooManyFailuresError:
+                _stop_in_peace(request, lease)
+                return CHECK_FAILED
+            except StalledError:
+                # The watchdog has said what to do.
+                _stop_in_peace(request, lease, forget=False)
+                return STOPPED
+            except WorkersLostError:
+                # What they had in hand may be what ended them, so its markers stay.
+                _stop_in_peace(request, lease, forget=False)
+                print(
+                    f"beamscribe {request.job.name}: stopped: no worker has given a sign for {LOST_SECONDS:g} s. "
+                    "What is committed stays; run the same command again",
+                    file=sys.stderr,
+                )
+                return STOPPED
+            except (LeaseLostError, RunStoppedError):
+                # Nothing in the output is this run's any more, its temporaries and markers neither.
+                stop(lease.token, STOP_SECONDS)
+                print(
+                    f"beamscribe {request.job.name}: stopped: {lease.why_lost}. What is committed stays; run the same "
+                    "command again when no other does",
+                    file=sys.stderr,
+                )
+                return STOPPED
+            except KeyboardInterrupt:
+                _stop_in_peace(request, lease)
+                print(f"\ninterrupted; what is committed stays. Continue with:\n  {_command_line()}", file=sys.stderr)
+                return INTERRUPTED
+    except OSError as error:
+        print(
+            printable(f"beamscribe {request.job.name}: stopped: {error}. Run the same command again."), file=sys.stderr
+        )
+        return STOPPED
+
+
+def _stop_in_peace(request: Request, lease: Lease, forget: bool = True) -> None:
+    """Ends a pipeline that is still running, whether or not the process ends too."""
+    # A commit that has begun may finish, a later one never begins.
+    stop(lease.token, STOP_SECONDS)
+    if not is_elsewhere(request.options):
+        # A worker process may have ended in the middle of a file.
+        _remove_temporaries(request.output)
+    if forget:
+        forget_started(request.output)
+
+
+def _remove_temporaries(output: Storage) -> None:
+    for name in output.temporaries(OWN_FOLDERS):
+        output.delete(name)
+
+
+class Assignment(NamedTuple):
+    """What a run has to do.
+
+    Attributes:
+        parts: names of the files that say it.
+        shards: number.
+        references: in these.
+        failures: of earlier runs, which are not tried again.
+    """
+
+    parts: list[str]
+    shards: int
+    references: int
+    failures: int
+
+
+def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease, stalled: Sequence[str]) -> int:
+    # Another run may have ended just before the lease was ours.
+    earlier = read_manifest_of(request.output)
+    kept = _kept(request, earlier)
+    ledger = Ledger(request.output, request.job.format)
+    _remove_temporaries(request.output)
+    if crashed_before(request.output):
+        suspect_started(request.output)
+    asked = asked_captions(request.corpus.references, request.job.format.holds_captions, request.flags.on_change)
+    try:
+        current, old = _current(ledger, (earlier.fingerprint if earlier else request.fingerprint).digest, kept, asked)
+    except NewerSchemaError as error:
+        raise RefusedError(str(error)) from error
+    except ValueError as error:
+        raise RefusedError(f"{error}: delete that file, and its images are done again") from error
+    assigned = _assign(request, ledger.completion_of(request.corpus.references.ids, current), kept, started)
+    elsewhere, template = is_elsewhere(request.options), template_of(request.options)
+    # A commit whose images all failed may be made anew under the same name.
+    known = [receipt.name for receipt in (*current, *old) if receipt.rows]
+    progress = Progress(request.output, request.job.name, started, assigned.references, known=known, alone=elsewhere)
+    # Receipts hold all ids, which nobody needs while the job runs.
+    del current, old
+    lookout = LivenessMonitor(request.output, assigned.shards)
+
+    def look() -> None:
+        lease.check()
+        if stalled:
+            raise StalledError
+        # Storage that does not answer now is no reason to give up what is being committed.
+        with contextlib.suppress(OSError), progress.look_if_due() as signs:
+            if signs and _too_many(request, assigned.failures + progress.failures):
+                raise TooManyFailuresError
+            if signs and lookout.lost(signs):
+                raise WorkersLostError
+
+    job = request.job.stage_artifacts(request.output) if elsewhere else request.job
+    run = Run(
+        request.output,
+        request.job.format,
+        request.fingerprint.digest,
+        started,
+        request.flags.stall_timeout,
+        processes_a_machine(request.options),
+    )
+    with progress, crashes_noted(request.output):
+        pending, commits = ReadPending(request.output), CommitShards(job, run)
+        failed = run_pipeline(assigned.parts, pending, commits, request.options, look)
+    lease.confirm()
+    if template and failed is None:
+        # What the job needs stays until its last step, or until another command does what is to do.
+        print(
+            f"beamscribe {request.job.name}: {len(request.corpus.references)} in the corpus: {assigned.references} to "
+            f"do in {assigned.shards} shards by the job that is staged at {template} → {request.output.uri()}"
+        )
+        return DONE
+    if isinstance(failed, WorkerLostError) and failed.crashed:
+        suspect_started(request.output)
+    write_pending(request.output, ())
+
+    current, replaced = _current(ledger, request.fingerprint.digest, kept, asked)
+    code = _summarize(request, ledger, current, started, failed)
+    if code == DONE and replaced:
+        # Only now, when everything that replaces them is committed.
+        ledger.remove_done(replaced, current)
+        request.job.tidy(request.output)
+    return code
+
+
+def _current(
+    ledger: Ledger, latest: str, kept: Sequence[str], asked: Mapping[str, str]
+) -> tuple[list[Receipt], list[Receipt]]:
+    """Settles and sweeps: the commits that count, and those that are being replaced."""
+    receipts = ledger.settle(latest)
+    counted = [receipt for receipt in receipts if receipt.fingerprint in kept]
+    stale = stale_rows(counted, asked)
+    if stale and remove_stale(ledger, counted, stale):
+        return _current(ledger, latest, kept, asked)
+    current = without_stale(ledger.sweep(counted, stale), stale)
+    return current, [receipt for receipt in receipts if receipt.fingerprint not in kept]
+
+
+def _assign(request: Request, before: Completion, kept: list[str], started: datetime.datetime) -> Assignment:
+    """Stores what is asked and what of it is to do, where workers find it."""
+    references, flags = request.corpus.references, request.flags
+    shards = shard_count(len(references), flags.shard_size)
+    write_corpus(request.output, references)
+    manifest = Manifest(
+        job=request.job.name,
+        fingerprint=request.fingerprint,
+        kept_fingerprints=kept,
+        details=request.details,
+        references=len(references),
+        repeated=request.corpus.repeated,
+        skipped=dict(request.corpus.skipped),
+        listed=request.corpus.listed,
+        shards=shards,
+        run_started=started.isoformat(),
+    )
+    request.output.write(MANIFEST, manifest.to_json().encode())
+    places = before.pending(flags.retry_failed)
+    # The launcher knows what is done, so that nothing needs to be shuffled for that.
+    todo = ShardPlan(references, before.attempts(), places, shards, flags.shard_size)
+    failures = 0 if flags.retry_failed else len(before.failures)
+    return Assignment(write_pending(request.output, todo), len(todo), len(places), failures)
+
+
+def _kept(request: Request, earlier: Manifest | None) -> list[str]:
+    return kept_fingerprints(request.output, earlier, request.job, request.fingerprint, request.flags.on_change)
+
+
+def _command_line() -> str:
+    """The command as it was typed, but for what may be a credential."""
+    arguments = list(sys.argv[1:])
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--storage-options="):
+            arguments[place] = "--storage-options=…"
+        elif place and arguments[place - 1] == "--storage-options":
+            arguments[place] = "…"
+    return shlex.join(["beamscribe", *arguments])
+
+
+def _summarize(
+    request: Request, ledger: Ledger, receipts: list[Receipt], started: datetime.datetime, failed: Exception | None
+) -> int:
+    asked = len(request.corpus.references)
+    found = ledger.completion_of(request.corpus.references.ids, receipts)
+    seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
+    name = f"beamscribe {request.job.name}"
+    this_run = [receipt for receipt in receipts if receipt.run_started == started.isoformat()]
+    done = done_in(started.isoformat(), receipts)
+    print(f"{name}: this run did {done} of {asked} in {seconds:.1f} s; the rest was done before")
+    print("\n".join(summary_lines(found, request.corpus, this_run, seconds)))
+    for folder in (request.job.format.folder, FAILURES.folder):
+        if request.output.files(folder):
+            print(f"{folder:>12}  {request.output.uri(folder)}/")
+    if failed is not None:
+        print(printable(f"{name}: {failed}", lines=True), file=sys.stderr)
+    code, advice = DONE, ""
+    if failed is not None or len(found.todo):
+        shards = shard_count(asked, request.flags.shard_size)
+        left = ShardPlan(request.corpus.references, {}, found.todo, shards, request.flags.shard_size)
+        code, advice = STOPPED, f"; {len(left)} shards not committed, run the same command again"
+    else:
+        # Nothing is in hand; markers of shards that are cut otherwise by now would stay for ever.
+        forget_started(request.output)
+    if code == DONE and _too_many(request, len(found.failures)):
+        code = CHECK_FAILED
+    if code == DONE and found.failures and not found.rows:
+        code, advice = CHECK_FAILED, f"; {most_frequent(found.failures)}"
+    if code == DONE and done:
+        for warning in request.job.warnings(request.output, receipts):
+            print(printable(f"{name}: warning: {warning}"), file=sys.stderr)
+            code = CHECK_FAILED if request.strict else code
+    print(
+        f"{name}: {asked} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do"
+        f"{left_out(request.corpus.repeated, request.corpus.skipped)} → {request.output.uri()}{advice}"
+    )
+    return code
+
+
+def _too_many(request: Request, failures: int) -> bool:
+    """Whether there are more failures than `--max-failures` allows; says so."""
+    bound, corpus = request.flags.max_failures, len(request.corpus.references)
+    if bound is None or not bound.exceeded(failures, corpus):
+        return False
+    print(
+        f"beamscribe {request.job.name}: {failures} failures of {corpus} are more than --max-failures {bound} allows; "
+        f"{request.output.uri(FAILURES.folder)} says what they are, and --retry-failed tries them again",
+        file=sys.stderr,
+    )
+    return True

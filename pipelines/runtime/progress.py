@@ -1,0 +1,160 @@
+"""How far a running job is, told from its committed shards: they are the truth on every runner."""
+
+import contextlib
+import datetime
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import rich.progress
+from rich.console import Console
+from rich.text import Text
+
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.liveness import Signs
+from beamscribe.storage.storage import Storage
+
+INTERVAL_SECONDS = 10.0
+SECONDS_ON_A_TERMINAL = 1.0
+"""Between two looks at a local output; elsewhere a look costs a listing, and somebody may pay for it."""
+
+SHARE_OF_A_CORE = 0.01
+"""That looking takes at most: the more there is to look at, the longer until the next time."""
+
+
+@dataclass
+class Progress:
+    """Shows a bar on a terminal, and prints a line now and then where there is none.
+
+    Attributes:
+        output: the job's output.
+        job: its name.
+        started: the run's start.
+        todo: ids that this run has to do.
+        console: where to.
+        rows: of this run, as of the last look.
+        failures: failure rows of this run, as of the last look.
+        known: names of receipts that are not of this run, so that they need not be read.
+        alone: whether this process does nothing else: the work of other threads counts as that of looking too, such as
+            those of a client of remote storage.
+    """
+
+    output: Storage
+    job: str
+    started: datetime.datetime
+    todo: int
+    console: Console = field(default_factory=lambda: Console(file=sys.stderr))
+    rows: int = 0
+    failures: int = 0
+    known: Iterable[str] = ()
+    alone: bool = False
+
+    def __post_init__(self) -> None:
+        self._counted = set(self.known)
+        self._wait_until_next_look(0.0)
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            _Pace(self),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task(self.job, total=self.todo)
+
+    @property
+    def interval_seconds(self) -> float | None:
+        """How often to look at least; None: as often as a job looks at its output anyway."""
+        return SECONDS_ON_A_TERMINAL if self.console.is_terminal and self.output.local else None
+
+    def _wait_until_next_look(self, cost_seconds: float) -> None:
+        interval = self.interval_seconds or INTERVAL_SECONDS
+        self._next_look = time.monotonic() + max(interval, cost_seconds / SHARE_OF_A_CORE)
+
+    @contextlib.contextmanager
+    def look_if_due(self) -> Iterator[Signs | None]:
+        """Looks at what is committed and shows it if it is time to; what is done in the body belongs to the look.
+
+        Yields:
+            What was seen; None if it is not yet time.
+
+        Raises:
+            OSError: if the output cannot be listed.
+        """
+        if time.monotonic() < self._next_look:
+            yield None
+            return
+        clock = time.process_time if self.alone else time.thread_time
+        begun = clock()
+        try:
+            signs = Signs.of(self.output)
+            self.tell(signs)
+            yield signs
+        finally:
+            self._wait_until_next_look(clock() - begun)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self.console.is_terminal:
+            # What was committed since the last look.
+            with contextlib.suppress(OSError):
+                self.tell()
+        self._bar.stop()
+
+    def tell(self, signs: Signs | None = None) -> None:
+        """Shows what is committed.
+
+        Args:
+            signs: as they are now; looked for by default.
+
+        Raises:
+            OSError: if the output cannot be listed.
+        """
+        names = sorted((signs or Signs.of(self.output)).receipts - self._counted)
+        self._counted.update(names)
+        for receipt in self.output.prefetch(self._receipt, names):
+            if receipt and receipt.run_started == self.started.isoformat():
+                self.rows += len(receipt.rows.ids) if receipt.rows else 0
+                self.failures += len(receipt.failures.ids) if receipt.failures else 0
+        if self.console.is_terminal:
+            self._bar.update(self._task, completed=self.rows + self.failures)
+        else:
+            print(
+                f"beamscribe {self.job}: {self.rows:,} of {self.todo:,} done, {self.pace()}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def pace(self) -> str:
+        """Failures so far, items a second and the time that is left."""
+        now = datetime.datetime.now(datetime.UTC)
+        done, seconds = self.rows + self.failures, (now - self.started).total_seconds()
+        if not done:
+            return f"{self.failures:,} failed, nothing committed yet"
+        left = datetime.timedelta(seconds=round((self.todo - done) * seconds / done))
+        return f"{self.failures:,} failed, {done / seconds:.1f} a second, {left} left"
+
+    def _receipt(self, name: str) -> Receipt | None:
+        try:
+            return Receipt.from_json(self.output.read(name))
+        except (ValueError, OSError):
+            return None
+
+
+class _Pace(rich.progress.ProgressColumn):
+    """What stands beside the bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def render(self, task: rich.progress.Task) -> Text:
+        """The text, made anew with each look at the clock."""
+        return Text(self._progress.pace(), style="dim")

@@ -1,0 +1,33 @@
+"""The end of a job that was staged for somebody else to start: its launcher is gone, so its last step tidies up."""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam import PCollection
+
+from beamscribe.pipelines.commits.commit import Receipt
+from beamscribe.pipelines.commits.lease import give_back
+from beamscribe.storage.storage import Storage
+
+
+@dataclass
+class FinishStaged(beam.PTransform):
+    """Receipts (`Receipt`) → how many there were (`int`), once what the job needed is removed.
+
+    Attributes:
+        output: of the job.
+        parts: what was to do, below the output.
+    """
+
+    output: Storage
+    parts: tuple[str, ...]
+
+    def expand(self, receipts: PCollection[Receipt]) -> PCollection[int]:
+        """Builds the transform."""
+        return receipts | "Count" >> beam.combiners.Count.Globally() | "Tidy" >> beam.Map(self._tidy)
+
+    def _tidy(self, commits: int) -> int:
+        for part in self.parts:
+            self.output.delete(part)
+        give_back(self.output)
+        return commits

@@ -1,0 +1,153 @@
+"""Reads what a reference names: a file, or one member of a file that holds many, which is never unpacked."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from beamscribe.pipelines.sources.archive_members import read_tar_member, read_zip_member, zip_member
+from beamscribe.pipelines.sources.damage import DamagedArchiveError
+from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
+from beamscribe.pipelines.sources.spools import forget, spool
+from beamscribe.pipelines.sources.table_process import PROCESS
+from beamscribe.pipelines.sources.versions import ReplacedError, check_version
+from beamscribe.pipelines.sources.zip_directory import directory
+from beamscribe.pipelines.work.work_item import (
+    ARROW,
+    INFLATED_TAR,
+    OLD_INFLATED_TAR,
+    OLD_TAR,
+    OLD_ZIP,
+    PARQUET,
+    TAR,
+    UNREADABLE,
+    ZIP,
+    Member,
+    WorkItem,
+)
+from beamscribe.schemas.limits import MAX_BYTES
+from beamscribe.storage.advancing import while_advancing
+from beamscribe.storage.transient import TIMEOUT_SECONDS, retried
+from beamscribe.storage.uri import FileTooLargeError, only_os_errors, read_range, read_uri
+
+
+def read_reference(
+    reference: WorkItem, options: dict[str, Any], allow_private: bool = False, max_bytes: int = MAX_BYTES
+) -> bytes:
+    """The bytes of an image.
+
+    Args:
+        reference: what to read.
+        options: passed to fsspec.
+        allow_private: as in `beamscribe.storage.uri.read_uri`.
+        max_bytes: of an image file.
+
+    Raises:
+        OSError: if it cannot be read, or has more bytes.
+    """
+    member = reference.member
+    if member is None:
+        return read_uri(reference.uri, options, allow_private, max_bytes)
+    if member.kind == UNREADABLE:
+        raise UnreadableMemberError(member.detail)
+    where = Where.of(reference.container, options, allow_private)
+    try:
+        data = _read(where, member, max_bytes)
+    except UnreadableMemberError:
+        # What is wrong with it may be that it is another file.
+        check_version(where, member.version, fresh=True)
+        raise
+    check_version(where, member.version)
+    return data
+
+
+def _read(where: Where, member: Member, max_bytes: int) -> bytes:
+    try:
+        if member.kind in (PARQUET, ARROW):
+            return _read_row(where, member, max_bytes)
+        if member.kind in _BY_RANGE:
+            return _BY_RANGE[member.kind](where, member, max_bytes)
+        return _read_patiently(where, member, max_bytes)
+    except DamagedArchiveError as error:
+        raise UnreadableMemberError(str(error)) from error
+
+
+@retried
+def _read_patiently(where: Where, member: Member, max_bytes: int) -> bytes:
+    with only_os_errors():
+        try:
+            return while_advancing(TIMEOUT_SECONDS, lambda: _OPENED[member.kind](where, member, max_bytes))
+        except DamagedArchiveError as error:
+            raise UnreadableMemberError(str(error)) from error
+
+
+@retried
+def _read_row(where: Where, member: Member, max_bytes: int) -> bytes:
+    with only_os_errors():
+        return PROCESS.row(where, member.start, member.size, member.detail, max_bytes)
+
+
+def _ranges(where: Where) -> Callable[[int, int], bytes]:
+    return lambda start, size: read_range(where.uri, start, size, where.fsspec_options, where.allow_private)
+
+
+def _read_tar(where: Where, member: Member, max_bytes: int) -> bytes:
+    return read_tar_member(_ranges(where), member, max_bytes)
+
+
+def _read_inflated_tar(where: Where, member: Member, max_bytes: int) -> bytes:
+    archive = spool(where, member.version)
+    try:
+        return read_tar_member(archive.read, member, max_bytes)
+    except DamagedArchiveError as error:
+        raise DamagedArchiveError(f"{error}; {archive.damage}") if archive.damage else error from None
+    except (ReplacedError, FileTooLargeError):
+        raise
+    except Exception:
+        forget(where, member.version)
+        raise
+
+
+def _read_zip(where: Where, member: Member, max_bytes: int) -> bytes:
+    return read_zip_member(_ranges(where), member, max_bytes)
+
+
+def _read_old_tar(where: Where, member: Member, max_bytes: int) -> bytes:
+    return _whole(_ranges(where), member, max_bytes)
+
+
+def _read_old_inflated_tar(where: Where, member: Member, max_bytes: int) -> bytes:
+    return _whole(spool(where, "").read, member, max_bytes)
+
+
+def _whole(read: Callable[[int, int], bytes], member: Member, max_bytes: int) -> bytes:
+    if member.size > max_bytes:
+        raise FileTooLargeError(f"it has {member.size} bytes, more than {max_bytes}; --max-bytes sets the limit")
+    data = read(member.start, member.size)
+    if len(data) != member.size:
+        raise DamagedArchiveError(f"the archive ends after {len(data)} of the {member.size} bytes of this member")
+    return data
+
+
+def _read_old_zip(where: Where, member: Member, max_bytes: int) -> bytes:
+    with where.open() as file:
+        entry = next(itertools.islice(directory(file), member.start, None), None)
+    if entry is None:
+        raise DamagedArchiveError("the archive has no such member any more")
+    found = zip_member(entry)
+    if found.kind == UNREADABLE:
+        raise DamagedArchiveError(found.detail)
+    return read_zip_member(_ranges(where), found, max_bytes)
+
+
+_BY_RANGE: dict[str, Callable[[Where, Member, int], bytes]] = {
+    TAR: _read_tar,
+    ZIP: _read_zip,
+    OLD_TAR: _read_old_tar,
+}
+"""Kinds of which nothing is kept open, and whose reads are tried again one by one."""
+
+_OPENED: dict[str, Callable[[Where, Member, int], bytes]] = {
+    INFLATED_TAR: _read_inflated_tar,
+    OLD_INFLATED_TAR: _read_old_inflated_tar,
+    OLD_ZIP: _read_old_zip,
+}

@@ -1,0 +1,212 @@
+"""Reads tables in a process of its own of bounded memory and time, which a damaged table may end without harm here."""
+
+import atexit
+import collections
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from beamscribe.pipelines.sources.columns import Column, Columns
+from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
+from beamscribe.pipelines.sources.table_rows import Part
+from beamscribe.pipelines.sources.table_server import DATA, ERROR, READ
+from beamscribe.storage.location import without_query
+
+SECONDS = 100.0
+"""That the process may be silent: less than reading a member may take, see `beamscribe.storage.transient.TIMEOUT_SECONDS`."""
+
+MOST_DEATHS = 3
+"""Of the process because of one table; what is left of that table is not tried any more."""
+
+COMMAND = (
+    "import sys; from beamscribe.pipelines.sources.table_server import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
+)
+
+
+class TableError(ValueError):
+    """A table, or a row of it, cannot be read; the message says why."""
+
+
+class TableProcess:
+    """A process that answers one request at a time; it is started for the first one and again after it has died."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+        self._sizes: dict[str, int] = {}
+        self._deaths: collections.Counter[str] = collections.Counter()
+
+    def __enter__(self) -> "TableProcess":
+        """Ends the process with the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def row(self, where: Where, group: int, row: int, column: str, max_bytes: int) -> bytes:
+        """The image in a row.
+
+        Args:
+            where: the table.
+            group: row group or batch.
+            row: in the group.
+            column: name, see `Column.name`.
+            max_bytes: of an image.
+
+        Raises:
+            UnreadableMemberError: if there is none.
+            OSError: if storage fails.
+        """
+        wish = {"do": "row", "group": group, "row": row, "column": column, "max_bytes": max_bytes}
+        try:
+            [data] = self._asked(where, wish)
+            return data
+        except TableError as error:
+            raise UnreadableMemberError(str(error)) from error
+
+    def rows(self, where: Where, columns: Columns, max_bytes: int) -> Iterator[Part | Column]:
+        """As `beamscribe.pipelines.sources.tables.list_rows`.
+
+        Raises:
+            TableError: if the table, or what follows the parts that came before, cannot be read.
+            OSError: if storage fails.
+        """
+        for piece in self._asked(where, {"do": "rows", "columns": columns, "max_bytes": max_bytes}):
+            kind, *fields = json.loads(piece)
+            if kind == "column":
+                path, name, flat = fields
+                yield Column(tuple(path), name, flat)
+            else:
+                part = Part(*fields)
+                yield part._replace(problems={int(place): why for place, why in part.problems.items()})
+
+    def texts(self, where: Where, wanted: list[str], optional: list[str]) -> Iterator[dict[str, Any]]:
+        """Columns of text, in parts: see `beamscribe.pipelines.sources.table_server.texts`.
+
+        Raises:
+            TableError: if the table, or what follows the parts that came before, cannot be read.
+            OSError: if storage fails.
+        """
+        for piece in self._asked(where, {"do": "texts", "wanted": wanted, "optional": optional}):
+            yield json.loads(piece)
+
+    def close(self) -> None:
+        """Ends the process."""
+        with self._lock:
+            self._end()
+
+    def _asked(self, where: Where, wish: dict[str, Any]) -> Iterator[bytes]:
+        """Pieces of the answer to a request; a process that has not given all of it is ended."""
+        with self._lock:
+            if self._deaths[where.uri] >= MOST_DEATHS:
+                raise TableError(f"reading other rows of it has ended a process {MOST_DEATHS} times: it is damaged")
+            whole = False
+            try:
+                path, size = self._place(where)
+                pipe = self._started()
+                pipe.send_bytes(
+                    json.dumps(
+                        {**wish, "uri": where.uri, "name": without_query(where.uri), "path": path, "size": size}
+                    ).encode()
+                )
+                while True:
+                    kind, data = self._next(pipe)
+                    if kind == READ:
+                        pipe.send_bytes(where.read(*json.loads(data)))
+                    elif kind == DATA:
+                        yield data
+                    else:
+                        whole = True
+                        break
+                if kind == ERROR:
+                    raise TableError(data.decode())
+            except EOFError:
+                self._deaths[where.uri] += 1
+                raise TableError(f"reading it ended a process of its own ({self._end()}): it is damaged") from None
+            finally:
+                if not whole:
+                    self._end()
+
+    def _next(self, pipe: Connection) -> tuple[bytes, bytes]:
+        """The next message.
+
+        Raises:
+            EOFError: if the process has died, or is killed because it takes too long.
+        """
+        try:
+            if not pipe.poll(SECONDS):
+                raise EOFError
+            message = pipe.recv_bytes()
+        except OSError:
+            raise EOFError from None
+        return message[:1], message[1:]
+
+    def _started(self) -> Connection:
+        if self._process is not None and self._pipe is not None and self._process.poll() is None:
+            return self._pipe
+        self._end()
+        args, theirs = socket.socketpair()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            # It takes memory as it is needed, so that the limit means what it says.
+            "ARROW_DEFAULT_MEMORY_POOL": "system",
+            "MALLOC_ARENA_MAX": "2",
+        }
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", COMMAND, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        self._pipe = Connection(args.detach())
+        return self._pipe
+
+    def _end(self) -> str:
+        """Ends the process and says how it ended."""
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        if pipe is not None:
+            pipe.close()
+        if process is None:
+            return "not started"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # What has crashed may still be about to die.
+            process.wait(0.2)
+        alive = process.poll() is None
+        process.kill()
+        code = process.wait()
+        if alive:
+            return f"it took more than {SECONDS:.0f} s"
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+    def _place(self, where: Where) -> tuple[str | None, int]:
+        """The local path of a file, if it has one, and its size."""
+        path = where.local_path()
+        if path is not None:
+            found = os.stat(path)
+            if not stat.S_ISREG(found.st_mode):
+                raise UnreadableMemberError(f"{path} is no regular file")
+            return path, found.st_size
+        if where.uri not in self._sizes:
+            self._sizes[where.uri] = where.size()
+        return None, self._sizes[where.uri]
+
+
+PROCESS = TableProcess()
+"""Of this process: whatever threads read tables share it."""
+
+atexit.register(PROCESS.close)

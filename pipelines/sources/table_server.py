@@ -1,0 +1,173 @@
+"""Runs in the process that reads tables, see `beamscribe.pipelines.sources.table_process`; nothing of storage or TensorFlow."""
+
+import collections
+import contextlib
+import io
+import json
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from beamscribe.pipelines.sources import table_rows, tables
+from beamscribe.pipelines.sources.columns import Column, Columns
+from beamscribe.pipelines.sources.table_texts import texts
+
+DATA, ERROR, END, READ = b"D", b"E", b".", b"R"
+"""First bytes of what the process sends: a piece of an answer, why there is none, its end, or a wish for bytes."""
+
+MEMORY_BYTES = 2**30
+"""That a table may take to be read, and a few times what its largest column chunk has in the file: honest pages are not
+much larger than that, those that are inflated to gigabytes are."""
+
+CHUNK_TIMES, LARGEST_CHUNK = 3, 2**31
+
+OPEN_TABLES = 4
+
+REMOTE_BYTES = 2**23
+"""That are read at once of a file elsewhere."""
+
+PARENT_SECONDS = 1.0
+"""Between two looks whether the process that asks is still there."""
+
+
+class Opened(NamedTuple):
+    """A table that is kept open."""
+
+    table: tables.ParquetTable | tables.ArrowTable
+    rows: dict[int, table_rows.Rows]
+    memory: int
+
+
+class Server:
+    """Answers requests from one pipe."""
+
+    def __init__(self, pipe: Connection) -> None:
+        """Takes the pipe that requests come from."""
+        self._pipe = pipe
+        self._tables: collections.OrderedDict[str, Opened] = collections.OrderedDict()
+        self._doing: dict[str, Callable[[Opened, dict[str, Any]], Iterator[bytes]]] = {
+            "row": _row,
+            "rows": _rows,
+            "texts": _texts,
+        }
+
+    def answer(self, request: dict[str, Any]) -> None:
+        """Sends the answer to a request, or why there is none."""
+        try:
+            limit_memory(MEMORY_BYTES)
+            table = self._opened(request)
+            limit_memory(table.memory)
+            for piece in self._doing[request["do"]](table, request):
+                self._pipe.send_bytes(DATA + piece)
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's table brings about is what is wrong with it.
+            self._pipe.send_bytes(ERROR + table_rows.described(error).encode("utf-8", "backslashreplace"))
+        else:
+            self._pipe.send_bytes(END)
+
+    def _opened(self, request: dict[str, Any]) -> Opened:
+        uri, size = request["uri"], request["size"]
+        found = self._tables.get(uri)
+        if found is None:
+            source = request["path"] or io.BufferedReader(_Remote(self._pipe, size), REMOTE_BYTES)
+            table = tables.open_table(source, request["name"], size)
+            found = Opened(table, {}, MEMORY_BYTES + CHUNK_TIMES * min(table.largest_chunk, LARGEST_CHUNK))
+            self._tables[uri] = found
+            if len(self._tables) > OPEN_TABLES:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end(uri)
+        return found
+
+
+def _row(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
+    max_bytes = request["max_bytes"]
+    rows = table.rows.setdefault(max_bytes, table_rows.Rows(table.table, max_bytes))
+    yield rows.image(request["group"], request["row"], request["column"])
+
+
+def _rows(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
+    for part in table_rows.list_rows(table.table, Columns(*request["columns"]), request["max_bytes"]):
+        yield _json(["column" if isinstance(part, Column) else "part", *part])
+
+
+def _texts(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
+    for part in texts(table.table, request["wanted"], request["optional"]):
+        yield _json(part)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+class _Remote(io.RawIOBase):
+    """A file whose bytes the parent reads: it has the clients, the credentials and the guards of storage."""
+
+    def __init__(self, pipe: Connection, size: int) -> None:
+        self._pipe, self._size, self._position = pipe, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"no position {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        wanted = min(len(view), max(0, self._size - self._position))
+        if not wanted:
+            return 0
+        self._pipe.send_bytes(READ + _json([self._position, wanted]))
+        data = self._pipe.recv_bytes()
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def limit_memory(size: int) -> None:
+    """Lets this process have so many bytes more than it has, where the system can; mapped files do not count."""
+    with contextlib.suppress(OSError, ValueError):
+        with open("/proc/self/statm", encoding="ascii") as file:
+            used = int(file.read().split()[5]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = used + size
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)
+
+
+def serve(descriptor: int, parent: int) -> None:
+    """Answers requests until the pipe closes or the process that asks is gone.
+
+    Args:
+        descriptor: of the socket.
+        parent: process that asks.
+    """
+    # Ctrl-C reaches the whole group of processes; the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    pa.set_cpu_count(1)
+    pipe = Connection(descriptor)
+    server = Server(pipe)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            server.answer(json.loads(pipe.recv_bytes()))

@@ -1,0 +1,1 @@
+"""What a job is asked to do: work items, shards, metrics."""

@@ -1,0 +1,121 @@
+"""Many references, as columns: a third of the memory that an object for each would take."""
+
+import itertools
+import json
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beamscribe.pipelines.work.work_item import WorkItem
+
+TEXT = pa.large_string()
+CHUNK = 10_000
+"""References that are objects at a time while all of them are gone through."""
+
+NOTHING_MORE = WorkItem("", "")[2:]
+
+
+class Repeats(NamedTuple):
+    """Places of references by their ids.
+
+    Attributes:
+        first: (distinct,) integers, of the first reference of each id.
+        again: (repeated,) integers, of the others.
+        earlier: (repeated,) integers, for each of these the first of its id.
+    """
+
+    first: np.ndarray
+    again: np.ndarray
+    earlier: np.ndarray
+
+
+class WorkItems(Sequence[WorkItem]):
+    """A sequence of references that makes each when it is asked for.
+
+    Attributes:
+        ids: of all, in order.
+    """
+
+    def __init__(self, ids: pa.LargeStringArray, uris: pa.LargeStringArray, others: pa.LargeStringArray) -> None:
+        """Takes columns as they are, see `of`.
+
+        Args:
+            ids: of all.
+            uris: null where the URI is the id.
+            others: the other fields as a JSON list; null where all are empty.
+        """
+        self.ids, self._uris, self._others = ids, uris, others
+
+    @classmethod
+    def of(cls, references: Iterable[WorkItem]) -> "WorkItems":
+        """Packs references, which are gone through once."""
+        remaining = iter(references)
+        columns: tuple[list[pa.Array], ...] = ([], [], [])
+        while chunk := list(itertools.islice(remaining, CHUNK)):
+            for column, values in zip(columns, zip(*map(_packed, chunk), strict=True), strict=True):
+                column.append(pa.array(values, TEXT))
+        return cls(*(pa.concat_arrays(column) if column else pa.array([], TEXT) for column in columns))
+
+    def take(self, places: np.ndarray) -> "WorkItems":
+        """Those at some places, in that order.
+
+        Args:
+            places: (count,) integers.
+        """
+        indices = pa.array(places, pa.int64())
+        return WorkItems(*(column.take(indices) for column in (self.ids, self._uris, self._others)))
+
+    def repeats(self) -> "Repeats":
+        """The first of each id, and what comes again."""
+        # Numbers count distinct ids in the order in which they first come, so a new one is above all before it.
+        numbers = self.ids.dictionary_encode().indices.to_numpy()
+        is_first = np.diff(np.maximum.accumulate(numbers), prepend=-1) > 0
+        first, again = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+        return Repeats(first, again, first[numbers[again]])
+
+    def uris(self, places: np.ndarray) -> pa.LargeStringArray:
+        """The URIs of those at some places.
+
+        Args:
+            places: (count,) integers.
+        """
+        indices = pa.array(places, pa.int64())
+        return pc.coalesce(self._uris.take(indices), self.ids.take(indices))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[WorkItem]:
+        for start in range(0, len(self), CHUNK):
+            columns = (column[start : start + CHUNK].to_pylist() for column in (self.ids, self._uris, self._others))
+            yield from itertools.starmap(_unpacked, zip(*columns, strict=True))
+
+    @overload
+    def __getitem__(self, place: int) -> WorkItem: ...
+    @overload
+    def __getitem__(self, place: slice) -> "WorkItems": ...
+    def __getitem__(self, place: int | slice) -> "WorkItem | WorkItems":
+        if isinstance(place, slice):
+            return self.take(np.arange(*place.indices(len(self))))
+        return _unpacked(*(column[place].as_py() for column in (self.ids, self._uris, self._others)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
+
+
+def _packed(reference: WorkItem) -> tuple[str, str | None, str | None]:
+    others = reference[2:]
+    return (
+        reference.id,
+        None if reference.uri == reference.id else reference.uri,
+        None if others == NOTHING_MORE else json.dumps(others, ensure_ascii=False),
+    )
+
+
+def _unpacked(id: str, uri: str | None, others: str | None) -> WorkItem:
+    uri = id if uri is None else uri
+    return WorkItem(id, uri) if others is None else WorkItem.from_json((id, uri, *json.loads(others)))

@@ -1,0 +1,130 @@
+"""How rows become the bytes of a data file, and how their ids are read back."""
+
+import io
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beamscribe.schemas import audio_row, caption_row, failure_row, feature_example, manifest, speech_row
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.stored import read_stored
+from beamscribe.schemas.table import to_table
+
+OWN_FOLDERS = tuple(
+    schema.FOLDER for schema in (manifest, audio_row, caption_row, failure_row, feature_example, speech_row)
+)
+"""Of an output: nothing that a job deletes is outside of these."""
+
+
+class RowKey(NamedTuple):
+    """What the ledger needs to know of a row; `made_of` where the format holds captions, see `FileStamp`."""
+
+    id: str
+    fingerprint: str
+    made_of: str = ""
+
+
+class RowFormat(Protocol):
+    """A data folder of an output."""
+
+    @property
+    def folder(self) -> str:
+        """Below the output."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """Of its files."""
+        ...
+
+    @property
+    def holds_captions(self) -> bool:
+        """Whether rows hold the captions of what was asked, so that other captions ask for other rows."""
+        ...
+
+    def encode(self, rows: Iterable[Any]) -> bytes:
+        """The rows as the bytes of one file, taken one by one."""
+        ...
+
+    def read_keys(self, data: bytes, name: str) -> list[RowKey]:
+        """Ids and fingerprints in a file.
+
+        Raises:
+            ValueError: if the file is damaged or newer than this reader.
+        """
+        ...
+
+    def only(self, data: bytes, name: str, ids: Collection[str]) -> bytes:
+        """A file with the rows of some ids alone.
+
+        Raises:
+            ValueError: if the file is damaged or newer than this reader.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """Rows as Parquet files (zstd) of one schema.
+
+    Attributes:
+        folder: below the output.
+        schema: with its version in the metadata.
+        version: newest schema version that this reader knows.
+    """
+
+    folder: str
+    schema: pa.Schema
+    version: int
+    suffix: str = ".parquet"
+    holds_captions: bool = False
+
+    def encode(self, rows: Iterable[Any]) -> bytes:
+        """The rows as the bytes of one Parquet file."""
+        buffer = io.BytesIO()
+        pq.write_table(to_table(rows, self.schema), buffer, compression="zstd")
+        return buffer.getvalue()
+
+    def read(self, data: bytes, name: str, columns: list[str] | None = None, newer: Sequence[str] = ()) -> pa.Table:
+        """The file as a table.
+
+        Args:
+            data: the file.
+            name: of it, for people.
+            columns: to be read; by default all.
+            newer: further columns, which files of older versions lack: they come as nulls.
+
+        Raises:
+            ValueError: if the file is damaged, foreign or newer than this reader.
+        """
+        return read_stored(data, name, self.schema, self.version, columns, newer)
+
+    def read_keys(self, data: bytes, name: str) -> list[RowKey]:
+        """Ids and fingerprints in a file."""
+        table = self.read(data, name, ["id", "fingerprint"])
+        ids, fingerprints = table["id"].to_pylist(), table["fingerprint"].to_pylist()
+        if None in fingerprints:
+            raise ValueError(f"{name} has a row without a fingerprint")
+        # Millions of ids may be held, but there are few fingerprints.
+        return [RowKey(id, sys.intern(fingerprint)) for id, fingerprint in zip(ids, fingerprints, strict=True)]
+
+    def only(self, data: bytes, name: str, ids: Collection[str]) -> bytes:
+        """A file with the rows of some ids alone, in the columns that it has."""
+        self.read(data, name, ["id"])
+        table = pq.ParquetFile(io.BytesIO(data)).read()
+        buffer = io.BytesIO()
+        kept = table.filter(pa.array([id in ids for id in table["id"].to_pylist()], pa.bool_()))
+        pq.write_table(kept, buffer, compression="zstd")
+        return buffer.getvalue()
+
+
+FAILURES = ParquetRows(failure_row.FOLDER, failure_row.SCHEMA, failure_row.VERSION)
+
+
+def read_failures(data: bytes, name: str) -> list[FailureRow]:
+    """The failure rows of a file."""
+    return [FailureRow(**row) for row in FAILURES.read(data, name).to_pylist()]

@@ -1,0 +1,1 @@
+"""Files by URI: whole writes, retries, prefetch and a local cache."""

@@ -1,0 +1,40 @@
+"""Work under way before it is asked for: storage takes its time to answer, and answers many at once."""
+
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+def prefetch(
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], threads: int, ahead: int
+) -> Iterator[ResultT]:
+    """What a function makes of items, in their order.
+
+    Args:
+        function: called in threads; what it raises is raised here when its turn comes.
+        items: gone through in the caller's thread, no farther ahead than needed.
+        threads: that call it.
+        ahead: results at most that are made or under way before they are asked for.
+    """
+    waiting: collections.deque[Future[ResultT]] = collections.deque()
+    remaining = iter(items)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
+    patient = True
+    try:
+        while True:
+            for item in itertools.islice(remaining, ahead - len(waiting)):
+                waiting.append(pool.submit(function, item))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    except KeyboardInterrupt:
+        # Storage that does not answer would hold the interrupt up.
+        patient = False
+        raise
+    finally:
+        pool.shutdown(wait=patient, cancel_futures=True)

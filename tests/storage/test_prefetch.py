@@ -1,0 +1,73 @@
+import signal
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beamscribe.storage.prefetch import prefetch
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(), max_size=20), st.integers(1, 4), st.integers(1, 9))
+def test_results_come_in_order_whatever_takes_longest(items, threads, ahead):
+    def slow(item):
+        time.sleep((item % 3) / 1000)
+        return item * 2
+
+    assert list(prefetch(slow, iter(items), threads, ahead)) == [item * 2 for item in items]
+
+
+def test_no_more_is_taken_than_may_be_under_way():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = prefetch(str, items(), threads=2, ahead=5)
+    assert next(results) == "0"
+    assert len(taken) == 5
+    assert next(results) == "1"
+    assert len(taken) == 6
+
+
+def test_as_many_are_under_way_as_there_are_threads():
+    together = threading.Barrier(3, timeout=20)
+    assert list(prefetch(lambda _: together.wait() >= 0, range(6), threads=3, ahead=3)) == [True] * 6
+
+
+def test_an_error_comes_in_its_turn_and_ends_the_rest():
+    called = []
+
+    def divide(item):
+        called.append(item)
+        time.sleep(0.01)
+        return 1 // item
+
+    results = prefetch(divide, [1, 1, 0, *range(1, 100)], threads=1, ahead=50)
+    assert [next(results), next(results)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert len(called) < 20
+
+
+def test_an_interrupt_does_not_wait_for_what_is_under_way():
+    answer, interrupted = threading.Event(), threading.Event()
+
+    def interrupt():
+        # A signal that arrives just before the main thread begins to wait is seen only after the wait.
+        while not interrupted.wait(0.5):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(prefetch(lambda _: answer.wait(30), range(5), threads=2, ahead=4))
+    interrupted.set()
+    thread.join()
+    assert time.monotonic() - began < 10
+    answer.set()
