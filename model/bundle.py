@@ -96,7 +96,7 @@ class Bundle:
 
     @property
     def captioner(self) -> dict[str, Any]:
-        """Kind and sizes of the captioner, or of several that write together, as `beamscribe.model.ensemble.from_config` takes.
+        """Kind and sizes of the captioner, or of several that write together, as `model.ensemble.from_config` takes.
 
         Raises:
             BundleError: if no captioner can be built so.

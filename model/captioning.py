@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from beamscribe.model import weights
 from beamscribe.model.backbone.choice import FLOAT32, INT8, Choice
-from beamscribe.model.backbone.engine import Engine, open_engine
+from beamscribe.model.backbone.engine import open_engine
+from beamscribe.model.backbone.spec import Engine
 from beamscribe.model.bundle import VOCABULARY, Bundle, BundleError
 from beamscribe.model.captioner import Captioner
 from beamscribe.model.decoding import beam_search

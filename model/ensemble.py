@@ -94,7 +94,7 @@ class Ensemble(keras.Model):
 
 
 def together(members: Sequence[bytes]) -> dict[str, np.ndarray]:
-    """Weights of captioners, as `beamscribe.model.weights.to_npz` gave each, for `beamscribe.model.weights.assign` to an ensemble."""
+    """Weights of captioners, as `model.weights.to_npz` gave each, for `model.weights.assign` to an ensemble."""
     return {
         f"{member_name(number)}/{name}": values
         for number, member in enumerate(members)

@@ -1,4 +1,4 @@
-"""The bundle that comes with a checkout, so that a newcomer captions without training and without a network."""
+"""The bundle that comes with Beamscribe, so that a newcomer captions without training and without a network."""
 
 import os
 
@@ -7,7 +7,7 @@ VARIABLE = "BEAMSCRIBE_MODEL"
 
 NAME = "flickr8k-efficientnet-lite2"
 EMBEDDED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pretrained", NAME)
-"""Where it is in a checkout; an installed Beamscribe has none, so that workers need not carry it."""
+"""Where it is, in a checkout as in an installation."""
 
 
 class NoBundleError(ValueError):
@@ -15,7 +15,7 @@ class NoBundleError(ValueError):
 
 
 def default_bundle() -> str:
-    """The bundle to use where none is given: `$BEAMSCRIBE_MODEL`, else the checkout's.
+    """The bundle to use where none is given: `$BEAMSCRIBE_MODEL`, else the embedded one.
 
     Raises:
         NoBundleError: if there is neither.

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -12,6 +12,7 @@ import numpy as np
 from beamscribe.errors import RefusedError
 from beamscribe.model.backbone.choice import TENSORFLOW, Choice
 from beamscribe.model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError, resolve_weights
+from beamscribe.model.feature_records import FeatureRecords
 from beamscribe.model.images import PILLOW_VERSION, POLICY_VERSION
 from beamscribe.model.views import view_of
 from beamscribe.pipelines.commits.commit import Receipt
@@ -38,13 +39,12 @@ from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.pipelines.work.stage_metrics import StageMetrics
 from beamscribe.pipelines.work.work_item import WorkItem
-from beamscribe.schemas import feature_example, manifest
+from beamscribe.schemas import manifest
 from beamscribe.schemas.coco import CocoError, describe, left_out, parse_coco, repeated_images
 from beamscribe.schemas.failure_row import FailureRow
-from beamscribe.schemas.feature_example import FeatureExample, captions_digest
+from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.printable import printable
-from beamscribe.schemas.rows import RowKey
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import read_uri
 
@@ -52,40 +52,6 @@ KNOWN_GRIDS = 256
 """Grids that are remembered for equal images: 64 MB of InceptionV3's."""
 
 WEIGHTS = f"{manifest.FOLDER}/weights"
-
-
-@dataclass(frozen=True)
-class FeatureRecords:
-    """Feature examples as GZIP TFRecord files."""
-
-    folder: str = feature_example.FOLDER
-    suffix: str = ".tfrecord.gz"
-    holds_captions: bool = True
-
-    def encode(self, rows: Iterable[FeatureExample]) -> bytes:
-        """The examples as the bytes of one file."""
-        from beamscribe.model.examples import encode_file  # TensorFlow is loaded only where there is work to do.
-
-        return encode_file(rows)
-
-    def read_keys(self, data: bytes, name: str) -> list[RowKey]:
-        """Ids, fingerprints and digests of the captions in a file."""
-        from beamscribe.model.examples import decode_file
-
-        return [
-            RowKey(
-                example.id,
-                example.fingerprint,
-                captions_digest(list(zip(example.caption_ids, example.captions, strict=False))),
-            )
-            for example in decode_file(data, name)
-        ]
-
-    def only(self, data: bytes, name: str, ids: Collection[str]) -> bytes:
-        """A file with the examples of some ids alone."""
-        from beamscribe.model.examples import decode_file
-
-        return self.encode(example for example in decode_file(data, name) if example.id in ids)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 The names below are the keys of the record's `tf.train.Example`; `docs/formats.md` gives type and shape of each.
 """
 
+import hashlib
+import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 FOLDER = "features"
@@ -60,3 +63,9 @@ class FeatureExample(NamedTuple):
     caption_ids: tuple[int, ...]
     fingerprint: str
     run_started: str
+
+
+def captions_digest(captions: Sequence[tuple[int, str]]) -> str:
+    """Tells captions of an image from others, each as its id and text; in 16 hexadecimal digits."""
+    text = json.dumps([list(caption) for caption in captions])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

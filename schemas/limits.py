@@ -5,3 +5,6 @@ MAX_PIXELS = 100_000_000
 
 MAX_BYTES = 2**28
 """Of an image file: no photograph that fits `MAX_PIXELS` has more."""
+
+STALL_TIMEOUT_SECONDS = 300
+"""How long a shard may make no progress before it counts as stalled."""

@@ -1,4 +1,4 @@
-"""Reads rows that Beamscribe wrote back from Parquet, whoever the file comes from: one that is damaged, foreign, newer
+"""Reads rows that Beamscribe wrote back from Parquet, written by any program: a file that is damaged, foreign, newer
 or far larger in memory than on disk is refused, without a crash and within a bound of memory."""
 
 import io

@@ -1,7 +1,7 @@
 """What a URI names: a protocol and an exact path on it. Nothing here connects anywhere.
 
 A name is data, never syntax: `::`, `#`, `?`, `%41`, `[` and spaces in the name of a file are parts of that name. Chains
-of fsspec (`zip://inside::archive`) are taken apart only where a person typed one, see `beamscribe.pipelines.sources.archives`.
+of fsspec (`zip://inside::archive`) are taken apart only where a person typed one, see `pipelines.sources.archives`.
 """
 
 import os

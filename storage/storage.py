@@ -214,7 +214,7 @@ class Storage:
         # Of a put whose answer was lost, or that a client tried again, the file that is there is our own.
         with contextlib.suppress(FileExistsError):
             self._put_if_none(name, data)
-        # A store may take no notice of the condition: whoever came last has it.
+        # A store may take no notice of the condition: the last writer has it.
         return self.read(name) == data
 
     @retried

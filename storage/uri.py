@@ -1,4 +1,4 @@
-"""Files by their URIs, on any storage that fsspec reaches; what can pass is tried again, see `beamscribe.storage.transient`."""
+"""Files by their URIs, on any storage that fsspec reaches; what can pass is tried again, see `storage.transient`."""
 
 import contextlib
 import errno

@@ -1,7 +1,7 @@
 """Reads files from the web, but not from inside the network that this machine is in, unless that is allowed.
 
-Whoever writes a list of image addresses should not be able to make a worker ask its own network's services: the address
-that is connected to is looked at, after names are resolved and redirects followed.
+Somebody who writes a list of image addresses should not be able to make a worker ask its own network's services: the
+address that is connected to is looked at, after names are resolved and redirects followed.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""What tests of several rooms share: real photographs where there are any, made ones where there are none."""
+"""What tests of several folders share: real photographs where there are any, made ones where there are none."""
 
 import json
 import os

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import beamscribe
+from beamscribe import command_line
 from beamscribe.errors import CHECK_FAILED, DONE
 from beamscribe.pipelines.runtime import options
 from tests.documents import CHECKOUT, Command, commands
@@ -31,7 +32,7 @@ def test_every_flag_in_the_documents_is_one(document: str, monkeypatch: pytest.M
         if program != "beamscribe" or "…" in command.text or words[0] in ("completion", "--help"):
             continue
         # Both refuse what they do not know.
-        parser = beamscribe.parser_of(words[0])
+        parser = command_line.parser_of(words[0])
         if words[0] in JOBS:
             options.parse(parser, words[1:])
         else:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.documents import CHECKOUT
 
-CODE = ("schemas", "model", "training", "pipelines")
+CODE = ("storage", "schemas", "model", "training", "pipelines")
 TOLD = (
     "BundleError",
     "ChoiceError",
@@ -68,7 +68,10 @@ def told(node: ast.AST) -> list[ast.expr]:
 
 
 def messages() -> Iterator[Message]:
-    files = [CHECKOUT / "beamscribe.py", *(path for folder in CODE for path in (CHECKOUT / folder).rglob("*.py"))]
+    files = [
+        *(CHECKOUT / "beamscribe").glob("*.py"),
+        *(path for folder in CODE for path in (CHECKOUT / folder).rglob("*.py")),
+    ]
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for text in map(written, told(node)):

@@ -1,16 +1,8 @@
-"""The seam to what runs a backbone: pixels in, grids out, whoever computes."""
-
-from collections.abc import Callable
-
-import numpy as np
+"""Opens the engine that runs a backbone: pixels in, features out."""
 
 from beamscribe.model.backbone.choice import OPENVINO, Choice
 from beamscribe.model.backbone.quantized import Quantized
-from beamscribe.model.backbone.spec import BackboneSpec, ResolvedWeights
-
-Engine = Callable[[np.ndarray], np.ndarray]
-"""Pixels uint8 (batch, height, width, 3), RGB, to features float16 (batch, rows, columns, channels). May be called from
-several threads at once."""
+from beamscribe.model.backbone.spec import BackboneSpec, Engine, ResolvedWeights
 
 
 def open_engine(

@@ -9,9 +9,8 @@ import numpy as np
 import openvino
 
 from beamscribe.model.backbone.choice import BFLOAT16, FLOAT32, INT8
-from beamscribe.model.backbone.engine import Engine
 from beamscribe.model.backbone.quantized import Quantized
-from beamscribe.model.backbone.spec import BackboneSpec, ResolvedWeights
+from beamscribe.model.backbone.spec import BackboneSpec, Engine, ResolvedWeights
 
 STREAMS = 2
 """Batches that are computed side by side, each with its share of the cores."""

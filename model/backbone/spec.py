@@ -4,13 +4,19 @@ import argparse
 import difflib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from beamscribe.model.backbone.applications import APPLICATIONS
 from beamscribe.model.pretrained import EMBEDDED
 from beamscribe.storage.location import shown
 from beamscribe.storage.uri import read_uri
+
+Engine = Callable[[np.ndarray], np.ndarray]
+"""Pixels uint8 (batch, height, width, 3), RGB, to features float16 (batch, rows, columns, channels). May be called from
+several threads at once."""
 
 
 class WeightsError(ValueError):

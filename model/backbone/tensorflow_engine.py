@@ -6,9 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from beamscribe.model.backbone.choice import BFLOAT16
-from beamscribe.model.backbone.engine import Engine
 from beamscribe.model.backbone.network import Backbone
-from beamscribe.model.backbone.spec import BackboneSpec, ResolvedWeights
+from beamscribe.model.backbone.spec import BackboneSpec, Engine, ResolvedWeights
 from beamscribe.model.freezing import compiled, freeze
 from beamscribe.schemas.feature_example import DTYPE
 

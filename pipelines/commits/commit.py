@@ -9,22 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from beamscribe.pipelines.commits.lease import confirm_lease
+from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard, asked_digest
 from beamscribe.pipelines.work.stage_metrics import StageMetrics, Stopwatch, total
 from beamscribe.schemas import manifest
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import captions_digest
-from beamscribe.schemas.limits import STALL_TIMEOUT_SECONDS
-from beamscribe.schemas.rows import FAILURES, RowFormat
+from beamscribe.schemas.rows import FAILURES
 from beamscribe.schemas.shapes import check_shape
 from beamscribe.storage.critical_section import critical_section
 from beamscribe.storage.storage import Storage
 
 RECEIPTS = f"{manifest.FOLDER}/shards"
-
-Process = Callable[[Shard], Iterable[Any]]
-"""What a job does with a shard: yields one row or one `FailureRow` for each reference, in any order, and between them
-`StageMetrics` where it measures."""
 
 
 class FileStamp(NamedTuple):
@@ -110,26 +106,6 @@ class Receipt(NamedTuple):
             return found
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a receipt: {error}") from error
-
-
-class Run(NamedTuple):
-    """What a commit needs to know of its run.
-
-    Attributes:
-        output: folder of the job's output.
-        format: how rows are stored.
-        fingerprint: digest of what can change a row.
-        started: the run's start, from the launcher's clock.
-        stall_timeout_seconds: how long a shard may make no progress.
-        processes: of the job on each machine, which share its cores; 0 for one a core, None for who has seen to that.
-    """
-
-    output: Storage
-    format: RowFormat
-    fingerprint: str
-    started: datetime.datetime
-    stall_timeout_seconds: float = STALL_TIMEOUT_SECONDS
-    processes: int | None = None
 
 
 def stamp(name: str, data: bytes, ids: Iterable[str], made_of: Iterable[str] = ()) -> FileStamp:

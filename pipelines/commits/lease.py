@@ -1,9 +1,10 @@
 """One writer at a time: a lease with a heartbeat in the output's `_beamscribe/` folder.
 
 A run that was suspended, or whose storage did not answer for minutes, may have lost its lease without noticing. So
-whoever commits for it, on whatever machine, looks at the lease as the last step before each file of a commit becomes
-visible, see `confirm_lease`. On a disk that leaves no gap: the run that takes a lease over removes the temporaries of
-the one before, so a writer that is suspended between its look and its rename has nothing to rename any more.
+every process that commits for it, on any machine, looks at the lease as the last step before each file of a commit
+becomes visible, see `confirm_lease`. On a disk that leaves no gap: the run that takes a lease over removes the
+temporaries of the one before, so a writer that is suspended between its look and its rename has nothing to rename any
+more.
 """
 
 import contextlib
@@ -263,7 +264,7 @@ def renew(output: Storage, token: str, content: bytes) -> Holder | None:
     if holder is None or holder.token != token:
         return holder or _DAMAGED
     try:
-        # Whoever sleeps between the look and the write must not write over the lease of the next run.
+        # A process that is suspended between the check and the write must not write over the lease of the next run.
         with critical_section(fence=lambda: _confirm(output, token)):
             output.write(FILE, content)
     except LeaseLostError:

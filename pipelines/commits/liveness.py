@@ -1,8 +1,8 @@
 """Shards that were begun and never ended, and the end of a process that makes no progress.
 
 A decoder may kill its process or hang for ever, and no `except` helps against either. So a shard leaves a marker while
-it is in hand. Whoever finds the marker of earlier attempts knows whether this shard's images are to be read apart, see
-`beamscribe.pipelines.images.isolation`.
+it is in hand. A process that finds the marker of earlier attempts knows whether this shard's images are to be read
+apart, see `beamscribe.pipelines.images.isolation`.
 """
 
 import contextlib
@@ -104,7 +104,8 @@ class LivenessReporter:
         self._marker = Marker(before.attempts + 1, before.suspect) if before else Marker()
         self._output.write(self._name, self._marker.to_bytes())
         self.heartbeat()
-        threading.Thread(target=self._watch, name=f"watchdog {self._shard}", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name=f"liveness {self._shard}", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(
@@ -114,7 +115,9 @@ class LivenessReporter:
         self._stays = error is not None
         self._ended.set()
         if not self._stays:
-            self._output.delete(self._name)
+            # A heartbeat that is being written ends first, or takes its marker away itself.
+            self._thread.join(LEAVE_SECONDS)
+            self._delete()
         elif isinstance(error, OSError | LeaseLostError):
             # Storage that fails, or another run: this attempt is none.
             self._leave(self._marker._replace(attempts=self._marker.attempts - 1))
@@ -163,6 +166,10 @@ class LivenessReporter:
         with contextlib.suppress(OSError, RunStoppedError, LeaseLostError):
             within(LEAVE_SECONDS, lambda: self._output.write(self._name, marker.to_bytes(self._beats)))
 
+    def _delete(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._output.delete(self._name)
+
     def _sign(self) -> None:
         self._beats += 1
         # Storage that does not answer now may do so at the next beat.
@@ -171,7 +178,7 @@ class LivenessReporter:
             self._output.write(self._name, self._marker.to_bytes(self._beats))
             if self._ended.is_set() and not self._stays:
                 # The shard was done meanwhile, and its marker taken away.
-                self._output.delete(self._name)
+                self._delete()
 
 
 _stalls: dict[str, list[str]] = {}
@@ -185,8 +192,8 @@ def stalls_here(run: str) -> Iterator[list[str]]:
     try:
         yield _stalls[run]
     finally:
-        # Threads that are left end by themselves, see `Watchdog.beat`, and must not end the process. A staged job has
-        # not even begun.
+        # Threads that are left end by themselves, see `LivenessReporter.heartbeat`, and must not end the process. A
+        # staged job has not even begun.
         if not run.startswith(STAGED_TOKEN):
             stop(run, timeout_seconds=0.0)
         del _stalls[run]
@@ -256,12 +263,12 @@ def commit_watched(shard: Shard, process: Process, run: Run) -> Receipt:
         process: yields one row or `FailureRow` for each reference.
         run: where and how to commit.
     """
-    with LivenessReporter(run.output, shard.name, run.stall_timeout_seconds) as watchdog:
-        return commit_shard(shard._replace(suspect=watchdog.suspect), process, run, watchdog.heartbeat)
+    with LivenessReporter(run.output, shard.name, run.stall_timeout_seconds) as reporter:
+        return commit_shard(shard._replace(suspect=reporter.suspect), process, run, reporter.heartbeat)
 
 
 def forget_started(output: Storage) -> None:
-    """Removes the markers of shards that were in hand when a run was stopped in peace; only its launcher may do so."""
+    """Removes the markers of shards that were in hand when a run was stopped in order; only its launcher may do so."""
     for entry in output.files(STARTED):
         output.delete(entry.name)
 

@@ -31,11 +31,11 @@ from beamscribe.storage.storage import Entry, Storage
 CORPUS = f"{manifest.FOLDER}/corpus"
 PENDING = f"{manifest.FOLDER}/pending"
 PART_SIZE = 10_000
-"""References a stored part holds: the graph that goes to a runner names parts, not rows."""
+"""Work items a stored part holds: the graph that goes to a runner names parts, not rows."""
 
 
 class Job(Protocol):
-    """The heart of a job: what featurize, caption and speak do differently."""
+    """A job: what featurize, caption and speak do differently."""
 
     @property
     def name(self) -> str:

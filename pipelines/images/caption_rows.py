@@ -46,7 +46,7 @@ def grid_of(example: FeatureExample, grid: tuple[int, int, int]) -> np.ndarray:
     """Stored features, float16 (rows, columns, channels).
 
     Args:
-        example: a record of featurize, or of whoever wrote the file.
+        example: a record of featurize, or of another program.
         grid: that the captioner takes.
 
     Raises:

@@ -2,25 +2,18 @@
 
 import datetime
 import hashlib
-import re
 import time
 from typing import Any, NamedTuple
 
 from beamscribe.model.backbone.spec import BackboneSpec
 from beamscribe.model.images import DecodedImage, ImageError, decode_image
 from beamscribe.pipelines.sources.members import read_reference
+from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.shards import PendingItem
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS
-from beamscribe.storage.location import storable
 
 READ, DECODE = "read", "decode"
-
-MESSAGE = 2000
-"""Characters of a message at most."""
-
-_QUERY = re.compile(r"(https?://[^\s?#'\"]*)[?#][^\s\"]*")
-"""Of a URL in a message of a storage's client."""
 
 
 class Reading(NamedTuple):
@@ -59,16 +52,6 @@ class LoadedImage(NamedTuple):
     read_msec: float = 0.0
     decode_msec: float = 0.0
     read_bytes: int = 0
-
-
-def failure(todo: PendingItem, stage: str, error_type: str, message: str, run_started: datetime.datetime) -> FailureRow:
-    """A failure row; one attempt more than before."""
-    reference = todo.reference
-    # Messages quote what a stranger's file says, of any length and in bytes that rows cannot hold.
-    message = storable(message[:MESSAGE])
-    if reference.query:
-        message = _QUERY.sub(r"\1", message.replace(reference.query, ""))
-    return FailureRow(reference.uri, reference.id, stage, error_type, message, todo.attempts + 1, run_started)
 
 
 def load_image(

@@ -12,7 +12,7 @@ from beamscribe.storage.storage import Storage
 def choose_for(
     output: Storage, engine: str, precision: str, quantized: bool, fingerprint_with: Callable[[Choice], Fingerprint]
 ) -> Choice:
-    """What an output was begun with, where that is what is asked for; else as `beamscribe.model.backbone.choice.choose`.
+    """What an output was begun with, where that is what is asked for; else as `model.backbone.choice.choose`.
 
     Args:
         output: of the job.

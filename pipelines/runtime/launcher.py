@@ -1,14 +1,12 @@
-"""The launcher: everything of a job that is not its heart, on the machine where the command was typed."""
+"""The launcher: what every job needs on the machine where the command was typed."""
 
 import contextlib
 import datetime
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
-
-from apache_beam.options.pipeline_options import PipelineOptions
+from dataclasses import replace
+from typing import NamedTuple
 
 from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from beamscribe.pipelines.commits.commit import Receipt
@@ -24,18 +22,17 @@ from beamscribe.pipelines.commits.liveness import (
     suspect_started,
 )
 from beamscribe.pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
-from beamscribe.pipelines.commits.pending import CommitShards, Job, ReadPending, write_corpus, write_pending
+from beamscribe.pipelines.commits.pending import CommitShards, ReadPending, write_corpus, write_pending
 from beamscribe.pipelines.commits.stale import asked_captions, remove_stale, stale_rows, without_stale
-from beamscribe.pipelines.runtime.flags.jobs import JobFlags
 from beamscribe.pipelines.runtime.plan import plan
 from beamscribe.pipelines.runtime.progress import Progress
+from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_elsewhere, processes_a_machine, template_of
 from beamscribe.pipelines.runtime.running import WorkerLostError, interruptible, refuse_local, run_pipeline
 from beamscribe.pipelines.runtime.summary import done_in, left_out, most_frequent, summary_lines
-from beamscribe.pipelines.sources.corpus import Corpus, sampled
+from beamscribe.pipelines.sources.corpus import sampled
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import ShardPlan, shard_count
-from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.rows import FAILURES, OWN_FOLDERS
@@ -57,31 +54,6 @@ class WorkersLostError(Exception):
 
 class StalledError(Exception):
     """A shard makes no progress in this process."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one command asks for.
-
-    Attributes:
-        job: the heart.
-        corpus: what to do it with.
-        output: where to.
-        fingerprint: what can change a row.
-        details: kept in the manifest for later commands.
-        flags: shared by all jobs.
-        options: Beam's.
-        strict: whether a warning of the job ends it with exit code 3.
-    """
-
-    job: Job
-    corpus: Corpus
-    output: Storage
-    fingerprint: Fingerprint
-    details: dict[str, Any]
-    flags: JobFlags
-    options: PipelineOptions
-    strict: bool = False
 
 
 def launch(request: Request) -> int:
@@ -108,15 +80,15 @@ def launch(request: Request) -> int:
             try:
                 return _run_under_lease(args, started, lease, stalled)
             except TooManyFailuresError:
-                _stop_in_peace(request, lease)
+                _stop_in_order(request, lease)
                 return CHECK_FAILED
             except StalledError:
-                # The watchdog has said what to do.
-                _stop_in_peace(request, lease, forget=False)
+                # The liveness reporter has said what to do.
+                _stop_in_order(request, lease, forget=False)
                 return STOPPED
             except WorkersLostError:
                 # What they had in hand may be what ended them, so its markers stay.
-                _stop_in_peace(request, lease, forget=False)
+                _stop_in_order(request, lease, forget=False)
                 print(
                     f"beamscribe {request.job.name}: stopped: no worker has given a sign for {LOST_SECONDS:g} s. "
                     "What is committed stays; run the same command again",
@@ -133,7 +105,7 @@ def launch(request: Request) -> int:
                 )
                 return STOPPED
             except KeyboardInterrupt:
-                _stop_in_peace(request, lease)
+                _stop_in_order(request, lease)
                 print(f"\ninterrupted; what is committed stays. Continue with:\n  {_command_line()}", file=sys.stderr)
                 return INTERRUPTED
     except OSError as error:
@@ -143,7 +115,7 @@ def launch(request: Request) -> int:
         return STOPPED
 
 
-def _stop_in_peace(request: Request, lease: Lease, forget: bool = True) -> None:
+def _stop_in_order(request: Request, lease: Lease, forget: bool = True) -> None:
     """Ends a pipeline that is still running, whether or not the process ends too."""
     # A commit that has begun may finish, a later one never begins.
     stop(lease.token, STOP_SECONDS)

@@ -130,7 +130,7 @@ def take_sample(job: Job, todo: Sequence[PendingItem], shard_size: int, seconds:
     """Does a part of the work in a folder of its own, which is removed again.
 
     Args:
-        job: the heart.
+        job: what is planned.
         todo: in the order in which to take them.
         shard_size: items at most that are done as one piece, as in the job itself.
         seconds: that the timed part should take.

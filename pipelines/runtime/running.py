@@ -54,7 +54,8 @@ def run_pipeline(
     """Builds and runs the pipeline; returns what stopped it, if anything did.
 
     It runs in a thread of its own, so that this one hears Ctrl-C at once and can tell of the progress. The thread of a
-    run that was stopped goes on until Beam lets it end; what it still commits is refused, see `beamscribe.storage.critical_section`.
+    run that was stopped goes on until Beam lets it end; what it still commits is refused, see
+    `storage.critical_section`.
     A job that is only staged, see `template_of`, is not waited for.
 
     A worker process that is lost, to a decoder that crashes or to the system for want of memory, ends the run. Its

@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = (
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
     *(".heic", ".heif", ".hif"),
 )
-"""Files of a directory that count as images, in any case: what `beamscribe.model.images` decodes, and HEIF, of which it says what
+"""Files of a directory that count as images, in any case: what `model.images` decodes, and HEIF, of which it says what
 is missing. A glob or a manifest may name any file."""
 
 
@@ -102,7 +102,7 @@ def distinct(
 
 
 def _of_first_ids(references: Iterable[WorkItem], limit: int, skipped: Counter[str]) -> Iterator[WorkItem]:
-    """References of the first so many ids; counts the others."""
+    """Work items of the first so many ids; counts the others."""
     ids: set[str] = set()
     for reference in references:
         if reference.id in ids or len(ids) < limit:

@@ -17,7 +17,7 @@ from beamscribe.storage.uri import read_uri
 def list_features(
     outputs: list[str], backbone: str, weights_digest: str, options: dict[str, Any], limit: int | None
 ) -> Corpus:
-    """References of stored features, told from the receipts without reading a feature.
+    """Work items of stored features, told from the receipts without reading a feature.
 
     Args:
         outputs: folders that featurize wrote.

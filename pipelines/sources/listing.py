@@ -180,7 +180,7 @@ def _counted(fs: AbstractFileSystem, found: Iterable[str | Skipped]) -> Found:
 
 
 def annotated_images(images: Iterable[CocoImage], root: str, options: dict[str, Any]) -> Iterator[WorkItem]:
-    """References of COCO images whose files lie below `root`.
+    """Work items of COCO images whose files lie below `root`.
 
     Raises:
         RefusedError: if `root` is not a folder.

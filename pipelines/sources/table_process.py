@@ -22,7 +22,7 @@ from beamscribe.pipelines.sources.table_server import DATA, ERROR, READ
 from beamscribe.storage.location import without_query
 
 SECONDS = 100.0
-"""That the process may be silent: less than reading a member may take, see `beamscribe.storage.transient.TIMEOUT_SECONDS`."""
+"""That the process may be silent: less than reading a member may take, see `storage.transient.TIMEOUT_SECONDS`."""
 
 MOST_DEATHS = 3
 """Of the process because of one table; what is left of that table is not tried any more."""

@@ -1,4 +1,4 @@
-"""Runs in the process that reads tables, see `beamscribe.pipelines.sources.table_process`; nothing of storage or TensorFlow."""
+"""Runs in the process that reads tables, see `pipelines.sources.table_process`; nothing of storage or TensorFlow."""
 
 import collections
 import contextlib

@@ -157,7 +157,7 @@ class TarEntry(NamedTuple):
 
 
 def walk(source: Source) -> Iterator[TarEntry]:
-    """The members in their order. Whoever takes one may read its bytes from the source before the next.
+    """The members in their order. The caller may read the bytes of one from the source before the next.
 
     Zeros between members do not end the archive, since archives are put one behind the other (`cat`, GNU tar's
     `--concatenate`).

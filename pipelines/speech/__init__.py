@@ -29,6 +29,10 @@ ENGINES = tuple(_REGISTERED)
 """The names `SpeechSettings.engine` may have; the first needs no network."""
 
 
+FORMATS = ("mp3", "ogg", "flac", "wav")
+"""Of audio files, by the end of their names."""
+
+
 def open_engine(settings: SpeechSettings, ask: Asking = ask_once) -> SpeechEngine:
     """Opens the engine the settings name; call it once a process and `close` the result.
 

@@ -18,7 +18,7 @@ MOST_CHARACTERS = 20_000
 class SpeechSettings:
     """Which engine speaks, and how.
 
-    An engine says in `SpeechEngine.heeds` which of these change its sound; they belong to the fingerprint.
+    An engine says in `SpeechEngine.fingerprint_fields` which of these change its sound; they belong to the fingerprint.
 
     Attributes:
         engine: a name in `beamscribe.pipelines.speech.ENGINES`.
@@ -88,7 +88,7 @@ class SpeechEngine(Protocol):
         name: the engine's name in `beamscribe.pipelines.speech.ENGINES`.
         version: version of what makes the sound (the library, not its binding).
         voice: the voice in the engine's own words.
-        heeds: names of the `SpeechSettings` that change its sound.
+        fingerprint_fields: names of the `SpeechSettings` that change its sound.
         requests_per_minute: what its service may be asked by default; None for an engine that asks no service.
         raw: whether it gives samples (`Waveform`), which can be made louder before they are encoded.
     """

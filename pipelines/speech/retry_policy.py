@@ -57,7 +57,7 @@ class Breaker:
         self.check()
 
     def check(self) -> None:
-        """Passes while there is hope.
+        """Passes while another request may succeed.
 
         Raises:
             ServiceRefusesError: if it has tripped.
@@ -65,7 +65,7 @@ class Breaker:
         self.sleep(0.0)
 
     def sleep(self, seconds: float) -> None:
-        """Waits, but no longer than there is hope.
+        """Waits, but no longer than another request may succeed.
 
         Raises:
             ServiceRefusesError: if it has tripped.
@@ -75,7 +75,7 @@ class Breaker:
 
 
 class RetryPolicy:
-    """Makes requests for an engine (`beamscribe.pipelines.speech.engine.Asking`): in turn, and again if they may go through later.
+    """Makes requests for an engine (`pipelines.speech.engine.Asking`): in turn, and again if they may go through later.
 
     Args:
         pace: returns when the next request may be made.

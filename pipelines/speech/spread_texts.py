@@ -64,12 +64,12 @@ class _Speak(beam.DoFn):
         run = self._run
         texts = {audio_key(text, run.fingerprint): text for text in sorted(found)}
         speaker: Speaker = self._shared.acquire(lambda: Speaker(self._manner, run))
-        with LivenessReporter(run.output, f"spread-{name}", run.stall_timeout_seconds) as watchdog:
+        with LivenessReporter(run.output, f"spread-{name}", run.stall_timeout_seconds) as reporter:
             for key, outcome in speaker.speak(name, texts):
                 if isinstance(outcome, SpeechError):
                     reason = [run.started.isoformat(), outcome.error_type, outcome.message]
                     run.output.write(f"{UNSPOKEN}/{key}.json", json.dumps(reason).encode())
-                watchdog.heartbeat()
+                reporter.heartbeat()
         yield name
 
 

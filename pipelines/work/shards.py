@@ -1,4 +1,4 @@
-"""Cut first, subtract after: shards are a function of the corpus alone, the same after every restart."""
+"""Shards are a function of the corpus alone, the same after every restart."""
 
 import hashlib
 import re

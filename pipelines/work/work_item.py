@@ -1,17 +1,9 @@
-"""A reference: one image that a corpus names, and where it is."""
+"""A work item: one image that a corpus names, and where it is."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from beamscribe.schemas.coco import CocoCaption
-
-
-def captions_digest(captions: Sequence[tuple[int, str]]) -> str:
-    """Tells captions of an image from others, each as its id and text; in 16 hexadecimal digits."""
-    text = json.dumps([list(caption) for caption in captions])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 class Member(NamedTuple):

@@ -14,7 +14,7 @@ from beamscribe.pipelines.work.work_item import WorkItem
 
 TEXT = pa.large_string()
 CHUNK = 10_000
-"""References that are objects at a time while all of them are gone through."""
+"""Work items that are objects at a time while all of them are gone through."""
 
 NOTHING_MORE = WorkItem("", "")[2:]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import beamscribe
+from beamscribe import command_line
 from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED
 
 
@@ -19,7 +20,7 @@ def test_help_lists_every_command_in_the_order_of_the_data(capsys: pytest.Captur
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("command", beamscribe.COMMANDS)
+@pytest.mark.parametrize("command", command_line.COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         beamscribe.main([command, "--help"])
@@ -27,9 +28,9 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"beamscribe {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", beamscribe.COMMANDS)
+@pytest.mark.parametrize("command", command_line.COMMANDS)
 def test_every_flag_is_explained_with_its_unit(command: str) -> None:
-    parser = beamscribe.parser_of(command)
+    parser = command_line.parser_of(command)
     actions = [action for action in parser._actions if action.dest != "help"]
     assert [action.dest for action in actions if not action.help] == []
     numbers = [action for action in actions if isinstance(action.default, int | float) and action.nargs != 0]
@@ -148,9 +149,10 @@ def test_the_front_door_loads_nothing_heavy() -> None:
 HEAVY = {"tensorflow", "apache_beam", "keras", "pyarrow", "scipy", "soundfile"}
 
 
-@pytest.mark.parametrize("command", beamscribe.COMMANDS)
+@pytest.mark.parametrize("command", command_line.COMMANDS)
 def test_flags_load_nothing_heavy(command: str) -> None:
-    code = f"import beamscribe, sys; beamscribe.parser_of('{command}'); print(sorted({HEAVY} & set(sys.modules)))"
+    code = "import sys; from beamscribe import command_line\n"
+    code += f"command_line.parser_of('{command}'); print(sorted({HEAVY} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -183,7 +185,7 @@ def test_public_names_are_listed() -> None:
 
 ABORTS_WHILE_ENDING = """
 import atexit, os, sys
-import beamscribe
+from beamscribe import command_line
 
 class Native:
     '''As a thread of a library that is still there when the library goes.'''
@@ -199,9 +201,9 @@ def main():
         raise SystemExit(0)
     return CODE
 
-CODE = beamscribe.CODE = {code!r}
-beamscribe.main = main
-beamscribe.run_and_exit()
+CODE = {code!r}
+command_line.main = main
+command_line.run_and_exit()
 """
 
 
@@ -216,14 +218,16 @@ def test_what_aborts_while_an_interpreter_ends_does_not_change_the_exit_code(cod
 
 
 def test_an_error_of_ours_is_a_traceback_and_exit_code_1() -> None:
-    code = "import beamscribe; beamscribe.main = lambda: 1 / 0; beamscribe.run_and_exit()"
+    code = "from beamscribe import command_line; command_line.main = lambda: 1 / 0; command_line.run_and_exit()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == STOPPED
     assert "ZeroDivisionError" in ended.stderr
 
 
 def test_an_output_that_cannot_be_written_is_no_success() -> None:
-    code = "import beamscribe; beamscribe.main = lambda: print('x') or 0; beamscribe.run_and_exit()"
+    code = (
+        "from beamscribe import command_line; command_line.main = lambda: print('x') or 0; command_line.run_and_exit()"
+    )
     with open("/dev/full", "w") as full:
         assert subprocess.run([sys.executable, "-c", code], stdout=full).returncode == STOPPED
     reader = subprocess.run(

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from beamscribe import flag_parser as command
-from beamscribe.errors import RefusedError
+from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser, add_storage_options, json_object, positive, refuse_unknown
 
 
@@ -135,5 +134,5 @@ def test_other_text_is_no_json_object(text: str, message: str) -> None:
 
 
 def test_exit_codes_are_promised() -> None:
-    codes = (command.DONE, command.STOPPED, command.REFUSED, command.CHECK_FAILED, command.INTERRUPTED)
+    codes = (DONE, STOPPED, REFUSED, CHECK_FAILED, INTERRUPTED)
     assert codes == (0, 1, 2, 3, 130)

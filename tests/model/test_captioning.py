@@ -8,8 +8,7 @@ import pytest
 
 from beamscribe.model import weights
 from beamscribe.model.backbone.choice import FLOAT32, OPENVINO, Choice
-from beamscribe.model.backbone.engine import Engine
-from beamscribe.model.backbone.spec import INCEPTION_V3, BackboneSpec, ResolvedWeights
+from beamscribe.model.backbone.spec import INCEPTION_V3, BackboneSpec, Engine, ResolvedWeights
 from beamscribe.model.bundle import VOCABULARY, WEIGHTS, Bundle, BundleError, write_bundle
 from beamscribe.model.captioner import BASIC, Captioner, CaptionerConfig
 from beamscribe.model.captioning import CaptionWriter, DecodingOptions, load_captioner

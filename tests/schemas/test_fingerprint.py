@@ -31,33 +31,33 @@ def test_the_order_of_fields_and_json_do_not_matter(fields: dict[str, str | int 
 
 @given(FIELDS.filter(lambda fields: "(none)" not in fields.values()), FIELDS)
 def test_digests_differ_where_differences_are_told(
-    args: dict[str, str | int | float], theirs: dict[str, str | int | float]
+    ours: dict[str, str | int | float], theirs: dict[str, str | int | float]
 ) -> None:
     theirs = {name: value for name, value in theirs.items() if value != "(none)"}
-    one, other = Fingerprint(args), Fingerprint(theirs)
+    one, other = Fingerprint(ours), Fingerprint(theirs)
     assert (one.digest != other.digest) == bool(one.differences(other))
     told = {line.split(":")[0] for line in one.differences(other)}
-    assert told == {name for name in args | theirs if args.get(name) != theirs.get(name)}
+    assert told == {name for name in ours | theirs if ours.get(name) != theirs.get(name)}
 
 
 def test_differences_are_lines_for_people() -> None:
-    args = Fingerprint({"weights": "a", "beam_size": 3, "same": 1, "gone": True})
+    ours = Fingerprint({"weights": "a", "beam_size": 3, "same": 1, "gone": True})
     theirs = Fingerprint({"beam_size": 5, "weights": "b", "same": 1, "new": 0.5})
-    assert args.differences(theirs) == [
+    assert ours.differences(theirs) == [
         "beam_size: 3 → 5",
         "gone: True → (none)",
         "new: (none) → 0.5",
         "weights: a → b",
     ]
-    assert theirs.differences(args)[0] == "beam_size: 5 → 3"
+    assert theirs.differences(ours)[0] == "beam_size: 5 → 3"
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [({"a": 1}, {"a": True}), ({"a": 1}, {"a": 1.0}), ({"a": "(none)"}, {})])
 def test_digests_that_differ_have_a_difference_to_tell(
-    args: dict[str, str | int | float], theirs: dict[str, str | int | float]
+    ours: dict[str, str | int | float], theirs: dict[str, str | int | float]
 ) -> None:
-    assert Fingerprint(args).digest != Fingerprint(theirs).digest
-    assert Fingerprint(args).differences(Fingerprint(theirs))
+    assert Fingerprint(ours).digest != Fingerprint(theirs).digest
+    assert Fingerprint(ours).differences(Fingerprint(theirs))
 
 
 def test_a_field_that_came_later_is_compared_with_what_was_true_before() -> None:
@@ -75,7 +75,7 @@ def test_a_field_that_came_later_is_compared_with_what_was_true_before() -> None
 
 
 @given(FIELDS, FIELDS)
-def test_the_same_rows_both_ways(args: dict[str, str | int | float], theirs: dict[str, str | int | float]) -> None:
-    one, other = Fingerprint(args), Fingerprint(theirs)
+def test_the_same_rows_both_ways(ours: dict[str, str | int | float], theirs: dict[str, str | int | float]) -> None:
+    one, other = Fingerprint(ours), Fingerprint(theirs)
     assert one.same_rows(other) == other.same_rows(one)
-    assert one.same_rows(Fingerprint({**args, "pillow": "12.3.0"}))
+    assert one.same_rows(Fingerprint({**ours, "pillow": "12.3.0"}))

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from beamscribe.flag_parser import add_storage_options, positive
-from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS
+from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS, STALL_TIMEOUT_SECONDS
 
 BEAM_EPILOG = "Other flags go to Beam, for example --direct_running_mode=multi_processing --direct_num_workers=2"
 BATCH_SIZE = 32
 SHARD_SIZE = 256
 """Images that a shard holds at most on average: some ten seconds of work on two cores, which a kill can cost."""
-STALL_TIMEOUT_SECONDS = 300
 
 
 class FailureBound(NamedTuple):

@@ -4,9 +4,8 @@ import argparse
 
 from beamscribe.flag_parser import FlagParser
 from beamscribe.pipelines.runtime.flags.jobs import BEAM_EPILOG, add_job_flags
-from beamscribe.pipelines.speech import ENGINES
+from beamscribe.pipelines.speech import ENGINES, FORMATS
 
-FORMATS = ("mp3", "ogg", "flac", "wav")
 LAYOUTS = ("files", "tar", "parquet")
 QUIETEST_LUFS, LOUDEST_LUFS = -60.0, -5.0
 

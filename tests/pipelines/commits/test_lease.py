@@ -260,7 +260,7 @@ def test_a_damaged_lease_is_refused_or_taken_over(local, content):
 
     thread = threading.Thread(target=take, daemon=True)
     thread.start()
-    thread.join(2)
+    thread.join(20)
     try:
         assert outcome in (["taken over"], ["refused"])
     finally:
@@ -395,11 +395,11 @@ import sys, time
 from dataclasses import replace
 from beamscribe.pipelines.commits import lease
 lease.HEARTBEAT_SECONDS, lease.DEAD_AFTER_SECONDS = 0.2, 2.0
-from beamscribe.pipelines import launch, progress
+from beamscribe.pipelines.runtime import launcher, progress
 from tests.pipelines.fake_job import FakeJob
 from tests.pipelines.test_stops import request
 from beamscribe.storage.storage import Storage
-sys.exit(launch.launch(request(Storage(sys.argv[1]), FakeJob(style="oil", naps_seconds=0.3), shard_size=1)))
+sys.exit(launcher.launch(request(Storage(sys.argv[1]), FakeJob(style="oil", naps_seconds=0.3), shard_size=1)))
 """
 
 

@@ -18,8 +18,8 @@ from beamscribe.storage.critical_section import RunStoppedError
 
 
 def test_a_marker_is_there_while_the_shard_is_in_hand(output):
-    with LivenessReporter(output, "s", 60) as watchdog:
-        assert not watchdog.suspect
+    with LivenessReporter(output, "s", 60) as reporter:
+        assert not reporter.suspect
         assert [entry.name for entry in output.files(STARTED)] == [f"{STARTED}/s"]
     assert output.files(STARTED) == []
 
@@ -38,9 +38,9 @@ class Gone(BaseException):
 
 
 def lose(output):
-    with pytest.raises(Gone), LivenessReporter(output, "s", 60) as watchdog:
+    with pytest.raises(Gone), LivenessReporter(output, "s", 60) as reporter:
         raise Gone
-    return watchdog.suspect
+    return reporter.suspect
 
 
 def test_a_worker_that_was_taken_away_once_says_nothing_of_its_images(output):
@@ -61,9 +61,9 @@ def test_after_a_crash_the_images_in_hand_are_suspected_at_once(output):
 @pytest.mark.parametrize("error", [OSError(5, "the network is gone"), RunStoppedError("stopped")])
 def test_a_storage_that_fails_and_a_run_that_is_stopped_suspect_nobody(output, error):
     for _ in range(4):
-        with pytest.raises(type(error)), LivenessReporter(output, "s", 60) as watchdog:
+        with pytest.raises(type(error)), LivenessReporter(output, "s", 60) as reporter:
             raise error
-        assert not watchdog.suspect or isinstance(error, RunStoppedError)
+        assert not reporter.suspect or isinstance(error, RunStoppedError)
         if isinstance(error, RunStoppedError):
             forget_started(output)  # as the launcher does that stops a run
 
@@ -113,11 +113,11 @@ def test_a_launcher_that_stops_in_peace_forgets(output):
 SCRIPT = """
 import sys, time
 from beamscribe.storage.storage import Storage
-from beamscribe.pipelines.commits.liveness import Watchdog
-with Watchdog(Storage(sys.argv[1]), "00003-of-00004", 1.0) as watchdog:
+from beamscribe.pipelines.commits.liveness import LivenessReporter
+with LivenessReporter(Storage(sys.argv[1]), "00003-of-00004", 1.0) as reporter:
     for _ in range(4):
         time.sleep(0.5)
-        watchdog.beat()
+        reporter.heartbeat()
     print("beaten", flush=True)
     time.sleep(3600)
 """
@@ -189,7 +189,7 @@ def test_a_beat_that_comes_late_leaves_no_marker(output, impatient):
 
 def test_bytes_of_a_compressed_archive_are_progress(tmp_path):
     script = SCRIPT.replace("import sys, time", "import sys, time\nfrom beamscribe.storage.advancing import advanced")
-    script = script.replace("watchdog.beat()", "advanced(1)")
+    script = script.replace("reporter.heartbeat()", "advanced(1)")
     ended = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
     )

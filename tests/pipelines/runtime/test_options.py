@@ -1,7 +1,7 @@
 import pytest
 from apache_beam.options import pipeline_options
 
-import beamscribe
+from beamscribe import command_line
 from beamscribe.errors import RefusedError
 from beamscribe.flag_parser import SURELY_MEANT, FlagParser
 from beamscribe.pipelines.runtime.flags.jobs import add_job_flags, job_flags
@@ -153,9 +153,9 @@ def test_a_job_without_a_model_has_no_batches():
         parse(speak_parser(), ["--captions=c", "--output=o", "--batch-size=3"])
 
 
-@pytest.mark.parametrize("command", beamscribe.JOBS)
+@pytest.mark.parametrize("command", command_line.JOBS)
 def test_no_flag_of_beam_is_taken_for_a_misspelt_one_of_ours(command):
-    args = beamscribe.parser_of(command)
+    args = command_line.parser_of(command)
     known = {name for action in args._actions for name in action.option_strings}
     classes = {str(found): found for found in pipeline_options.PipelineOptions.__subclasses__()}.values()
     beams = pipeline_options._BeamArgumentParser(allow_abbrev=False, add_help=False)

@@ -175,6 +175,7 @@ def test_missing_package_says_what_to_install(engine, module):
 
 
 def test_the_package_imports_no_engine():
-    program = "import sys, beamscribe.pipelines.speech; print(sorted({'gtts', 'espeakng_loader', 'requests'} & set(sys.modules)))"
+    program = "import sys, beamscribe.pipelines.speech\n"
+    program += "print(sorted({'gtts', 'espeakng_loader', 'requests'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -1,0 +1,37 @@
+"""What one command asks the launcher for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beamscribe.pipelines.commits.pending import Job
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.sources.corpus import Corpus
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.storage.storage import Storage
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one command asks for.
+
+    Attributes:
+        job: what happens to the items.
+        corpus: what to do it with.
+        output: where to.
+        fingerprint: what can change a row.
+        details: kept in the manifest for later commands.
+        flags: shared by all jobs.
+        options: Beam's.
+        strict: whether a warning of the job ends it with exit code 3.
+    """
+
+    job: Job
+    corpus: Corpus
+    output: Storage
+    fingerprint: Fingerprint
+    details: dict[str, Any]
+    flags: JobFlags
+    options: PipelineOptions
+    strict: bool = False

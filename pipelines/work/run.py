@@ -1,0 +1,34 @@
+"""One run of a job: where its rows go, and what it does with a shard."""
+
+import datetime
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from beamscribe.pipelines.work.shards import Shard
+from beamscribe.schemas.limits import STALL_TIMEOUT_SECONDS
+from beamscribe.schemas.rows import RowFormat
+from beamscribe.storage.storage import Storage
+
+Process = Callable[[Shard], Iterable[Any]]
+"""What a job does with a shard: yields one row or one `FailureRow` for each reference, in any order, and between them
+`StageMetrics` where it measures."""
+
+
+class Run(NamedTuple):
+    """What a commit needs to know of its run.
+
+    Attributes:
+        output: folder of the job's output.
+        format: how rows are stored.
+        fingerprint: digest of what can change a row.
+        started: the run's start, from the launcher's clock.
+        stall_timeout_seconds: how long a shard may make no progress.
+        processes: of the job on each machine, which share its cores; 0 for one a core, None for who has seen to that.
+    """
+
+    output: Storage
+    format: RowFormat
+    fingerprint: str
+    started: datetime.datetime
+    stall_timeout_seconds: float = STALL_TIMEOUT_SECONDS
+    processes: int | None = None
