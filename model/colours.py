@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-BAND_PIXELS = 1 << 20
+BAND_PIXELS = 1 << 18
 """Converted at a time."""
 
 # Pillow keeps the high byte of 16-bit colour while it unpacks; only the name of the packing tells.

@@ -1,9 +1,10 @@
 """Work that takes long and gets on, told apart from work that hangs: it counts the bytes that have come."""
 
-import queue
 import threading
 from collections.abc import Callable
 from typing import TypeVar
+
+from model.transient import within
 
 T = TypeVar("T")
 
@@ -29,23 +30,4 @@ def while_advancing(seconds: float, call: Callable[[], T]) -> T:
     Raises:
         TimeoutError: if none do. Its thread goes on until the call ends or the process does.
     """
-    box: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            box.put((call(), None))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread.
-            box.put((None, error))
-
-    threading.Thread(target=run, name="advancing", daemon=True).start()
-    while True:
-        before = advance()
-        try:
-            value, error = box.get(timeout=seconds)
-        except queue.Empty:
-            if advance() == before:
-                raise TimeoutError(f"no bytes for {seconds:.0f} s") from None
-            continue
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
+    return within(seconds, call, advance)

@@ -85,8 +85,13 @@ retried = tenacity.retry(
 """Decorates a function that may be called again; what does not pass, or not in time, is raised as it came."""
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
+def within(seconds: float, call: Callable[[], T], advance: Callable[[], int] | None = None) -> T:
     """What a call gives, if it does so in time; not every client has time-outs, and none has the same ones.
+
+    Args:
+        seconds: that it may take.
+        call: runs in a thread of its own.
+        advance: a number that grows as long as the call gets on, which then may go on for as many seconds more.
 
     Raises:
         TimeoutError: if it takes longer. Its thread goes on until the call ends or the process does.
@@ -100,10 +105,16 @@ def within(seconds: float, call: Callable[[], T]) -> T:
             box.put((None, error))
 
     threading.Thread(target=run, name="remote", daemon=True).start()
-    try:
-        value, error = box.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+    while True:
+        before = advance() if advance else 0
+        try:
+            value, error = box.get(timeout=seconds)
+            break
+        except queue.Empty:
+            if advance is None:
+                raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+            if advance() == before:
+                raise TimeoutError(f"no bytes for {seconds:.0f} s") from None
     if error is not None:
         raise error
     return value  # type: ignore[return-value]

@@ -84,7 +84,7 @@ def in_a_process(target: Callable[..., None], *arguments: Any, wanted: int, seco
 def test_decoding_takes_what_was_foretold() -> None:
     files = big_files()
     for name, taken, foretold in in_a_process(measure, files, wanted=len(files), seconds=60):
-        assert taken < foretold + 16e6, name  # some megabytes of scratch are not the image's
+        assert taken < foretold + 4e6, name  # the rows that are converted at a time, and libraries' scratch
         assert foretold <= SIDE * SIDE * 20, name
 
 

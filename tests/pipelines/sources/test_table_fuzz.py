@@ -23,8 +23,8 @@ from beamscribe.pipelines.sources.table_process import TableError, TableProcess
 from beamscribe.pipelines.sources.text_tables import read_rows
 
 EXAMPLES = int(os.environ.get("BEAMSCRIBE_EXAMPLES", "100"))
-LONGEST_SECONDS = 30
-"""On a machine that does other things too; alone it takes less than five."""
+LONGEST_SECONDS = 10
+"""For all rows of a file. One that takes longer is read once more: a busy machine is no hang."""
 MAX_BYTES = 2**20
 ANY = Columns()
 
@@ -124,21 +124,34 @@ def test_damaged_tables(tmp_path, kind):
             path = tmp_path / f"{number}{name}"
             path.write_bytes(damaged(data, chance))
             begun = time.monotonic()
-            try:
-                parts = list(listing.rows(Where(str(path), "{}", False), ANY, MAX_BYTES))
-                if kind == "t.parquet":
-                    # Whatever its pages are like, the footer says how many rows there are.
-                    with contextlib.suppress(pa.ArrowException, OSError):
-                        assert sum(one.rows for one in parts[1:]) == sum(footer_rows(path))
-                for one in parts[1:]:
-                    assert one.rows == len(one.names or range(one.rows)) == len(one.ids or range(one.rows))
-                read += read_parts(process, Where(str(path), "{}", False), parts)
-            except TableError as error:
-                said.append(str(error))
-            assert time.monotonic() - begun < LONGEST_SECONDS, number
+            rows, problem = read_table(listing, process, path)
+            if time.monotonic() - begun > LONGEST_SECONDS:
+                with TableProcess() as other_listing, TableProcess() as other_process:
+                    begun = time.monotonic()
+                    read_table(other_listing, other_process, path)
+                    assert time.monotonic() - begun < LONGEST_SECONDS, number
+            read += rows
+            said.append(problem)
             path.unlink()
     assert read > EXAMPLES
+    assert any(said)
     assert not any("\n" in message for message in said)
+
+
+def read_table(listing, process, path):
+    """Lists a table and reads its images: how many there are, and what is said of a table that cannot be read."""
+    where = Where(str(path), "{}", False)
+    try:
+        parts = list(listing.rows(where, ANY, MAX_BYTES))
+        if path.suffix == ".parquet":
+            # Whatever its pages are like, the footer says how many rows there are.
+            with contextlib.suppress(pa.ArrowException, OSError):
+                assert sum(one.rows for one in parts[1:]) == sum(footer_rows(path))
+        for one in parts[1:]:
+            assert one.rows == len(one.names or range(one.rows)) == len(one.ids or range(one.rows))
+        return read_parts(process, where, parts), ""
+    except TableError as error:
+        return 0, str(error)
 
 
 def read_parts(process, where, parts):
