@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from model.transient import within
+from beamscribe.storage.transient import within
 
 T = TypeVar("T")
 
