@@ -24,17 +24,19 @@ def prefetch(
     waiting: collections.deque[Future[ResultT]] = collections.deque()
     remaining = iter(items)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
-    patient = True
+    # An interrupt does not wait for storage that does not answer, nor does a second one that comes while the first is
+    # dealt with: what waits says so.
+    patient = False
     try:
         while True:
             for item in itertools.islice(remaining, ahead - len(waiting)):
                 waiting.append(pool.submit(function, item))
             if not waiting:
+                patient = True
                 return
             yield waiting.popleft().result()
-    except KeyboardInterrupt:
-        # Storage that does not answer would hold the interrupt up.
-        patient = False
+    except (Exception, GeneratorExit):
+        patient = True
         raise
     finally:
         pool.shutdown(wait=patient, cancel_futures=True)

@@ -12,9 +12,8 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
 from apache_beam.runners.pipeline_context import PipelineContext
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
@@ -61,19 +60,6 @@ GPU = [
     "--dataflow_service_options=worker_accelerator=type:nvidia-tesla-t4;count:1;install-nvidia-driver",
     "--experiments=no_use_multiple_sdk_containers",
 ]
-
-
-@pytest.fixture
-def staged(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """What is staged, by name."""
-    files: dict[str, bytes] = {}
-
-    def stage(client: Any, folder: str, name: str, stream: Any, *how: Any, **more: Any) -> None:
-        files[name] = stream.read()
-
-    monkeypatch.setattr(GoogleCloudOptions, "_warn_if_soft_delete_policy_enabled", lambda *_: None)
-    monkeypatch.setattr(DataflowApplicationClient, "stage_file", stage)
-    return files
 
 
 def template(staged: dict[str, bytes], *flags: str) -> dict[str, Any]:

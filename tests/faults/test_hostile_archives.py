@@ -9,7 +9,7 @@ import pytest
 
 from beamscribe import main
 from beamscribe.errors import DONE
-from beamscribe.model.pretrained import EMBEDDED
+from beamscribe.model.bundle import Bundle
 from tests.pipelines.sources.made_tars import COMPRESS, END, header, member, pax
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,11 @@ def tars(photo: bytes) -> dict[str, bytes]:
 
 
 def test_hostile_archives(
-    made_images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    made_images: Path,
+    untrained_bundle: Bundle,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("beamscribe.pipelines.sources.inflating.ALLOWANCE", 2**22)
     photo = min((made_images / "images").glob("*.jpg")).read_bytes()
@@ -53,7 +57,8 @@ def test_hostile_archives(
     (tmp_path / "bomb.zip").write_bytes(bomb[:at] + struct.pack("<L", 1000) + bomb[at + 4 :])
     output = tmp_path / "output"
     sources = [str(tmp_path / name) for name in [*tars(b""), "bomb.zip"]]
-    command = ["caption", "--images", *sources, "--model", EMBEDDED, "--output", str(output), "--max-length", "6"]
+    model = untrained_bundle.path
+    command = ["caption", "--images", *sources, "--model", model, "--output", str(output), "--max-length", "4"]
     assert main(command) == DONE
     rows = [
         row["id"].rpartition("/")[2] for row in ds.dataset(output / "captions").to_table(columns=["id"]).to_pylist()
