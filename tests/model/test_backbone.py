@@ -92,6 +92,7 @@ def test_a_file_that_cannot_be_read_is_named(source: str) -> None:
         resolve_weights(source, INCEPTION_V3)
 
 
+@pytest.mark.slow
 def test_features_are_a_grid_and_the_same_in_every_instance() -> None:
     first = Backbone(INCEPTION_V3, RANDOM)
     features = first(PIXELS)
@@ -149,6 +150,7 @@ def first_kernel(path: str) -> np.ndarray:
         return file["layers/conv2d/vars/0"][()]
 
 
+@pytest.mark.slow
 def test_the_real_weights_are_loaded(inception_weights: str) -> None:
     weights = resolve_weights(inception_weights, INCEPTION_V3)
     assert weights.source == inception_weights

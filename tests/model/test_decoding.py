@@ -120,8 +120,18 @@ def assert_same(found: list[tuple[list[int], float]], expected: list[tuple[list[
     np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=1e-4)
 
 
-@pytest.mark.parametrize("max_length", LENGTHS)
-@pytest.mark.parametrize("beams", BEAMS)
+FAST = ((1, 9), (3, 4), (5, 9))
+"""Beams and lengths that are tried in the fast tests too; each pair is traced anew, which takes seconds."""
+
+
+@pytest.mark.parametrize(
+    ("beams", "max_length"),
+    [
+        pytest.param(beams, length, marks=() if (beams, length) in FAST else pytest.mark.slow)
+        for beams in BEAMS
+        for length in LENGTHS
+    ],
+)
 def test_search_is_the_plain_search(model: RandomModel, beams: int, max_length: int) -> None:
     for seed in SEEDS:
         model.draw(seed)

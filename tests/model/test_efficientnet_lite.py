@@ -96,6 +96,7 @@ def test_shapes_are_those_of_the_spec() -> None:
         assert build_efficientnet_lite(STAGES, spec.input_size, levels).output_shape[1:] == spec.grid
 
 
+@pytest.mark.slow
 def test_levels_come_before_the_same_features_and_know_colours() -> None:
     """One half of the picture is red, the other blue, and the lowest level tells them apart."""
     pixels = np.full((1, 260, 260, 3), (220, 20, 20), np.uint8)

@@ -22,7 +22,9 @@ def plain() -> np.ndarray:
     return Backbone(SPEC, WEIGHTS)(PIXELS)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [(FLOAT32, 2e-3), (BFLOAT16, 0.1)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [(FLOAT32, 2e-3), pytest.param(BFLOAT16, 0.1, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("engine", [TENSORFLOW, OPENVINO])
 def test_engines_give_the_grid_of_the_network(plain: np.ndarray, engine: str, precision: str, tolerance: float) -> None:
     if engine == OPENVINO:

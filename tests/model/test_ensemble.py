@@ -24,7 +24,11 @@ FEATURES = np.random.default_rng(0).normal(size=(2, 6, 7)).astype(np.float32)
 TOKENS = np.array([[START, 5, 6, 7, 8, START, 9, PAD], [START, 11, 12, START, 14, 15, 16, 17]], np.int32)
 
 
-@pytest.fixture(scope="module", params=DECODERS)
+@pytest.fixture(
+    scope="module",
+    # All are traced anew for each test, which takes seconds; ours is enough in the fast tests.
+    params=[pytest.param(name, marks=() if name == DECODERS[-1] else pytest.mark.slow) for name in DECODERS],
+)
 def ensemble(request: pytest.FixtureRequest) -> Ensemble:
     made = Ensemble(CONFIG._replace(decoder=request.param), 3)
     made.build()

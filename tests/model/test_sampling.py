@@ -45,6 +45,7 @@ def test_rows_are_well_formed_and_seeds_decide(decoder: str) -> None:
     assert len(lengths) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_words_come_as_often_as_the_captioner_believes(decoder: str) -> None:
     model, samples = captioner(decoder, peak=2.0), 4000
