@@ -6,6 +6,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import hypothesis
@@ -116,6 +117,34 @@ def untrained_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
             "decode_policy": "1",
         },
     )
+
+
+_CAPTIONERS = 3
+"""Kept by `one_captioner`, the latest."""
+
+
+@pytest.fixture(scope="module")
+def one_captioner() -> Iterator[None]:
+    """Runs within this process share a captioner of the same bundle, search, engine and precision.
+
+    To build and to compile one takes most of a run's time, and it holds no state of a run.
+    """
+    from beamscribe.model import captioning
+
+    build = captioning.CaptionWriter
+    kept: dict[tuple[str, str, str], Any] = {}
+
+    def writer(bundle: Bundle, options: Any, choice: Any = captioning.DEFAULT_CHOICE) -> Any:
+        key = (json.dumps(bundle.config, sort_keys=True), repr(options), repr(choice))
+        found = kept.pop(key, None) or build(bundle, options, choice)
+        kept[key] = found
+        while len(kept) > _CAPTIONERS:
+            del kept[next(iter(kept))]
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(captioning, "CaptionWriter", writer)
+        yield
 
 
 @pytest.fixture

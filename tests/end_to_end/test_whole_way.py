@@ -16,6 +16,8 @@ import tensorflow as tf
 from beamscribe import main
 from beamscribe.errors import CHECK_FAILED, DONE, REFUSED
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_captioner")]
+
 
 def rows(folder: Path) -> list[dict]:
     """A data folder read with pyarrow alone."""
@@ -47,14 +49,12 @@ def made(made_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("output", ["features", "captions", "from_features", "speech"])
 def test_everything_is_accounted_for(made: Path, output: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(made / output)]) == DONE
     assert "is whole: 24 rows, 0 failures, 0 to do" in last_line(capsys)
 
 
-@pytest.mark.slow
 def test_tensorflow_alone_reads_the_features(made: Path, made_images: Path) -> None:
     """The code of docs/formats.md."""
     text = Path("docs/formats.md").read_text()
@@ -71,7 +71,6 @@ def test_tensorflow_alone_reads_the_features(made: Path, made_images: Path) -> N
         assert captions == [item["caption"].encode() for item in annotations if str(item["image_id"]) == id]
 
 
-@pytest.mark.slow
 def test_records_can_be_read_without_tensorflow(made: Path) -> None:
     count = 0
     for path in (made / "features" / "features").iterdir():
@@ -84,7 +83,6 @@ def test_records_can_be_read_without_tensorflow(made: Path) -> None:
     assert count == 24
 
 
-@pytest.mark.slow
 def test_captions_are_the_same_with_and_without_stored_features(made: Path) -> None:
     by_digest = {row["sha256"]: row for row in rows(made / "from_features" / "captions")}
     for row in rows(made / "captions" / "captions"):
@@ -98,7 +96,6 @@ def test_captions_are_the_same_with_and_without_stored_features(made: Path) -> N
         assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.slow
 def test_captions_meet_their_references_with_and_without_stored_features(
     made: Path, made_images: Path, tmp_path: Path
 ) -> None:
@@ -116,7 +113,6 @@ def test_captions_meet_their_references_with_and_without_stored_features(
     assert found[0]["scores"]["bleu_1"]["value"] > 0
 
 
-@pytest.mark.slow
 def test_each_text_has_one_audio_file_that_plays(made: Path) -> None:
     index = rows(made / "speech" / "index")
     texts = {row["caption"] for row in index}
@@ -129,7 +125,6 @@ def test_each_text_has_one_audio_file_that_plays(made: Path) -> None:
         assert np.abs(samples).max() > 0.05
 
 
-@pytest.mark.slow
 def test_bad_files_are_failure_rows(
     made: Path, made_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,7 +159,6 @@ def test_bad_files_are_failure_rows(
     assert main(["verify", str(output)]) == DONE
 
 
-@pytest.mark.slow
 def test_a_damaged_features_file_costs_its_own_images_only(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,7 +185,6 @@ def _ids(receipt: Path, file: Path) -> list[str]:
     return rows["ids"] if rows["name"].endswith(file.name) else []
 
 
-@pytest.mark.slow
 def test_two_worker_processes_give_the_same_rows(made: Path, made_images: Path, tmp_path: Path) -> None:
     output = tmp_path / "captions"
     command = ["caption", "--images", str(made_images / "images"), "--model", str(made / "bundle")]
@@ -201,7 +194,6 @@ def test_two_worker_processes_give_the_same_rows(made: Path, made_images: Path, 
     assert {row["id"]: row["caption"] for row in rows(output / "captions")} == one
 
 
-@pytest.mark.slow
 def test_changed_settings_are_refused_field_by_field(
     made: Path, made_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,7 +209,6 @@ def test_changed_settings_are_refused_field_by_field(
     assert rows(made / "captions" / "captions") == before
 
 
-@pytest.mark.slow
 def test_real_photographs(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coco, weights = shared / "coco-mini", shared / "weights" / "inception_v3_notop.weights.h5"
     for split, count in (("train2017", 80), ("val2017", 79)):
