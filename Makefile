@@ -4,7 +4,7 @@ BIN := .venv/bin
 BEAMSCRIBE := $(BIN)/beamscribe
 DEMO := demo-output
 
-.PHONY: demo test flink-test spark-test prism-test lint clean
+.PHONY: demo test flink-test spark-test prism-test lint clean image image-gpu image-test image-lock dist
 
 .venv/installed: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -49,6 +49,34 @@ spark-test: deploy/spark/jars
 prism-test: deploy/prism/prism
 flink-test spark-test prism-test: %-test: .venv/installed
 	BEAMSCRIBE_ENGINE=$* .venv/bin/pytest tests/engines -k $*
+
+# Container images, with docker, podman or buildah, whichever is there; see deploy/image/build.sh for what can be set.
+IMAGE ?= localhost/beamscribe:cpu
+IMAGE_GPU ?= localhost/beamscribe:gpu
+
+image:
+	deploy/image/build.sh cpu $(IMAGE)
+
+image-gpu:
+	deploy/image/build.sh gpu $(IMAGE_GPU)
+	deploy/image/run.sh $(IMAGE_GPU) python -c 'import tensorflow as tf; assert tf.test.is_built_with_cuda(); print("built with CUDA")'
+
+# Starts the image as Beam's worker pool: a job on Flink and one on Beam's job service run on the workers in it.
+image-test: .venv/installed deploy/flink/jars image
+	BEAMSCRIBE_IMAGE=$(IMAGE) .venv/bin/pytest -rA tests/deploy/test_image.py
+
+# The versions in the images: those of constraints.txt, without what workers do not import.
+LOCK = uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 setup.py - \
+	--extra gcs --extra s3 --extra gcloud --constraint constraints.txt --override deploy/image/without.txt
+image-lock:
+	echo tensorflow-cpu | $(LOCK) --extra openvino --override deploy/image/without-cuda.txt -o deploy/image/cpu.txt
+	echo 'tensorflow[and-cuda]' | $(LOCK) -o deploy/image/gpu.txt
+
+# The packages to publish, checked.
+dist: .venv/installed
+	rm -rf dist
+	.venv/bin/python -m build --outdir dist
+	.venv/bin/twine check --strict dist/*
 
 clean:
 	rm -rf .venv $(DEMO)

@@ -1,5 +1,6 @@
 """All packaging metadata lives here: Dataflow installs the workers with `--setup_file=setup.py`."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -25,11 +26,16 @@ def packages_of(folder: str) -> list[str]:
     return [f"beamscribe.{folder}", *(f"beamscribe.{folder}.{name}" for name in find_packages(folder))]
 
 
+HERE = Path(__file__).parent
+[VERSION] = re.findall(
+    r'^__version__ = "(.+)"$', (HERE / "beamscribe" / "__init__.py").read_text("utf-8"), re.MULTILINE
+)
+
 setup(
     name="beamscribe",
-    version="0.1.0",
+    version=VERSION,
     description="Captions and voices image corpora of any size with Apache Beam, TensorFlow and Parquet.",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
@@ -42,22 +48,25 @@ setup(
         "beamscribe": ["py.typed"],
     },
     install_requires=[
-        "apache-beam[gcp]>=2.77",
-        "tensorflow>=2.21",
-        "tensorflow-text>=2.21",
+        # Bounded where names are used that a next version may move: `tensorflow.python`, Beam's workers and its parser,
+        # gTTS's requests. The others have the bounds of Beam and TensorFlow, so that pip need not find them by trying.
+        "apache-beam[gcp]>=2.77,<2.78",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-text>=2.21,<2.22",
         "keras>=3.15",
         "tensorboard>=2.21",
-        "numpy>=2.4",
-        "protobuf>=6.33",
-        "pyarrow>=25",
+        "numpy>=2.4,<2.5",
+        "protobuf>=6.33,<7",
+        "pyarrow>=25,<26",
         "fsspec>=2026.9",
-        "gTTS>=2.5.4",
+        "gTTS>=2.5.4,<2.6",
         "espeakng-loader>=0.2.4",
         "lameenc>=1.9",
         "soundfile>=0.14",
         "pyloudnorm>=0.2",
         "scipy>=1.17",
-        "Pillow>=12.3",
+        "h5py>=3.14,<3.15",
+        "Pillow>=12.3,<13",
         "psutil>=7",
         "Jinja2>=3.1",
         "rich>=15",
@@ -85,7 +94,7 @@ setup(
             "cryptography>=46",
             "pillow-heif>=1.8",
             # A report is looked at in Chromium, where there is one.
-            "selenium>=4.51",
+            "selenium>=4.51,<4.52",
             "webdataset>=1.0.2",
             # Reads the tags that the audio files are given.
             "tinytag>=2.3",
@@ -96,6 +105,13 @@ setup(
             # Object stores on this machine, and the clients of the real ones.
             "moto[s3,server]>=5.2",
             "gcp-storage-emulator>=2026.7",
+            # Of what moto takes, all versions but these contradict what s3fs takes.
+            "boto3>=1.43.115,<1.43.118",
+            "botocore>=1.43.115,<1.43.118",
+            # The schemas of Kubernetes, for deploy/kubernetes.
+            "kubernetes-validate>=1.37",
+            "build>=1.3",
+            "twine>=6.2",
             *S3,
             *GCS,
             *EVALUATE,

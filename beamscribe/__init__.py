@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from beamscribe.notebook import speak as speak
     from beamscribe.schemas.coco import parse_coco as parse_coco
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 PUBLIC = {
     "main": "beamscribe.command_line",

@@ -347,25 +347,26 @@ def test_local_files_are_refused(local: Storage, memory: Storage, tmp_path: Path
 DEPLOY = CHECKOUT / "deploy"
 
 
-def test_the_image_is_built_on_the_pinned_beam() -> None:
-    pinned = next(
-        line.partition("==")[2]
-        for line in (CHECKOUT / "constraints.txt").read_text().splitlines()
-        if line.startswith("apache-beam==")
+def test_the_image_is_built_on_the_pinned_versions() -> None:
+    pinned = dict(
+        line.split("==", 1) for line in (CHECKOUT / "constraints.txt").read_text().splitlines() if "==" in line
     )
+    beam_version = pinned["apache-beam"]
     dockerfile = (DEPLOY / "Dockerfile").read_text()
-    assert f"FROM apache/beam_python3.11_sdk:{pinned} AS beam" in dockerfile
+    assert f"ARG BEAM=docker.io/apache/beam_python3.11_sdk:{beam_version}\n" in dockerfile
+    assert f"BEAM_VERSION={beam_version}\n" in (DEPLOY / "image" / "base.sh").read_text()
     copied = [line.split()[1:-1] for line in dockerfile.splitlines() if re.match("COPY (?!--from)", line)]
     assert copied
     assert all((CHECKOUT / name).exists() for names in copied for name in names)
-
-
-def test_the_flex_template_names_flags_that_there_are() -> None:
-    known = {name for action in parser()._actions for name in action.option_strings}
-    metadata = json.loads((DEPLOY / "flex-template" / "metadata.json").read_text())
-    assert {"name", "description", "parameters"} <= metadata.keys()
-    for parameter in metadata["parameters"]:
-        assert f"--{parameter['name']}" in known
-        assert {"label", "helpText"} <= parameter.keys()
-        for pattern in parameter.get("regexes", []):
-            re.compile(pattern)
+    # After a change of versions: make image-lock
+    for target, tensorflow in {"cpu": "tensorflow-cpu", "gpu": "tensorflow"}.items():
+        locked = dict(
+            line.split(";")[0].strip().split("==", 1)
+            for line in (DEPLOY / "image" / f"{target}.txt").read_text().splitlines()
+            if "==" in line
+        )
+        assert locked[tensorflow] == pinned["tensorflow"]
+        plain = {re.sub("[-_.]+", "-", name).lower(): version for name, version in pinned.items()}
+        for name, version in locked.items():
+            assert plain.get(name, version) == version, name
+    assert "openvino" in (DEPLOY / "image" / "cpu.txt").read_text()
