@@ -4,7 +4,7 @@ BIN := .venv/bin
 BEAMSCRIBE := $(BIN)/beamscribe
 DEMO := demo-output
 
-.PHONY: demo test flink-test spark-test prism-test lint clean image image-gpu image-test image-lock dist
+.PHONY: demo test flink-test spark-test prism-test lint clean image image-gpu image-test image-lock dist wheel-test test-fast
 
 .venv/installed: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -33,6 +33,9 @@ lint: .venv/installed
 test: lint
 	.venv/bin/pytest -m 'not slow' -n auto --dist loadfile
 	.venv/bin/pytest -m slow -n auto --dist loadfile
+
+test-fast: lint
+	.venv/bin/pytest -m 'not slow' -n auto --dist loadfile
 
 # Beam's job servers and what they need, from Maven Central; Java 17 and mvn must be there.
 deploy/%/jars: deploy/%/pom.xml
@@ -77,6 +80,10 @@ dist: .venv/installed
 	rm -rf dist
 	.venv/bin/python -m build --outdir dist
 	.venv/bin/twine check --strict dist/*
+
+# The wheel in an empty environment: PYTHON says on which version, IMAGES_OF_WHEEL a folder of photographs.
+wheel-test:
+	deploy/wheel_test.sh $(PYTHON) $(IMAGES_OF_WHEEL)
 
 clean:
 	rm -rf .venv $(DEMO)

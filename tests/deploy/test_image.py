@@ -1,4 +1,4 @@
-"""Jobs on workers in the container image: equal rows, without root. `make image-test` builds the image and runs this."""
+"""Jobs on workers in the container image: equal rows, without root. `make image-test` builds it and runs this."""
 
 import contextlib
 import os
@@ -82,7 +82,9 @@ def test_rows_of_the_image_are_equal(pool: Server, work: Path, shared: Path) -> 
 
 def test_the_image_holds_what_it_should(pool: Server) -> None:
     os.environ["RUN_FLAGS"] = ""
-    code = "import openvino, os; from beamscribe.model.pretrained import EMBEDDED; print(os.getuid(), os.listdir(EMBEDDED))"
+    code = (
+        "import openvino, os; from beamscribe.model.pretrained import EMBEDDED as e; print(os.getuid(), os.listdir(e))"
+    )
     told = subprocess.run([RUN, IMAGE, "python", "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.startswith(f"{USER} [")
     assert "config.json" in told

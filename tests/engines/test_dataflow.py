@@ -21,7 +21,7 @@ from apache_beam.transforms import environments
 import beamscribe
 from beamscribe.errors import DONE, REFUSED, RefusedError
 from beamscribe.flag_parser import FlagParser
-from beamscribe.pipelines.caption import CaptionJob, parser
+from beamscribe.pipelines.caption import CaptionJob
 from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.commits.lease import LeaseLostError, confirm_lease, give_back, staged_token
 from beamscribe.pipelines.commits.liveness import STARTED

@@ -36,7 +36,7 @@ def test_the_launcher_stages_a_job_that_captions_everything(
     memory.put(untrained_bundle.path.removeprefix("file://"), f"{bucket}/bundle", recursive=True)
     output = Storage(f"{bucket}/captions")
     parameters = [f"--images={bucket}/photographs", f"--model={bucket}/bundle", f"--output={output.root}"]
-    script = str(CHECKOUT / "deploy" / "flex-template" / "main.py")
+    script = str(CHECKOUT / "deploy" / "dataflow" / "launch.py")
     monkeypatch.setattr(
         sys, "argv", [script, *parameters, "--max-length=4", "--shard-size=2", *COMMON, "--no_auth", TEMPLATE]
     )
