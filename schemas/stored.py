@@ -38,7 +38,8 @@ def read_stored(
         schema: that Beamscribe writes.
         version: newest schema version that the reader knows.
         columns: to be read; by default all.
-        newer: further columns, which files of older versions lack: they come as nulls.
+        newer: further columns, which files of older versions lack: they come as nulls, as do those columns of `columns`
+            that the schema permits to be null.
 
     Raises:
         NewerSchemaError: if a newer Beamscribe wrote it.
@@ -48,7 +49,9 @@ def read_stored(
         file = _open(data)
         found = file.schema_arrow
         check_version(name, schema_version(found), version)
-        wanted = list(columns or schema.names)
+        wanted = order = list(columns or schema.names)
+        newer = [*newer, *(column for column in wanted if schema.field(column).nullable)]
+        wanted = [column for column in wanted if column not in newer]
         missing = [column for column in wanted if column not in found.names]
         if missing:
             raise ValueError(f"{name} has no column {', '.join(sorted(missing))}: it is another kind of file")
@@ -66,7 +69,7 @@ def read_stored(
         ) from error
     for column in lacking:
         table = table.append_column(column, pa.nulls(len(table), schema.field(column).type))
-    return table
+    return table.select([*order, *(column for column in newer if column not in order)])
 
 
 def _open(data: bytes, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:

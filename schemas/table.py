@@ -41,6 +41,11 @@ def described(name: str, dtype: pa.DataType, description: str) -> pa.Field:
     return pa.field(name, dtype, nullable=False, metadata={"description": description})
 
 
+def optional(name: str, dtype: pa.DataType, description: str) -> pa.Field:
+    """As `described`, for a column that may be null, and that files of older versions may lack."""
+    return described(name, dtype, description).with_nullable(True)
+
+
 def versioned(fields: Sequence[pa.Field], version: int) -> pa.Schema:
     """A schema that carries its version in the file's metadata."""
     return pa.schema(fields, metadata={VERSION_KEY: str(version).encode()})

@@ -70,8 +70,8 @@ def _plain(row: Row) -> Row:
     }
 
 
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 def coco_results(rows: Iterable[Row], matcher: Matcher | None) -> Iterator[str]:

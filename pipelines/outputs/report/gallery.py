@@ -65,8 +65,9 @@ def _drawn(row: dict[str, Any]) -> str:
 
 _ORDER: dict[str, Callable[[dict[str, Any]], Any]] = {
     SAMPLED: _drawn,
-    BEST: lambda row: (-row["score"], row["id"]),
-    WORST: lambda row: (row["score"], row["id"]),
+    # Rows without a score come last in both.
+    BEST: lambda row: (row["score"] is None, -(row["score"] or 0.0), row["id"]),
+    WORST: lambda row: (row["score"] is None, row["score"] or 0.0, row["id"]),
     REPAIRED: _drawn,
 }
 

@@ -54,7 +54,7 @@ class Survey:
             self.texts[row["caption"]] += 1
             self.flags.update(row["flags"])
             self.repairs.update(row["repairs"])
-            if math.isfinite(row["score"]):
+            if row["score"] is not None and math.isfinite(row["score"]):
                 score = min(max(row["score"], -WORST_SCORE), WORST_SCORE)
                 self.score_sum += score
                 self._scores[math.floor(score / BAR_WIDTH + 1e-6)] += 1
