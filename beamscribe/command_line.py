@@ -20,6 +20,10 @@ from beamscribe.storage.whole_files import unwritable
 COMMANDS = {
     "featurize": ("beamscribe.pipelines.featurize", "COCO captions and photographs → TFRecords of backbone features"),
     "train": ("beamscribe.training.train", "features → a captioner, as a bundle"),
+    "calibrate": (
+        "beamscribe.training.calibrate",
+        "bundle + photographs it has not seen → the bundle with a confidence",
+    ),
     "caption": ("beamscribe.pipelines.caption", "photographs or features + bundle → captions in Parquet"),
     "evaluate": ("beamscribe.training.evaluate", "captions + what people wrote → scores"),
     "quantize": ("beamscribe.pipelines.quantize", "bundle + photographs → the bundle with an int8 backbone, faster"),
@@ -27,6 +31,7 @@ COMMANDS = {
     "say": ("beamscribe.pipelines.say", "one line of text → one audio file"),
     "report": ("beamscribe.pipelines.outputs.report.command", "captions + photographs → one page to look at"),
     "explain": ("beamscribe.pipelines.explain", "one photograph → a picture of where the captioner looks"),
+    "merge": ("beamscribe.pipelines.outputs.merge", "captions + captions made again → one output"),
     "export": (
         "beamscribe.pipelines.outputs.export",
         "captions → COCO results, CSV, JSON lines, or a file beside each photograph",

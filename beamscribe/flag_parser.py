@@ -116,6 +116,14 @@ def positive(text: str) -> int:
     return number
 
 
+def chance(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{number} is not between 0 and 1")
+    return number
+
+
 def not_negative(text: str) -> int:
     """A whole number from zero on, for argparse."""
     number = int(text)

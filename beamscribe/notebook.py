@@ -40,12 +40,14 @@ class Caption(NamedTuple):
         score: mean natural-log probability of its tokens; 0 is certain, NaN where there is an error.
         alternatives: what else beam search ended with, best first.
         error: why there is no caption, such as "NotAnImage: …"; None where there is one.
+        confidence: chance that the caption is acceptable, 0 to 1; None where the bundle was not calibrated.
     """
 
     text: str
     score: float
     alternatives: tuple[Alternative, ...] = ()
     error: str | None = None
+    confidence: float | None = None
 
 
 class Captioner:
@@ -117,7 +119,9 @@ class Captioner:
 def _caption_of(alternatives: tuple[Alternative, ...]) -> Caption:
     if not alternatives:
         return Caption("", math.nan, (), "NoCaption: the captioner gives none for this image")
-    return Caption(alternatives[0].caption, alternatives[0].score, alternatives[1:])
+    best = alternatives[0]
+    score = math.nan if best.score is None else best.score
+    return Caption(best.caption, score, alternatives[1:], confidence=best.confidence)
 
 
 def featurize(

@@ -34,13 +34,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work, computing_in(resolved(config.precision)):
         material = prepare(args.features, None, config, work, {})
         lessons = feature_lessons(material)
-        whole = steps_an_epoch(lessons.training, config.batch_size)
+        whole = steps_an_epoch(lessons.plan, config.batch_size)
         captioner = build_captioner(material, config)
         compile_model(captioner, config, config.learning_rate, whole * config.epochs)
 
         def batches():
             return training_batches(
-                lessons.training, lessons.training_tokens, config.batch_size, config.captions_per_image, config.seed, 0
+                lessons.training,
+                lessons.training_tokens,
+                lessons.plan,
+                config.batch_size,
+                config.captions_per_image,
+                config.seed,
+                0,
             )
 
         made = dataset_of(lessons, batches, [])

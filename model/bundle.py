@@ -43,8 +43,20 @@ from beamscribe.storage.uri import read_uri
 __all__ = ["CONFIG", "METRICS", "MODEL_CARD", "VERSION", "VOCABULARY", "WEIGHTS", "Bundle", "BundleError"]
 
 METRICS, MODEL_CARD = "metrics.json", "README.md"
+CALIBRATION = "confidence.npz"
+"""What makes a captioner's signals a confidence, see `beamscribe.model.confidence`; not every bundle has it."""
 
-NAMES = (CONFIG, VOCABULARY, WEIGHTS, METRICS, MODEL_CARD, *BACKBONE_FILES, quantized.XML, quantized.WEIGHTS)
+NAMES = (
+    CONFIG,
+    VOCABULARY,
+    WEIGHTS,
+    CALIBRATION,
+    METRICS,
+    MODEL_CARD,
+    *BACKBONE_FILES,
+    quantized.XML,
+    quantized.WEIGHTS,
+)
 """Of all files that a bundle can have."""
 
 LIMITS = {CONFIG: 2**20, VOCABULARY: 2**25}
@@ -159,6 +171,15 @@ class Bundle:
         names = (quantized.XML, quantized.WEIGHTS)
         joined = "".join(self.config["files"].get(name, "") for name in names)
         return hashlib.sha256(joined.encode()).hexdigest() if joined else ""
+
+    def calibration(self) -> bytes | None:
+        """What makes signals a confidence, if it is there."""
+        return self._checked(CALIBRATION) if CALIBRATION in self.config["files"] else None
+
+    @property
+    def calibration_digest(self) -> str:
+        """SHA-256 of the same; empty if there is none."""
+        return self.config["files"].get(CALIBRATION, "")
 
     def contents(self) -> dict[str, bytes]:
         """All files by name but `config.json`, those without a digest too where they are there."""

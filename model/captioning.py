@@ -11,9 +11,10 @@ from beamscribe.model import weights
 from beamscribe.model.backbone.choice import FLOAT32, INT8, Choice
 from beamscribe.model.backbone.engine import open_engine
 from beamscribe.model.backbone.spec import Engine
-from beamscribe.model.bundle import VOCABULARY, Bundle, BundleError
+from beamscribe.model.bundle import CALIBRATION, VOCABULARY, Bundle, BundleError
 from beamscribe.model.captioner import Captioner
-from beamscribe.model.decoding import beam_search
+from beamscribe.model.confidence import Calibration, image_channels, signals
+from beamscribe.model.decoding import Decoded, search_encoded
 from beamscribe.model.ensemble import Ensemble, from_config
 from beamscribe.model.freezing import compiled, freeze
 from beamscribe.model.tokenizer import Tokenizer
@@ -78,6 +79,23 @@ def _refuse_misfits(entry: dict[str, Any], vocabulary: list[str], values: dict[s
     weights.refuse_other_shapes(expected, values)
 
 
+def _calibration(bundle: Bundle) -> Calibration | None:
+    """The bundle's, if it has one.
+
+    Raises:
+        BundleError: if it does not fit.
+    """
+    data = bundle.calibration()
+    try:
+        return (
+            None
+            if data is None
+            else Calibration.from_npz(data, len(bundle.vocabulary()), image_channels(bundle.captioner))
+        )
+    except ValueError as error:
+        raise BundleError(f"{bundle.path}/{CALIBRATION} does not fit: {error}: calibrate the bundle again") from error
+
+
 class CaptionWriter:
     """Captions batches, in several threads at once where there are several.
 
@@ -94,13 +112,16 @@ class CaptionWriter:
         self._opening = threading.Lock()
         self._engine: Engine | None = None
         rows, columns, channels = bundle.backbone.grid
+        calibration = self._calibration = _calibration(bundle)
+
+        def write(features: tf.Tensor) -> Decoded | tuple[tf.Tensor, ...]:
+            cells = tf.reshape(features, (-1, rows * columns, channels))
+            image = captioner.encode(cells, training=False)
+            found = search_encoded(captioner, image, options.beam_size, options.max_length)
+            return (*found, signals(captioner, image, found, calibration)) if calibration else found
+
         search = compiled(
-            lambda features: beam_search(
-                captioner,
-                tf.reshape(features, (-1, rows * columns, channels)),
-                options.beam_size,
-                options.max_length,
-            ),
+            write,
             input_signature=[tf.TensorSpec((None, rows, columns, channels), DTYPE, name="features")],
         )
         self._search = freeze(search, choice.precision != FLOAT32)
@@ -135,10 +156,15 @@ class CaptionWriter:
             For each image its captions with scores, best first. None of an image whose features are not all finite: a
             value beyond 65,504 is infinite in float16.
         """
-        tokens, scores = (result.numpy() for result in self._search(tf.constant(features)))
+        tokens, scores, *more = (result.numpy() for result in self._search(tf.constant(features)))
+        confidences: list[float | None] = [None] * len(scores)
+        if self._calibration:
+            confidences = self._calibration.confidence(*more).tolist()
         sentences = iter(self._tokenizer.detokenize(tokens.reshape(-1, tokens.shape[-1])))
         captions = []
-        for row, whole in zip(scores, np.isfinite(features).all(axis=(1, 2, 3)), strict=True):
+        finite = np.isfinite(features).all(axis=(1, 2, 3))
+        for row, whole, confidence in zip(scores, finite, confidences, strict=True):
             pairs = [Alternative(next(sentences), float(score)) for score in row]
-            captions.append(tuple(pair for pair in pairs if whole and pair.score > _FOUND))
+            pairs[0] = pairs[0]._replace(confidence=confidence)
+            captions.append(tuple(pair for pair, score in zip(pairs, row, strict=True) if whole and score > _FOUND))
         return captions

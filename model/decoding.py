@@ -74,7 +74,11 @@ def beam_search(captioner: Captioner, features: tf.Tensor, beams: int, max_lengt
     Returns:
         `beams` captions an image.
     """
-    image = captioner.encode(features, training=False)
+    return search_encoded(captioner, captioner.encode(features, training=False), beams, max_length)
+
+
+def search_encoded(captioner: Captioner, image: tf.Tensor, beams: int, max_length: int) -> Decoded:
+    """`beam_search` of images that are encoded already (batch, cells, width)."""
     batch = tf.shape(image)[0]
     first = captioner.start(image, beams)
     blank = tf.fill((batch, beams, max_length + 2), PAD)

@@ -27,10 +27,12 @@ def _pack(values: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def halfway(first: bytes, second: bytes) -> bytes:
-    """The mean of two models' weights, all as `to_npz` gives them."""
-    args, theirs = arrays(first), arrays(second)
-    return _pack({name: (values.astype(np.float32) + theirs[name]) / 2 for name, values in args.items()})
+def between(first: bytes, second: bytes, share: float) -> bytes:
+    """Weights on the straight line from one model's to another's, all as `to_npz` gives them; a half is their mean."""
+    begun, ended = (
+        {name: values.astype(np.float32) for name, values in arrays(data).items()} for data in (first, second)
+    )
+    return _pack({name: values + share * (ended[name] - values) for name, values in begun.items()})
 
 
 def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:

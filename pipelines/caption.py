@@ -16,7 +16,7 @@ from beamscribe.model.images import PILLOW_VERSION, POLICY_VERSION
 from beamscribe.model.pretrained import NoBundleError, default_bundle
 from beamscribe.model.versions import DETOKENIZER_VERSION, SEARCH_VERSION
 from beamscribe.pipelines.commits.commit import Receipt
-from beamscribe.pipelines.commits.manifest_file import ids_to_record, is_resumed
+from beamscribe.pipelines.commits.manifest_file import ids_to_record, is_resumed, manifest_of
 from beamscribe.pipelines.images.batches import Batches
 from beamscribe.pipelines.images.caption_rows import Captions, ImageFacts, caption_rows, facts_of, grid_of
 from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
@@ -39,6 +39,7 @@ from beamscribe.pipelines.sources.features import list_features, read_until_dama
 from beamscribe.pipelines.sources.listing import is_plain, list_images
 from beamscribe.pipelines.sources.manifests import Columns, read_manifests
 from beamscribe.pipelines.sources.queries import strip_queries
+from beamscribe.pipelines.sources.retake import BELOW, unsure_images
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
@@ -48,7 +49,7 @@ from beamscribe.schemas import caption_row, manifest
 from beamscribe.schemas.caption_row import CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.fingerprint import Fingerprint
-from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS
+from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS, ids_of_output
 from beamscribe.schemas.rows import ParquetRows
 from beamscribe.storage.storage import Storage
 
@@ -237,11 +238,15 @@ def _unasked_job(args: argparse.Namespace, flags: jobs.JobFlags) -> CaptionJob:
 
 def _ids_of(args: argparse.Namespace) -> str:
     """Where the ids of this run's rows come from."""
+    if args.retake:
+        earlier = Storage(args.retake, args.storage_options)
+        return ids_of_output(manifest_of(earlier).details, earlier.read)
     return ANNOTATIONS if args.features else URIS if args.images else MANIFEST
 
 
 def _fingerprint(args: argparse.Namespace, bundle: Bundle, choice: Choice) -> Fingerprint:
     int8 = {"quantized_backbone": bundle.quantized_digest} if choice.precision == INT8 else {}
+    confidence = {"confidence": bundle.calibration_digest} if bundle.calibration_digest else {}
     # Features were decoded by whichever Pillow made them.
     pillow = {} if args.features else {"pillow": PILLOW_VERSION}
     return Fingerprint(
@@ -259,6 +264,7 @@ def _fingerprint(args: argparse.Namespace, bundle: Bundle, choice: Choice) -> Fi
             "engine": choice.engine,
             "precision": choice.precision,
             **int8,
+            **confidence,
         }
     )
 
@@ -286,6 +292,10 @@ def _checked_bundle(path: str | None, max_length: int, storage_options: dict[str
 def _corpus(args: argparse.Namespace, bundle: Bundle, flags: jobs.JobFlags) -> Corpus:
     if args.images:
         return list_images(args.images, flags.storage_options, flags.limit, args.allow_private_addresses)
+    if args.retake:
+        return unsure_images(
+            args.retake, BELOW if args.below is None else args.below, flags.storage_options, flags.limit
+        )
     if args.manifest:
         columns = Columns(args.uri_column, args.id_column)
         return read_manifests(args.manifest, columns, flags.storage_options, flags.limit)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +33,16 @@ from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_dry
 from beamscribe.pipelines.runtime.running import share_cores
 from beamscribe.pipelines.sources.annotated import refuse_other_folder
-from beamscribe.pipelines.sources.corpus import Skipped, distinct
+from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.listing import annotated_images
+from beamscribe.pipelines.sources.taught import taught_images
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.pipelines.work.stage_metrics import StageMetrics
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas import manifest
-from beamscribe.schemas.coco import CocoError, describe, left_out, parse_coco, repeated_images
+from beamscribe.schemas.coco import CocoCorpus, CocoError, describe, left_out, parse_coco, repeated_images
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.schemas.fingerprint import Fingerprint
@@ -166,37 +168,30 @@ def run(argv: Sequence[str]) -> int:
         unasked = ResolvedWeights(args.backbone_weights, "")
         job = FeaturizeJob(args.backbone, unasked, args.batch_size, args.view, options.reading(args))
         return dry_run(job, args.output, beam_options)
-    output = options.output_of(args, [args.images])
-    try:
-        corpus = parse_coco(read_uri(args.annotations, flags.storage_options))
-    except OSError as error:
-        raise RefusedError(f"--annotations {args.annotations} cannot be read: {error}") from error
-    except CocoError as error:
-        raise RefusedError(f"--annotations {args.annotations}: {error}") from error
-    if corpus.defects:
-        told = f"beamscribe featurize: {args.annotations} has defects, which are left out:\n{describe(corpus.defects)}"
-        print(printable(told, lines=True))
+    _refuse_sources(args)
+    output = options.output_of(args, [args.images] if args.images else [])
+    annotated = None if args.captions else _annotated(args.annotations, flags.storage_options)
     try:
         weights = resolve_weights(args.backbone_weights, BACKBONES[args.backbone], flags.storage_options)
     except WeightsError as error:
         raise RefusedError(str(error)) from error
-    options.refuse_web([args.images], args)
-    listing: Iterator[WorkItem | Skipped] = chain(
-        annotated_images(corpus.images, args.images, flags.storage_options),
-        (Skipped(reason, count) for reason, count in left_out(corpus.defects).items()),
-    )
-    found = distinct(listing, flags.limit)
-    repeated = repeated_images(corpus.defects)
-    references = found._replace(repeated=found.repeated + repeated, listed=found.listed + repeated)
+    if annotated:
+        options.refuse_web([args.images], args)
+        corpus = _corpus_of(annotated, args.images, flags)
+    else:
+        listing = taught_images(args.captions, flags.storage_options, args.alternatives, args.min_confidence)
+        corpus = distinct(listing, flags.limit, "--captions", "caption the images anew, each under one id")
+        options.refuse_web((one.uri for one in corpus.references), args)
     choice = choose_for(output, args.engine, args.precision, False, lambda choice: _fingerprint(args, weights, choice))
     fingerprint = _fingerprint(args, weights, choice)
     if not is_resumed(output, fingerprint):
-        refuse_other_folder(corpus.images, args.images, flags.storage_options)
+        if annotated:
+            refuse_other_folder(annotated.images, args.images, flags.storage_options)
         _try_weights(args.backbone, weights)
     return launch(
         Request(
             job=FeaturizeJob(args.backbone, weights, args.batch_size, args.view, options.reading(args), choice),
-            corpus=references,
+            corpus=corpus,
             output=output,
             fingerprint=fingerprint,
             details={
@@ -209,6 +204,43 @@ def run(argv: Sequence[str]) -> int:
             options=beam_options,
         )
     )
+
+
+def _refuse_sources(args: argparse.Namespace) -> None:
+    """Refuses a command that names no captions, or two kinds of them.
+
+    Raises:
+        RefusedError: then.
+    """
+    if bool(args.annotations) == bool(args.captions):
+        raise RefusedError("featurize needs either --annotations JSON with --images DIR, or --captions OUTPUT")
+    if bool(args.annotations) != bool(args.images):
+        raise RefusedError("--images is the folder of the images of --annotations: give both, or --captions alone")
+
+
+def _annotated(path: str, storage_options: dict[str, Any]) -> CocoCorpus:
+    """The images that a COCO file names."""
+    try:
+        found = parse_coco(read_uri(path, storage_options))
+    except OSError as error:
+        raise RefusedError(f"--annotations {path} cannot be read: {error}") from error
+    except CocoError as error:
+        raise RefusedError(f"--annotations {path}: {error}") from error
+    if found.defects:
+        told = f"beamscribe featurize: {path} has defects, which are left out:\n{describe(found.defects)}"
+        print(printable(told, lines=True))
+    return found
+
+
+def _corpus_of(annotated: CocoCorpus, images: str, flags: jobs.JobFlags) -> Corpus:
+    """The annotated images of a folder."""
+    listing: Iterator[WorkItem | Skipped] = chain(
+        annotated_images(annotated.images, images, flags.storage_options),
+        (Skipped(reason, count) for reason, count in left_out(annotated.defects).items()),
+    )
+    found = distinct(listing, flags.limit)
+    repeated = repeated_images(annotated.defects)
+    return found._replace(repeated=found.repeated + repeated, listed=found.listed + repeated)
 
 
 def _fingerprint(args: argparse.Namespace, weights: ResolvedWeights, choice: Choice) -> Fingerprint:

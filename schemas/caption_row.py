@@ -13,10 +13,14 @@ VERSION = 3
 
 
 class Alternative(NamedTuple):
-    """A caption that was found, with its score; None where the captioner gives none."""
+    """A caption that was found, with its score; None where the captioner gives none.
+
+    `confidence` is the chance that the caption is acceptable, of the best one of an image, where it is known.
+    """
 
     caption: str
     score: float | None
+    confidence: float | None = None
 
 
 class CaptionRow(NamedTuple):
@@ -40,6 +44,7 @@ class CaptionRow(NamedTuple):
     tokens_out: int | None = None
     finish_reason: str | None = None
     structured: dict[str, Any] | None = None
+    confidence: float | None = None
 
 
 SCHEMA = versioned(
@@ -78,6 +83,11 @@ SCHEMA = versioned(
         optional("tokens_in", pa.int32(), "Tokens of the request, as the service counted them, of all attempts"),
         optional("tokens_out", pa.int32(), "Tokens of the answer, as the service counted them, of all attempts"),
         optional("finish_reason", pa.string(), "Why generation ended, such as stop"),
+        optional(
+            "confidence",
+            pa.float32(),
+            "Chance that the caption is acceptable, 0 to 1, as the bundle was calibrated; null where that is not known",
+        ),
     ],
     VERSION,
 )

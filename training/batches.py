@@ -11,6 +11,7 @@ import numpy as np
 
 from beamscribe.model.tokenizer import PAD
 from beamscribe.training.material import Material, TokenSet
+from beamscribe.training.plan import Plan
 
 MULTIPLE = 8
 """Row lengths are multiples of this, so that few shapes occur."""
@@ -50,17 +51,21 @@ class Lessons(NamedTuple):
         training_tokens: captions of the same images.
         validation: to stop by.
         validation_tokens: captions of the same images.
+        plan: which of the training images an epoch shows, and how often.
     """
 
     training: Inputs
     training_tokens: TokenSet
     validation: Inputs
     validation_tokens: TokenSet
+    plan: Plan
 
 
 def feature_lessons(material: Material) -> Lessons:
     """Lessons on stored features."""
-    return Lessons(material.training, material.training_tokens, material.validation, material.validation_tokens)
+    return Lessons(
+        material.training, material.training_tokens, material.validation, material.validation_tokens, material.plan
+    )
 
 
 class Batch(NamedTuple):
@@ -109,13 +114,13 @@ def _batch(source: Inputs, tokens: TokenSet, images: np.ndarray, chosen: list[np
     return Batch(inputs, *pack(captions))
 
 
-def steps_an_epoch(source: Inputs, batch_size: int) -> int:
-    """Batches that `training_batches` makes of all images."""
-    return max(1, len(source.ids) // batch_size)
+def steps_an_epoch(plan: Plan, batch_size: int) -> int:
+    """Batches that `training_batches` makes of the images of an epoch."""
+    return max(1, plan.images // batch_size)
 
 
 def training_batches(
-    source: Inputs, tokens: TokenSet, batch_size: int, captions: int, seed: int, first_epoch: int
+    source: Inputs, tokens: TokenSet, plan: Plan, batch_size: int, captions: int, seed: int, first_epoch: int
 ) -> Iterator[Batch]:
     """Batches without end, in an order that depends on the seed and the epoch alone, so that a resumed run repeats it.
 
@@ -124,17 +129,18 @@ def training_batches(
     Args:
         source: of the images.
         tokens: their captions.
+        plan: which of them an epoch shows.
         batch_size: images a batch; what does not fill one is left for another epoch's order.
         captions: of an image in a batch, sampled where it has more.
         seed: of the order.
         first_epoch: where to begin.
     """
-    size = min(batch_size, len(source.ids))
+    size = min(batch_size, plan.images)
     words = np.add.reduceat(np.count_nonzero(tokens.rows, axis=1), tokens.offsets[:-1])
     epoch = first_epoch
     while True:
         random = np.random.default_rng((seed, epoch))
-        order = random.permutation(len(source.ids))
+        order = plan.order(random)
         order = order[: len(order) // size * size]
         batches = []
         for pool in np.split(order, range(POOL * size, len(order), POOL * size)):

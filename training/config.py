@@ -17,6 +17,11 @@ class TrainingConfig:
     Attributes:
         decoder: one of `beamscribe.model.decoder_names.DECODERS`.
         epochs: passes over the images.
+        epoch_images: images that an epoch shows at most, another choice each time; 0 is all of them.
+        language_model_sentences: sentences without images (--texts) that the decoder reads first.
+        language_model_learning_rate: their peak.
+        nearest_sentences: sentences of --texts added to an image with fewer captions than `captions_per_image`.
+        nearest_least: similarity to its captions below which none is added, see `training.sentences`.
         batch_size: images a step, each with all its captions.
         captions_per_image: captions of an image that one step sees; more are sampled anew each epoch.
         learning_rate: peak of the schedule.
@@ -37,9 +42,11 @@ class TrainingConfig:
         fine_tune_epochs: passes that train on through the upper part of the backbone, where that is asked for.
         fine_tune_learning_rate: their peak.
         self_critical_epochs: passes of self-critical training that follow.
+        self_critical_images: images of one such pass at most; 0 is as many as an epoch has.
         self_critical_learning_rate: falls linearly to zero over them.
         self_critical_samples: captions of an image that are drawn and compared.
         self_critical_averaging: share of the past in the running mean of the weights; the mean is what is kept.
+        self_critical_share: how far the weights go from where these passes began to where they ended; 1 is all the way.
         members: captioners that write together, each trained alone with a seed of its own.
         precision: of products of matrices, see `beamscribe.training.precision`.
         seed: of weights, dropout, samples and the order of the images.
@@ -48,6 +55,11 @@ class TrainingConfig:
 
     decoder: str = TRANSFORMER
     epochs: int = 20
+    epoch_images: int = 0
+    language_model_sentences: int = 0
+    language_model_learning_rate: float = 1e-3
+    nearest_sentences: int = 0
+    nearest_least: float = 0.2
     batch_size: int = 32
     captions_per_image: int = 5
     learning_rate: float = 4e-4
@@ -68,9 +80,11 @@ class TrainingConfig:
     fine_tune_epochs: int = 3
     fine_tune_learning_rate: float = 1e-4
     self_critical_epochs: int = 0
+    self_critical_images: int = 0
     self_critical_learning_rate: float = 5e-5
     self_critical_samples: int = 5
     self_critical_averaging: float = 0.998
+    self_critical_share: float = 0.5
     members: int = 1
     precision: str = AUTO
     seed: int = 0

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from beamscribe.errors import RefusedError
 from beamscribe.model.captioner import Captioner, CaptionerConfig
+from beamscribe.training import language_model
 from beamscribe.training.batches import (
     Batch,
     Lessons,
@@ -27,6 +28,7 @@ from beamscribe.training.choice import CIDER
 from beamscribe.training.config import TrainingConfig
 from beamscribe.training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
 from beamscribe.training.material import Material
+from beamscribe.training.starting import digest_of, start_from
 from beamscribe.training.strategy import scope
 from beamscribe.training.validation import CiderValidation, LogCider
 
@@ -52,7 +54,7 @@ def build_captioner(material: Material, config: TrainingConfig) -> Captioner:
     return captioner
 
 
-def identity(material: Material, config: TrainingConfig) -> str:
+def identity(material: Material, config: TrainingConfig, start: str | None = None) -> str:
     """Digest of everything that the weights of this phase depend on.
 
     What later phases do is not in it, nor how many epochs there are: a run that is asked for more goes on.
@@ -66,11 +68,14 @@ def identity(material: Material, config: TrainingConfig) -> str:
         # Two backbones may share their weights and give other channels.
         "backbone": (material.training.backbone, material.training.weights_digest),
         "vocabulary": material.tokenizer.vocabulary,
+        "shares": hashlib.sha256(material.plan.shares.tobytes()).hexdigest(),
+        "sentences": material.sentences.digest,
+        "start": digest_of(start) if start else "",
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def fit(material: Material, config: TrainingConfig, work: str, strategy: str) -> Checkpoints:
+def fit(material: Material, config: TrainingConfig, work: str, strategy: str, start: str | None = None) -> Checkpoints:
     """Trains until the epochs are over or the held-out captions become no better; continues a killed run exactly.
 
     Args:
@@ -78,17 +83,21 @@ def fit(material: Material, config: TrainingConfig, work: str, strategy: str) ->
         config: the recipe.
         work: folder for checkpoints and TensorBoard logs.
         strategy: one of `beamscribe.training.strategy.STRATEGIES`.
+        start: a bundle whose weights training begins with.
 
     Returns:
         The checkpoints with the best weights.
     """
-    steps = steps_an_epoch(material.training, config.batch_size) * config.epochs
+    steps = steps_an_epoch(material.plan, config.batch_size) * config.epochs
     with scope(strategy):
         captioner = build_captioner(material, config)
+        if start:
+            start_from(captioner, material.tokenizer.vocabulary, start)
+        language_model.start(captioner, material, config, work)
         compile_model(captioner, config, config.learning_rate, steps)
     folder = os.path.join(work, "checkpoints")
     frequency = held_out_frequency_loss(material)
-    checkpoints = Checkpoints(folder, identity(material, config), config.epochs, config.patience, frequency)
+    checkpoints = Checkpoints(folder, identity(material, config, start), config.epochs, config.patience, frequency)
     validation = LogCider(CiderValidation(material, captioner, config.batch_size))
     learn(captioner, feature_lessons(material), config, config.epochs, [validation, checkpoints], work)
     print(f"beamscribe train: stops after epoch {checkpoints.state['epoch']}: {_told(checkpoints)}", flush=True)
@@ -156,6 +165,7 @@ def learn(
         lambda: training_batches(
             lessons.training,
             lessons.training_tokens,
+            lessons.plan,
             config.batch_size,
             config.captions_per_image,
             config.seed,
@@ -166,7 +176,7 @@ def learn(
     try:
         model.fit(
             training,
-            steps_per_epoch=steps_an_epoch(lessons.training, config.batch_size),
+            steps_per_epoch=steps_an_epoch(lessons.plan, config.batch_size),
             epochs=epochs,
             initial_epoch=done,
             validation_data=_validation(lessons, config, refused),

@@ -22,7 +22,7 @@ from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import read_uri
 from beamscribe.training.failures import why_empty
 
-UNPACKED_VERSION = 5
+UNPACKED_VERSION = 6
 """Of the unpacked files; raise it with any change to them, so that older ones are not read."""
 
 
@@ -43,6 +43,7 @@ class FeatureSet(NamedTuple):
         weights: where the backbone's weights came from.
         weights_digest: of the backbone's weights.
         without_captions: images that were left out because nothing is said of them.
+        sources: int (images,), which of the outputs that were read each image is from.
     """
 
     ids: tuple[str, ...]
@@ -57,6 +58,7 @@ class FeatureSet(NamedTuple):
     weights: str
     weights_digest: str
     without_captions: int
+    sources: np.ndarray
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,6 +83,7 @@ class FeatureSet(NamedTuple):
             views=self.views[images],
             places=self.places[images],
             captions=tuple(self.captions[image] for image in images),
+            sources=self.sources[images],
         )
 
 
@@ -158,8 +161,9 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
                 file.size,
                 int(found.fingerprint.fields.get("view", WHOLE)),
                 found.kept_fingerprints,
+                number,
             )
-            for folder, found in zip(folders, manifests, strict=True)
+            for number, (folder, found) in enumerate(zip(folders, manifests, strict=True))
             for file in folder.files(feature_example.FOLDER, ".tfrecord.gz")
         ]
         if not files:
@@ -170,7 +174,7 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     stem = os.path.join(cache, key)
     if not os.path.exists(f"{stem}.json"):
         os.makedirs(cache, exist_ok=True)
-        _unpack([(uri, view, kept) for uri, _, view, kept in files], stem, options)
+        _unpack([(uri, view, kept, number) for uri, _, view, kept, number in files], stem, options)
     with open(f"{stem}.json", encoding="utf-8") as file:
         found = json.load(file)
     if not found["ids"]:
@@ -190,6 +194,7 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
         weights=first["weights"],
         weights_digest=first["weights_digest"],
         without_captions=found["without_captions"],
+        sources=np.array(found["sources"]),
     )
 
 
@@ -204,11 +209,11 @@ def _manifest(output: Storage) -> Manifest:
     return found
 
 
-def _unpack(files: list[tuple[str, int, list[str]]], stem: str, options: dict[str, Any]) -> None:
+def _unpack(files: list[tuple[str, int, list[str], int]], stem: str, options: dict[str, Any]) -> None:
     """Writes `stem.float16` and, when that is whole, `stem.json`.
 
     Args:
-        files: URI, view, and digests of the settings whose records count, of each.
+        files: URI, view, digests of the settings whose records count, and the output's number, of each.
         stem: local path without suffixes.
         options: passed to fsspec for remote storage.
 
@@ -217,11 +222,12 @@ def _unpack(files: list[tuple[str, int, list[str]]], stem: str, options: dict[st
         OSError: if nothing can be written.
     """
     columns: dict[str, list[Any]] = {"ids": [], "uris": [], "file_names": [], "captions": [], "views": []}
+    columns["sources"] = []
     grid: tuple[int, int, int] | None = None
     without = 0
     odd: list[str] = []
     with open(f"{stem}.{DTYPE}", "wb") as features:
-        for uri, view, kept in files:
+        for uri, view, kept, source in files:
             for example in _examples(uri, options):
                 # Records of settings that are being replaced wait for their end.
                 if example.fingerprint not in kept:
@@ -236,7 +242,7 @@ def _unpack(files: list[tuple[str, int, list[str]]], stem: str, options: dict[st
                     odd.append(example.id)
                     continue
                 grid = example.shape
-                values = (example.id, example.uri, example.file_name, example.captions, view)
+                values = (example.id, example.uri, example.file_name, example.captions, view, source)
                 for column, value in zip(columns.values(), values, strict=True):
                     column.append(value)
                 features.write(example.features)

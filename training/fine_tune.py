@@ -159,7 +159,7 @@ def fit(
         np.savez(buffer, **{name: np.frombuffer(data, np.uint8) for name, data in arrays.items()})  # type: ignore[arg-type]
         return buffer.getvalue()
 
-    steps = steps_an_epoch(inner.training, config.batch_size) * config.fine_tune_epochs
+    steps = steps_an_epoch(inner.plan, config.batch_size) * config.fine_tune_epochs
     compile_model(model, config, config.fine_tune_learning_rate, steps)
     rates = f"{config.fine_tune_epochs} epochs from {config.fine_tune_learning_rate}"
     parts = [identity(material, config), asked.layer, rates, hashlib.sha256(start).hexdigest()]

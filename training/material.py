@@ -10,6 +10,8 @@ from beamscribe.errors import RefusedError
 from beamscribe.model.tokenizer import PAD, Tokenizer, learn_vocabulary
 from beamscribe.training.config import TrainingConfig
 from beamscribe.training.dataset import FeatureSet, read_features, split
+from beamscribe.training.plan import Plan
+from beamscribe.training.sentences import Sentences, nearest_once, read_sentences
 
 
 class TokenSet(NamedTuple):
@@ -45,6 +47,8 @@ class Material(NamedTuple):
         validation: images to stop by, none of which is learned from.
         validation_tokens: their captions.
         tokenizer: learned from the training captions.
+        plan: which of the training images an epoch shows, and how often.
+        sentences: without images, which the decoder reads first.
     """
 
     training: FeatureSet
@@ -52,10 +56,18 @@ class Material(NamedTuple):
     validation: FeatureSet
     validation_tokens: TokenSet
     tokenizer: Tokenizer
+    plan: Plan
+    sentences: Sentences
 
 
 def prepare(
-    features: list[str], validation: list[str] | None, config: TrainingConfig, work: str, options: dict[str, Any]
+    features: list[str],
+    validation: list[str] | None,
+    config: TrainingConfig,
+    work: str,
+    options: dict[str, Any],
+    texts: Sequence[str] = (),
+    weights: Sequence[float] | None = None,
 ) -> Material:
     """Unpacks features, learns the vocabulary and tokenises.
 
@@ -65,11 +77,14 @@ def prepare(
         config: the recipe.
         work: folder for the unpacked features.
         options: passed to fsspec for remote storage.
+        texts: files of sentences without images.
+        weights: of each output in `features`: how often an epoch shows its images, 1 without.
 
     Raises:
-        RefusedError: if the features cannot be used.
+        RefusedError: if the features or the texts cannot be used.
     """
     cache = os.path.join(work, "features")
+    sentences = read_sentences(texts, options)
     training_set = read_features(features, cache, options)
     if validation is None:
         training_set, validation_set = split(training_set, config.held_out)
@@ -77,14 +92,39 @@ def prepare(
         validation_set = read_features(validation, cache, options)
     if (training_set.weights_digest, training_set.grid) != (validation_set.weights_digest, validation_set.grid):
         raise RefusedError("--features and --validation come from different backbones: featurize both with the same")
+    if config.nearest_sentences and sentences.texts:
+        training_set = with_nearest(training_set, sentences, config, cache)
     tokenizer = Tokenizer(learn_vocabulary(_distinct_texts(training_set), config.vocabulary_size))
+    shares = np.asarray(weights, np.float64)[training_set.sources] if weights else np.ones(len(training_set.ids))
     return Material(
         training_set,
         tokenize(training_set, tokenizer, config.max_length),
         validation_set,
         tokenize(validation_set, tokenizer, config.max_length),
         tokenizer,
+        Plan.of(shares, config.epoch_images),
+        sentences,
     )
+
+
+def with_nearest(features: FeatureSet, sentences: Sentences, config: TrainingConfig, cache: str) -> FeatureSet:
+    """The images with the sentences nearest to their captions added, where they have fewer than a step shows."""
+    few = {
+        identifier: captions
+        for identifier, captions in zip(features.ids, features.captions, strict=True)
+        if len(captions) < config.captions_per_image
+    }
+    found = dict(
+        zip(
+            few,
+            nearest_once(list(few.values()), sentences, config.nearest_sentences, config.nearest_least, cache),
+            strict=True,
+        )
+    )
+    captions = tuple(
+        (*own, *found.get(identifier, ())) for identifier, own in zip(features.ids, features.captions, strict=True)
+    )
+    return features._replace(captions=captions)
 
 
 def _distinct_texts(features: FeatureSet) -> Sequence[str]:

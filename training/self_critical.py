@@ -28,6 +28,7 @@ from beamscribe.training.choice import CIDER
 from beamscribe.training.cider import CiderReward
 from beamscribe.training.config import TrainingConfig
 from beamscribe.training.material import Material
+from beamscribe.training.plan import Plan
 from beamscribe.training.validation import CiderValidation, references, said
 
 MAX_LENGTH = 24
@@ -48,10 +49,11 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
         start: the best weights of the first phase, `.npz`.
 
     Returns:
-        The checkpoints with the best weights by the CIDEr of the validation images; `train` goes halfway to them.
+        The checkpoints with the best weights by the CIDEr of the validation images; `train` goes part of the way there.
     """
     weights.load(captioner, start)
-    steps = steps_an_epoch(material.training, config.batch_size)
+    plan = plan_of(material, config)
+    steps = steps_an_epoch(plan, config.batch_size)
     rate = keras.optimizers.schedules.PolynomialDecay(
         config.self_critical_learning_rate, steps * config.self_critical_epochs, 0.0
     )
@@ -94,6 +96,11 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
     return checkpoints
 
 
+def plan_of(material: Material, config: TrainingConfig) -> Plan:
+    """Which images a pass of this phase shows."""
+    return Plan.of(material.plan.shares, config.self_critical_images or material.plan.images)
+
+
 def _identity(config: TrainingConfig, start: bytes) -> str:
     fields = {name: value for name, value in dataclasses.asdict(config).items() if name != "members"}
     parts = [json.dumps(fields), hashlib.sha256(start).hexdigest()]
@@ -123,6 +130,7 @@ class _Phase:
 
     def __init__(self, material: Material, config: TrainingConfig, captioner: Captioner) -> None:
         self.material, self.config, self.captioner = material, config, captioner
+        self.plan = plan_of(material, config)
         self.max_length = min(MAX_LENGTH, config.max_length - 1)
         self.reward = CiderReward(references(material.training, material.training_tokens))
         self.validate = CiderValidation(material, captioner, config.batch_size)
@@ -145,10 +153,10 @@ class _Phase:
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the images in an order that depends on the seed and the epoch alone."""
-        config, size = self.config, min(self.config.batch_size, len(self.material.training.ids))
-        order = np.random.default_rng((config.seed, epoch)).permutation(len(self.material.training.ids))
+        config, size = self.config, min(self.config.batch_size, self.plan.images)
+        order = self.plan.order(np.random.default_rng((config.seed, epoch)))
         total = 0.0
-        steps = steps_an_epoch(self.material.training, config.batch_size)
+        steps = steps_an_epoch(self.plan, config.batch_size)
         for step in range(steps):
             images = np.sort(order[step * size : (step + 1) * size])
             features = tf.constant(self.material.training.inputs(images))

@@ -60,7 +60,13 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run(args: argparse.Namespace, config: TrainingConfig, output: str, work: str, earlier: Bundle | None) -> int:
-    material = prepare(args.features, args.validation, config, work, args.storage_options)
+    if args.weights and len(args.weights) != len(args.features):
+        raise RefusedError(
+            f"--weights has {len(args.weights)} numbers for {len(args.features)} --features: give one each"
+        )
+    material = prepare(
+        args.features, args.validation, config, work, args.storage_options, args.texts or (), args.weights
+    )
     asked = material_fields(material, args.fine_tune_from)
     if earlier is not None and not goes_on(args.output, changes(earlier.config, config, asked), args.on_change):
         print(f"beamscribe train: the bundle in {output} was trained otherwise and stays as it is")
@@ -73,7 +79,7 @@ def _run(args: argparse.Namespace, config: TrainingConfig, output: str, work: st
     if args.fine_tune_from:
         tuning = fine_tune.prepare(material, args.fine_tune_from, args.images_root, args.storage_options)
     with computing_in(config.precision):
-        metrics = _train(material, config, output, work, args.strategy, tuning, asked)
+        metrics = _train(material, config, output, work, args.strategy, tuning, asked, args.start_from)
     loss, frequency = metrics["validation_token_loss"], metrics["frequency_loss"]
     print(
         f"beamscribe train: validation loss {loss:.3f} nats a token with the stored weights "
@@ -102,6 +108,7 @@ def _train(
     strategy: str,
     tuning: fine_tune.FineTuning | None,
     asked: dict[str, str],
+    start: str | None = None,
 ) -> dict[str, Any]:
     """All members, each in all its phases, and the bundle; gives its metrics."""
     members = []
@@ -110,7 +117,7 @@ def _train(
         folder = os.path.join(work, member_name(number)) if number else work
         if config.members > 1:
             print(f"beamscribe train: captioner {number + 1} of {config.members}, seed {args.seed}", flush=True)
-        members.append(_train_member(material, args, folder, strategy, tuning))
+        members.append(_train_member(material, args, folder, strategy, tuning, start))
     # A backbone is tuned with one captioner alone, so all members see the same in the end.
     material = members[0].material
     captioner: Captioner | Ensemble = cross_entropy.build_captioner(material, config)
@@ -131,9 +138,10 @@ def _train_member(
     work: str,
     strategy: str,
     tuning: fine_tune.FineTuning | None,
+    start: str | None = None,
 ) -> Member:
     """One captioner in all its phases."""
-    first = cross_entropy.fit(material, config, work, strategy)
+    first = cross_entropy.fit(material, config, work, strategy, start)
     best, history = first.best_weights(), first.state["history"]
     report: dict[str, Any] = {
         "seed": config.seed,
@@ -156,7 +164,7 @@ def _train_member(
         if best_epoch is not None and is_better(second_history[best_epoch - 1][CIDER], cider):
             # WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903): what the phase learned by heart weighs less, what was
             # known before comes back. On Flickr8k's validation split CIDEr is 0.584 before, 0.588 after, 0.608 halfway.
-            best = weights.halfway(best, second.best_weights())
+            best = weights.between(best, second.best_weights(), config.self_critical_share)
             report |= {"self_critical_best_epoch": best_epoch}
     return Member(best, material, report)
 

@@ -11,7 +11,8 @@ for row in sorted(
     ds.dataset(output / "captions" / "captions").to_table().to_pylist(), key=lambda row: row["image_uri"]
 ):
     spoken = index[row["id"]]
-    print(f"{row['image_uri'].rsplit('/', 1)[-1]:>14}  {row['score']:6.2f}  {row['caption']}")
+    sure = row["score"] if row["confidence"] is None else row["confidence"]
+    print(f"{row['image_uri'].rsplit('/', 1)[-1]:>14}  {sure:6.2f}  {row['caption']}")
     print(f"{'':>14}  {spoken['duration_seconds']:5.1f}s  {output / 'speech' / spoken['audio_uri']}")
 print(f"""
 report    {(output / "report.html").resolve().as_uri()}

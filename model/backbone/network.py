@@ -63,7 +63,8 @@ def build_backbone(spec: BackboneSpec, weights: ResolvedWeights) -> keras.Model:
         if weights.source != IMAGENET or "URL fetch failure" not in str(error):
             raise
         raise WeightsError(
-            f"{error}: the network is needed once for imagenet weights; offline, give --backbone-weights FILE"
+            f"{error}: the network is needed once for imagenet weights; offline, give --backbone-weights FILE, or take "
+            "--backbone efficientnet_lite2_levels, whose weights come with Beamscribe"
         ) from error
     model.trainable = False
     return model

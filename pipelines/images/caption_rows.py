@@ -81,4 +81,5 @@ def caption_rows(
             alternatives=alternatives,
             fingerprint=run.fingerprint,
             run_started=run.started,
+            confidence=alternatives[0].confidence,
         )

@@ -65,6 +65,7 @@ def _plain(row: Row) -> Row:
     return {
         **row,
         "score": _finite(row["score"]),
+        "confidence": _finite(row["confidence"]),
         "alternatives": alternatives,
         "run_started": row["run_started"].isoformat(),
     }

@@ -28,8 +28,11 @@ class Captions(NamedTuple):
         """Where the ids of the rows came from, see `beamscribe.schemas.matching`."""
         return ids_of_output(self.manifest.details, self.output.read)
 
-    def files(self) -> Iterator[list[dict[str, Any]]]:
+    def files(self, least: float = 0.0) -> Iterator[list[dict[str, Any]]]:
         """The rows of each committed file.
+
+        Args:
+            least: confidence below which rows are left out; rows without one stay.
 
         Raises:
             ValueError: if a file is damaged.
@@ -38,7 +41,10 @@ class Captions(NamedTuple):
         for receipt in Ledger(self.output, CAPTIONS).receipts():
             if receipt.rows and receipt.fingerprint in self.manifest.kept_fingerprints:
                 name = receipt.rows.name
-                yield CAPTIONS.read(self.output.read(name), self.output.uri(name)).to_pylist()
+                rows = CAPTIONS.read(self.output.read(name), self.output.uri(name)).to_pylist()
+                yield (
+                    [row for row in rows if row["confidence"] is None or row["confidence"] >= least] if least else rows
+                )
 
 
 def open_captions(path: str, options: dict[str, Any]) -> Captions:

@@ -111,7 +111,7 @@ def run(argv: Sequence[str]) -> int:
 
     def rows() -> Iterator[Row]:
         nonlocal count
-        for row in _readable(args.captions, captioned):
+        for row in _readable(args.captions, captioned, args.min_confidence):
             count += 1
             yield row
 
@@ -156,14 +156,14 @@ def _lines(args: argparse.Namespace, rows: Iterable[Row], matcher: Matcher | Non
     return csv_lines(rows, args.formulas) if args.to == "csv" else json_lines(rows)
 
 
-def _readable(path: str, captioned: Captions) -> Iterator[Row]:
+def _readable(path: str, captioned: Captions, least: float) -> Iterator[Row]:
     """Every row.
 
     Raises:
         RefusedError: if a file cannot be read, which is told apart from one that cannot be written.
     """
     try:
-        for rows in captioned.files():
+        for rows in captioned.files(least):
             yield from rows
     except (OSError, ValueError) as error:
         raise RefusedError(f"{path} cannot be exported: {error}") from error

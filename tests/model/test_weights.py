@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from beamscribe.model.weights import arrays, assign, halfway, to_npz
+from beamscribe.model.weights import arrays, assign, between, to_npz
 
 
 def model(width: int = 3, seed: int = 0) -> keras.Model:
@@ -46,11 +46,12 @@ def test_numbers_are_rounded_to_the_nearest_half(value: float, stored: float) ->
 
 def test_halfway_is_the_mean_of_both() -> None:
     one, two = model(), model(seed=1)
-    found = arrays(halfway(to_npz(one), to_npz(two)))
+    found = arrays(between(to_npz(one), to_npz(two), 0.5))
     for name, values in arrays(to_npz(one)).items():
         expected = (values.astype(np.float32) + arrays(to_npz(two))[name]) / 2
         np.testing.assert_array_equal(found[name], expected.astype(np.float16))
-    assert halfway(to_npz(one), to_npz(one)) == to_npz(one)
+    assert between(to_npz(one), to_npz(one), 0.5) == to_npz(one)
+    assert between(to_npz(one), to_npz(two), 1.0) == to_npz(two)
 
 
 def test_the_second_rounding_changes_nothing() -> None:

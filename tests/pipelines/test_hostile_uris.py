@@ -133,7 +133,19 @@ def test_nothing_is_asked_of_bundles_and_features(connections: tuple[str, list[o
         with pytest.raises(BundleError):
             open_bundle(uri, named_by_file=True)
         features = FeatureSet(
-            ("a",), (uri,), ("a",), np.zeros(1), np.zeros(1), np.zeros(1), (("a",),), (8, 8, 2048), "b", "w", "d", 0
+            ("a",),
+            (uri,),
+            ("a",),
+            np.zeros(1),
+            np.zeros(1),
+            np.zeros(1),
+            (("a",),),
+            (8, 8, 2048),
+            "b",
+            "w",
+            "d",
+            0,
+            np.zeros(1),
         )
         with pytest.raises(RefusedError, match="cannot be read to tune the backbone"):
             PixelReader(features, INCEPTION_V3, None, {})(np.arange(1))

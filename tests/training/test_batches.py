@@ -14,6 +14,7 @@ from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.training.batches import MULTIPLE, Batch, pack, steps_an_epoch, training_batches, validation_batches
 from beamscribe.training.dataset import FeatureSet, read_features
 from beamscribe.training.material import TokenSet, tokenize
+from beamscribe.training.plan import Plan
 
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]
@@ -44,6 +45,10 @@ def test_packing_loses_nothing(rows: list[list[np.ndarray]]) -> None:
         assert unpack(read, said) == [caption.tolist() for caption in row]
 
 
+EVERY = Plan.of(np.ones(7))
+"""Each of the images below once an epoch."""
+
+
 @pytest.fixture
 def material(tmp_path: Path, write_features: Write, example: Make) -> tuple[FeatureSet, TokenSet]:
     """Seven images in two files: six with two captions, the last with three."""
@@ -68,13 +73,13 @@ def test_an_epoch_sees_each_image_once_in_an_order_of_seed_and_epoch_alone(
     material: tuple[FeatureSet, TokenSet],
 ) -> None:
     features, tokens = material
-    assert steps_an_epoch(features, 2) == 3
+    assert steps_an_epoch(EVERY, 2) == 3
 
     def images(batches: list[Batch]) -> list[bytes]:
         return [grid.tobytes() for batch in batches for grid in batch.inputs]
 
     def two_epochs(seed: int, first: int, steps: int = 6) -> list[Batch]:
-        return list(itertools.islice(training_batches(features, tokens, 2, 2, seed, first), steps))
+        return list(itertools.islice(training_batches(features, tokens, EVERY, 2, 2, seed, first), steps))
 
     straight = two_epochs(seed=1, first=0)
     for epoch in (straight[:3], straight[3:]):
@@ -95,7 +100,7 @@ def test_a_caption_is_never_paired_with_another_image(material: tuple[FeatureSet
         for i in range(7)
     }
     seen = []
-    for batch in itertools.islice(training_batches(features, tokens, 3, 2, 0, 0), 20):
+    for batch in itertools.islice(training_batches(features, tokens, EVERY, 3, 2, 0, 0), 20):
         for grid, read, said in zip(*batch, strict=True):
             found = unpack(read, said)
             assert len(found) == 2
@@ -110,9 +115,23 @@ def test_images_of_about_as_many_words_come_together() -> None:
     rows = np.array([[5] * length + [PAD] * (30 - length) for length in lengths], np.int32)
     ids = tuple(map(str, range(400)))
     features = FeatureSet(
-        ids, ids, ids, np.zeros(400, bool), np.zeros((400, 1, 1)), np.arange(400), ((),) * 400, (1, 1, 1), "", "", "", 0
+        ids,
+        ids,
+        ids,
+        np.zeros(400, bool),
+        np.zeros((400, 1, 1)),
+        np.arange(400),
+        ((),) * 400,
+        (1, 1, 1),
+        "",
+        "",
+        "",
+        0,
+        np.zeros(400),
     )
-    batches = itertools.islice(training_batches(features, TokenSet(rows, np.arange(401)), 10, 1, 0, 0), 40)
+    batches = itertools.islice(
+        training_batches(features, TokenSet(rows, np.arange(401)), Plan.of(np.ones(400)), 10, 1, 0, 0), 40
+    )
     places = [batch.tokens for batch in batches]
     assert sum((tokens == PAD).sum() for tokens in places) < 0.3 * sum(tokens.size for tokens in places)
     widths = [tokens.shape[1] for tokens in places]
@@ -128,3 +147,20 @@ def test_validation_sees_everything_once_and_pads_the_rest(material: tuple[Featu
     assert not seen[7].any()
     assert (batches[1].wanted[3] == PAD).all()
     assert len(unpack(batches[1].tokens[2], batches[1].wanted[2])) == 3
+
+
+def test_shares_say_how_often_an_epoch_shows_an_image() -> None:
+    plan = Plan.of(np.array([0.5] * 10 + [1.0] * 10 + [3.0] * 10))
+    assert plan.images == 45
+    seen = np.bincount(plan.order(np.random.default_rng(0)), minlength=30)
+    assert seen[:10].sum() == 5
+    assert seen[:10].max() == 1
+    assert (seen[10:20] == 1).all()
+    assert (seen[20:] == 3).all()
+    few = Plan.of(plan.shares, images=15)
+    orders = [few.order(np.random.default_rng(epoch)) for epoch in range(40)]
+    assert {len(order) for order in orders} == {15}
+    counts = np.bincount(np.concatenate(orders), minlength=30)
+    # A third of an epoch each: 40 of them show an image 40 / 3 times its share.
+    assert np.abs(counts[20:].mean() - 40) < 1
+    assert (counts[:10] > 0).all()

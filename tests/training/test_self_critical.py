@@ -89,7 +89,7 @@ def test_captions_score_higher_and_a_stopped_run_goes_on_to_the_same_weights(
         next((tmp_path / "straight.work" / phase).glob("best-*.npz")).read_bytes()
         for phase in ("checkpoints", "self_critical")
     ]
-    assert (tmp_path / "straight" / "captioner.npz").read_bytes() == weights.halfway(*best)
+    assert (tmp_path / "straight" / "captioner.npz").read_bytes() == weights.between(*best, 0.5)
 
     whole_epoch = self_critical._Phase.epoch
 

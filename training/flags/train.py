@@ -9,6 +9,14 @@ STRATEGIES = (SINGLE, MIRRORED)
 PRECISIONS = (FLOAT32, BFLOAT16, AUTO)
 
 
+def share(text: str) -> float:
+    """A positive number, for argparse."""
+    value = float(text)
+    if not 0 < value < 1000:
+        raise ValueError(text)
+    return value
+
+
 def parser() -> FlagParser:
     """The command's flags."""
     flags = FlagParser(words="--features", prog="beamscribe train", description="Features to a captioner, as a bundle.")
@@ -19,9 +27,25 @@ def parser() -> FlagParser:
         metavar="OUTPUT",
         help="the same, to stop by; without it a share of --features is held out [5 %%]",
     )
+    flags.add_argument(
+        "--weights",
+        nargs="+",
+        type=share,
+        metavar="SHARE",
+        help="for each of --features, how often an epoch shows its images: 3 is three times, 0.5 every other epoch [1]",
+    )
+    flags.add_argument(
+        "--texts",
+        nargs="+",
+        metavar="FILE",
+        help="sentences without images, one a line, plain or .gz, that the recipe may read first and add to images",
+    )
     flags.add_argument("--output", required=True, metavar="BUNDLE", help="local folder for the bundle")
     flags.add_argument("--work", metavar="DIR", help="folder for checkpoints, logs and unpacked features [OUTPUT.work]")
     flags.add_argument("--config", metavar="FILE", help="recipe, see training/configs/; the flags below replace fields")
+    flags.add_argument(
+        "--start-from", metavar="BUNDLE", help="a bundle of the same sizes whose weights training begins with"
+    )
     flags.add_argument(
         "--decoder", choices=DECODERS, help="which captioner; the first three are the source's [transformer]"
     )

@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     voices = spoken(speech) if speech else {}
     gallery = Gallery(args.gallery)
     try:
-        counted = survey(captioned, gallery)
+        counted = survey(captioned, gallery, args.min_confidence)
         state = status(output)
         choices = gallery.choices()
         references = members(output, {choice.row.id for choice in choices})

@@ -1,4 +1,4 @@
-"""Which images a report shows: a fair sample, the best and the worst by score, and some that had to be repaired."""
+"""Which images a report shows: a fair sample, the surest and the least sure, and some that had to be repaired."""
 
 import hashlib
 import heapq
@@ -63,11 +63,17 @@ def _drawn(row: dict[str, Any]) -> str:
     return hashlib.blake2b(row["id"].encode(), digest_size=8).hexdigest()
 
 
+def _sureness(row: dict[str, Any]) -> float | None:
+    """The confidence, or where the captioner was not calibrated the score."""
+    confidence = row.get("confidence")
+    return row["score"] if confidence is None else confidence
+
+
 _ORDER: dict[str, Callable[[dict[str, Any]], Any]] = {
     SAMPLED: _drawn,
     # Rows without a score come last in both.
-    BEST: lambda row: (row["score"] is None, -(row["score"] or 0.0), row["id"]),
-    WORST: lambda row: (row["score"] is None, row["score"] or 0.0, row["id"]),
+    BEST: lambda row: (_sureness(row) is None, -(_sureness(row) or 0.0), row["id"]),
+    WORST: lambda row: (_sureness(row) is None, _sureness(row) or 0.0, row["id"]),
     REPAIRED: _drawn,
 }
 

@@ -101,6 +101,9 @@ def render(report: Report) -> str:
         groups=GROUPS,
         counts={group: sum(group in card.choice.groups for card in report.cards) for group in GROUPS},
         scores=histogram(report.survey.score_bars(), whole_numbers=False),
+        confidences=histogram(report.survey.confidence_bars(), whole_numbers=False)
+        if report.survey.mean_confidence is not None
+        else None,
         lengths=histogram(report.survey.length_bars(), whole_numbers=True),
         style=markupsafe.Markup(files.joinpath("page.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
         script=markupsafe.Markup(script),  # noqa: S704 - ours

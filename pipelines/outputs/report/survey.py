@@ -11,6 +11,10 @@ from beamscribe.pipelines.outputs.report.gallery import Gallery
 BAR_WIDTH = 0.1
 """Of the histogram of scores, in nats a token."""
 
+CONFIDENCE_BARS = 20
+CONFIDENCE_WIDTH = 1 / CONFIDENCE_BARS
+"""Of the histogram of confidences."""
+
 MOST_FREQUENT = 10
 
 MOST_WORDS, WORST_SCORE = 200, 20.0
@@ -35,6 +39,7 @@ class Survey:
         flags: flag → captions that have it.
         repairs: repair → images that needed it.
         score_sum: of all scores, nats a token.
+        confidence_sum: of all confidences.
     """
 
     def __init__(self) -> None:
@@ -45,6 +50,8 @@ class Survey:
         self.repairs: Counter[str] = Counter()
         self.score_sum = 0.0
         self._scores: Counter[int] = Counter()
+        self.confidence_sum = 0.0
+        self._confidences: Counter[int] = Counter()
 
     def count(self, rows: Iterable[dict[str, Any]]) -> None:
         """Counts the rows of one file."""
@@ -58,11 +65,24 @@ class Survey:
                 score = min(max(row["score"], -WORST_SCORE), WORST_SCORE)
                 self.score_sum += score
                 self._scores[math.floor(score / BAR_WIDTH + 1e-6)] += 1
+            confidence = row.get("confidence")
+            if confidence is not None and 0 <= confidence <= 1:
+                self.confidence_sum += confidence
+                self._confidences[min(math.floor(confidence / CONFIDENCE_WIDTH), CONFIDENCE_BARS - 1)] += 1
 
     @property
     def mean_score(self) -> float | None:
         """Mean of the scores, nats a token; None without any."""
         return self.score_sum / self._scores.total() if self._scores else None
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """Mean of the confidences; None without any."""
+        return self.confidence_sum / self._confidences.total() if self._confidences else None
+
+    def confidence_bars(self) -> list[Bar]:
+        """Captions by confidence, in steps of `CONFIDENCE_WIDTH`, the lowest first."""
+        return _without_gaps(self._confidences, CONFIDENCE_WIDTH)
 
     def score_bars(self) -> list[Bar]:
         """Captions by score, in steps of `BAR_WIDTH`, the lowest first."""
@@ -83,19 +103,20 @@ def _without_gaps(counts: Counter[int], width: float) -> list[Bar]:
     return [Bar(step * width, (step + 1) * width, counts[step]) for step in range(min(counts), max(counts) + 1)]
 
 
-def survey(captioned: Captions, gallery: Gallery) -> Survey:
+def survey(captioned: Captions, gallery: Gallery, least: float = 0.0) -> Survey:
     """Reads every committed caption once.
 
     Args:
         captioned: output of beamscribe caption.
         gallery: sees every row too.
+        least: confidence below which captions are left out; those without one stay.
 
     Raises:
         ValueError: if a file is damaged.
         OSError: if one cannot be read.
     """
     found = Survey()
-    for rows in captioned.files():
+    for rows in captioned.files(least):
         found.count(rows)
         gallery.pass_by(rows)
     return found

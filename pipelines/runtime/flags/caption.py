@@ -1,6 +1,6 @@
 """Flags of `beamscribe caption`."""
 
-from beamscribe.flag_parser import FlagParser, positive
+from beamscribe.flag_parser import FlagParser, chance, positive
 from beamscribe.model.backbone.choice import AUTO, ENGINES, PRECISIONS
 from beamscribe.pipelines.images.quality import ALARM_PERCENT, ALARM_ROWS
 from beamscribe.pipelines.runtime.flags.jobs import BATCH_SIZE, BEAM_EPILOG, add_job_flags, add_reading_flags
@@ -25,6 +25,18 @@ def parser() -> FlagParser:
         help="text with one image URI a line, CSV, JSON, Parquet or Arrow; tables may hold the images themselves",
     )
     source.add_argument("--features", nargs="+", metavar="OUTPUT", help="outputs of beamscribe featurize")
+    source.add_argument(
+        "--retake",
+        metavar="OUTPUT",
+        help="output of beamscribe caption whose unsure captions are made again, with another --model; beamscribe "
+        "merge makes one output of both",
+    )
+    flags.add_argument(
+        "--below",
+        type=chance,
+        metavar="CHANCE",
+        help="of --retake: captions with less confidence are made again, the least sure first within --limit [0.4]",
+    )
     flags.add_argument("--uri-column", metavar="NAME", help="of a manifest: URIs, or images [uri, image_uri, url, …]")
     flags.add_argument(
         "--id-column", metavar="NAME", help="of a manifest: ids [id, if there is one, else the URI]; '' for none"

@@ -1,6 +1,6 @@
 """Flags of `beamscribe export`."""
 
-from beamscribe.flag_parser import FlagParser, add_storage_options
+from beamscribe.flag_parser import FlagParser, add_storage_options, chance
 
 LINES = ("csv", "jsonl")
 SIDECARS = ("txt", "xmp")
@@ -31,6 +31,13 @@ def parser() -> FlagParser:
     flags.add_argument("--replace", action="store_true", help="write over files that say something else")
     flags.add_argument(
         "--formulas", action="store_true", help="csv: leave text that a spreadsheet would run as a formula as it is"
+    )
+    flags.add_argument(
+        "--min-confidence",
+        type=chance,
+        default=0.0,
+        metavar="CHANCE",
+        help="leave out captions with less confidence, 0 to 1; captions without one stay [0]",
     )
     add_storage_options(flags)
     return flags

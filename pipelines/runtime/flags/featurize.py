@@ -1,6 +1,6 @@
 """Flags of `beamscribe featurize`."""
 
-from beamscribe.flag_parser import FlagParser, not_negative
+from beamscribe.flag_parser import FlagParser, chance, not_negative, positive
 from beamscribe.model.backbone.choice import AUTO, BFLOAT16, ENGINES, FLOAT32
 from beamscribe.model.backbone.spec import IMAGENET, backbone_name
 from beamscribe.model.views import WHOLE
@@ -15,8 +15,29 @@ def parser() -> FlagParser:
         description="COCO captions and photographs to TFRecords of precomputed backbone features.",
         epilog=BEAM_EPILOG,
     )
-    flags.add_argument("--annotations", required=True, help="COCO caption JSON (2014 or 2017); test files too")
-    flags.add_argument("--images", required=True, help="folder of the images that the annotations name")
+    flags.add_argument("--annotations", help="COCO caption JSON (2014 or 2017); test files too")
+    flags.add_argument("--images", help="folder of the images that the annotations name")
+    flags.add_argument(
+        "--captions",
+        nargs="+",
+        metavar="OUTPUT",
+        help="instead of --annotations: outputs of beamscribe caption, by any captioner, or Parquet with the columns "
+        "image_uri and caption; what they say of the images there is what a captioner is taught",
+    )
+    flags.add_argument(
+        "--alternatives",
+        type=positive,
+        default=5,
+        metavar="CAPTIONS",
+        help="of each row of --captions the caption and its alternatives, so many at most [5]",
+    )
+    flags.add_argument(
+        "--min-confidence",
+        type=chance,
+        default=0.0,
+        metavar="CHANCE",
+        help="leave out rows of --captions with less confidence; rows without one stay [0]",
+    )
     flags.add_argument("--output", required=True, help="folder or URI for features/, failures/ and _beamscribe/")
     flags.add_argument(
         "--backbone",

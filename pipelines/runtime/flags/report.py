@@ -1,6 +1,6 @@
 """Flags of `beamscribe report`."""
 
-from beamscribe.flag_parser import FlagParser, add_storage_options, positive
+from beamscribe.flag_parser import FlagParser, add_storage_options, chance, positive
 from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS
 
 
@@ -31,6 +31,13 @@ def parser() -> FlagParser:
         default=MAX_BYTES,
         metavar="BYTES",
         help="photographs that have more are not shown",
+    )
+    flags.add_argument(
+        "--min-confidence",
+        type=chance,
+        default=0.0,
+        metavar="CHANCE",
+        help="leave out captions with less confidence, 0 to 1; captions without one stay [0]",
     )
     add_storage_options(flags)
     return flags

@@ -1,0 +1,201 @@
+"""`beamscribe merge`: several outputs of caption as one, the later ones' captions in place of the earlier ones'."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from beamscribe.errors import DONE, RefusedError, stopped_writing
+from beamscribe.pipelines.caption import CAPTIONS
+from beamscribe.pipelines.commits.commit import Receipt, stamp
+from beamscribe.pipelines.commits.ledger import Ledger
+from beamscribe.pipelines.commits.manifest_file import MANIFEST, read_manifest_of
+from beamscribe.pipelines.commits.pending import CORPUS, read_part, write_corpus
+from beamscribe.pipelines.outputs.captions import Captions, open_captions
+from beamscribe.pipelines.runtime.flags.merge import parser
+from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.caption_row import Alternative, CaptionRow
+from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.manifest import Manifest
+from beamscribe.schemas.matching import IDS
+from beamscribe.schemas.rows import FAILURES
+from beamscribe.storage.storage import Storage
+
+MERGED = "merged"
+"""Entry of a merged output's details: what it was made of."""
+
+
+class Part(NamedTuple):
+    """One of the outputs.
+
+    Attributes:
+        captioned: the output.
+        receipts: of the rows that count.
+        writer: what its rows say of who wrote them, where they do not say it themselves.
+        replaced: ids whose rows later outputs replace.
+    """
+
+    captioned: Captions
+    receipts: list[Receipt]
+    writer: str
+    replaced: frozenset[str]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Merges.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RefusedError: if the command cannot do its work.
+    """
+    args = parser().parse_strictly(argv)
+    if len(args.captions) < 2:
+        raise RefusedError("merge needs two outputs of beamscribe caption or more, the one that replaces others last")
+    output = Storage(args.output, args.storage_options)
+    try:
+        _refuse_foreign(output, args.output)
+        parts = _parts([open_captions(path, args.storage_options) for path in args.captions])
+        if not any(part.receipts for part in parts):
+            raise RefusedError(f"{' '.join(args.captions)} hold no captions: run beamscribe caption to its end")
+        written, replaced = _write(output, parts)
+    except ValueError as error:
+        raise RefusedError(f"{' '.join(args.captions)} cannot be merged: {error}") from error
+    except OSError as error:
+        return stopped_writing("merge", args.output, error)
+    print(f"beamscribe merge: {written:,} captions, {replaced:,} of them in place of an earlier one → {args.output}")
+    return DONE
+
+
+def _refuse_foreign(output: Storage, named: str) -> None:
+    """Refuses a folder that holds something else than an earlier merge.
+
+    Raises:
+        RefusedError: then.
+    """
+    earlier = read_manifest_of(output)
+    foreign = earlier is None and output.files(CAPTIONS.folder) and not output.exists(_BEGUN)
+    if foreign or (earlier is not None and MERGED not in earlier.details):
+        raise RefusedError(f"--output {named} holds what beamscribe merge did not write: choose another")
+
+
+_BEGUN = f"{os.path.dirname(MANIFEST)}/merging"
+"""Is there while a merge is written: a folder with it and without a manifest is one that was stopped."""
+
+
+def _parts(opened: Sequence[Captions]) -> list[Part]:
+    """The outputs in their order, each with the ids that a later one has a row of."""
+    parts: list[Part] = []
+    later: set[str] = set()
+    for captioned in reversed(opened):
+        kept = captioned.manifest.kept_fingerprints
+        receipts = [
+            one for one in Ledger(captioned.output, CAPTIONS).receipts() if one.rows and one.fingerprint in kept
+        ]
+        bundle = str(captioned.manifest.details.get("bundle", ""))
+        writer = os.path.basename(bundle.rstrip("/")) or "unknown"
+        parts.append(Part(captioned, receipts, writer, frozenset(later)))
+        later.update(id for receipt in receipts if receipt.rows for id in receipt.rows.ids)
+    return parts[::-1]
+
+
+def _write(output: Storage, parts: Sequence[Part]) -> tuple[int, int]:
+    """Writes the merged output, its manifest last.
+
+    Returns:
+        Its rows, and those of them that replace an earlier one.
+    """
+    output.write(_BEGUN, b"")
+    output.delete(MANIFEST)
+    begun = datetime.now(UTC)
+    kept: dict[str, None] = {part.captioned.manifest.kept_fingerprints[-1]: None for part in parts[:1]}
+    names: set[str] = set()
+    done: set[str] = set()
+    written = replaced = 0
+    for part in parts:
+        for receipt in part.receipts:
+            rows = [_typed(row, part.writer) for row in _rows(part, receipt, done)]
+            replaced += len(receipt.rows.ids) - len(rows) if receipt.rows else 0
+            if rows:
+                names.add(_commit(output, receipt, rows, begun))
+                kept[receipt.fingerprint] = None
+                done.update(row.id for row in rows)
+                written += len(rows)
+    names |= _write_failures(output, parts, done, begun)
+    for stale in [entry.name for folder in _FOLDERS for entry in output.files(folder)]:
+        if stale.rpartition("/")[2].partition(".")[0] not in names:
+            output.delete(stale)
+    items = _items(parts)
+    write_corpus(output, items)
+    details = {**parts[0].captioned.manifest.details, IDS: parts[0].captioned.ids}
+    details[MERGED] = [part.captioned.output.uri() for part in parts]
+    fingerprint = Fingerprint({MERGED: " ".join(part.captioned.manifest.fingerprint.digest for part in parts)})
+    manifest = Manifest("caption", fingerprint, [*kept], details, len(items), 0, {}, len(items), 1, begun.isoformat())
+    output.write(MANIFEST, manifest.to_json().encode())
+    output.delete(_BEGUN)
+    return written, replaced
+
+
+_FOLDERS = (CAPTIONS.folder, FAILURES.folder, f"{os.path.dirname(MANIFEST)}/shards")
+
+
+def _rows(part: Part, receipt: Receipt, done: Collection[str]) -> Iterator[dict[str, Any]]:
+    assert receipt.rows
+    name, output = receipt.rows.name, part.captioned.output
+    for row in CAPTIONS.read(output.read(name), output.uri(name)).to_pylist():
+        if row["id"] not in part.replaced and row["id"] not in done:
+            yield row
+
+
+def _typed(row: dict[str, Any], writer: str) -> CaptionRow:
+    """A row that says who wrote it."""
+    alternatives = tuple(Alternative(one["caption"], one["score"]) for one in row["alternatives"])
+    return CaptionRow(**{**row, "alternatives": alternatives, "model": row["model"] or writer})
+
+
+def _commit(output: Storage, receipt: Receipt, rows: Sequence[CaptionRow], begun: datetime) -> str:
+    """Writes the rows of one file and their receipt; gives the stem of both names."""
+    ids = [row.id for row in rows]
+    digest = hashlib.sha256("\n".join([receipt.fingerprint, *ids]).encode()).hexdigest()[:16]
+    stem = f"merged-{digest}"
+    name = f"{CAPTIONS.folder}/{stem}{CAPTIONS.suffix}"
+    data = CAPTIONS.encode(rows)
+    output.write(name, data)
+    found = Receipt(stem, receipt.fingerprint, begun.isoformat(), 0.0, stamp(name, data, ids), None)
+    output.write(found.name, found.to_json())
+    return stem
+
+
+def _write_failures(output: Storage, parts: Sequence[Part], done: Collection[str], begun: datetime) -> set[str]:
+    """Failure rows of images that no output has a caption of, the latest of each."""
+    failed: dict[str, FailureRow] = {}
+    for part in parts:
+        ledger = Ledger(part.captioned.output, CAPTIONS)
+        kept = part.captioned.manifest.kept_fingerprints
+        receipts = [one for one in ledger.receipts() if one.fingerprint in kept]
+        for rows in ledger.failures(receipts).values():
+            failed |= {row.id: row for row in rows if row.id not in done}
+    if not failed:
+        return set()
+    kept_fingerprint = parts[0].captioned.manifest.kept_fingerprints[-1]
+    stem = f"merged-{hashlib.sha256(chr(10).join(failed).encode()).hexdigest()[:16]}"
+    name = f"{FAILURES.folder}/{stem}{FAILURES.suffix}"
+    data = FAILURES.encode(failed.values())
+    found = Receipt(stem, kept_fingerprint, begun.isoformat(), 0.0, None, stamp(name, data, failed))
+    output.write(name, data)
+    output.write(found.name, found.to_json())
+    return {stem}
+
+
+def _items(parts: Sequence[Part]) -> list[WorkItem]:
+    """What the outputs were asked for, each id once."""
+    found: dict[str, WorkItem] = {}
+    for part in parts:
+        output = part.captioned.output
+        for entry in output.files(CORPUS, ".json"):
+            for item in read_part(output, entry.name):
+                found.setdefault(item.id, item)
+    return list(found.values())
