@@ -4,7 +4,7 @@ BIN := .venv/bin
 BEAMSCRIBE := $(BIN)/beamscribe
 DEMO := demo-output
 
-.PHONY: demo test flink-test spark-test prism-test lint clean image image-gpu image-test image-lock dist wheel-test test-fast
+.PHONY: api demo test test-all flink-test spark-test prism-test lint clean image image-gpu image-test image-lock dist wheel-test test-fast
 
 .venv/installed: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -32,7 +32,11 @@ lint: .venv/installed
 # Fast tests first, so that what is broken is known in some minutes.
 test: lint
 	.venv/bin/pytest -m 'not slow' -n auto --dist loadfile
-	.venv/bin/pytest -m slow -n auto --dist loadfile
+	.venv/bin/pytest -m 'slow and not nightly' -n auto --dist loadfile
+
+# What CI runs, and the tests that take longer than CI may.
+test-all: test
+	.venv/bin/pytest -m nightly -n auto --dist loadfile
 
 test-fast: lint
 	.venv/bin/pytest -m 'not slow' -n auto --dist loadfile
@@ -85,5 +89,9 @@ dist: .venv/installed
 wheel-test:
 	deploy/wheel_test.sh $(PYTHON) $(IMAGES_OF_WHEEL)
 
+# The reference of the public names, made of their docstrings.
+api: .venv/installed
+	$(BIN)/python -W error::UserWarning:pdoc -m pdoc --docformat google --output-directory docs/api beamscribe beamscribe.notebook beamscribe.transforms
+
 clean:
-	rm -rf .venv $(DEMO)
+	rm -rf .venv $(DEMO) docs/api

@@ -91,6 +91,8 @@ setup(
             "hypothesis>=6.170",
             "ruff>=0.17",
             "mypy>=2.4",
+            # Makes the reference of the public names.
+            "pdoc>=16",
             "cryptography>=46",
             "pillow-heif>=1.8",
             # A report is looked at in Chromium, where there is one.

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from beamscribe.notebook import featurize as featurize
     from beamscribe.notebook import speak as speak
     from beamscribe.schemas.coco import parse_coco as parse_coco
+    from beamscribe.transforms import CaptionImages as CaptionImages
+    from beamscribe.transforms import CaptionModelHandler as CaptionModelHandler
+    from beamscribe.transforms import FeaturizeImages as FeaturizeImages
+    from beamscribe.transforms import SpeakTexts as SpeakTexts
 
 __version__ = "0.2.0"
 
@@ -21,6 +25,10 @@ PUBLIC = {
     "Captioner": "beamscribe.notebook",
     "featurize": "beamscribe.notebook",
     "speak": "beamscribe.notebook",
+    "CaptionModelHandler": "beamscribe.transforms",
+    "CaptionImages": "beamscribe.transforms",
+    "FeaturizeImages": "beamscribe.transforms",
+    "SpeakTexts": "beamscribe.transforms",
     "CaptionWriter": "beamscribe.model.captioning",
     "DecodingOptions": "beamscribe.model.captioning",
     "decode_image": "beamscribe.model.images",

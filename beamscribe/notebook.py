@@ -110,7 +110,7 @@ class Captioner:
     def _caption_batch(self, images: Sequence[Picture]) -> list[Caption]:
         found = [_pixels_or_error(image, self._spec) for image in images]
         pixels = [one for one in found if isinstance(one, np.ndarray)]
-        written = iter(self._writer.caption_pixels(_padded(pixels))[: len(pixels)] if pixels else ())
+        written = iter(self._writer.caption_pixels(padded(pixels))[: len(pixels)] if pixels else ())
         return [
             Caption("", math.nan, error=one) if isinstance(one, str) else _caption_of(next(written)) for one in found
         ]
@@ -196,7 +196,7 @@ def _features(
         if isinstance(one, str):
             raise ValueError(f"image {place} has no features: {one}")
     pixels = [one for one in found if isinstance(one, np.ndarray)]
-    return see(_padded(pixels))[: len(pixels)].astype(np.float16)
+    return see(padded(pixels))[: len(pixels)].astype(np.float16)
 
 
 def _many(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
@@ -206,7 +206,7 @@ def _many(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
     return [images] if isinstance(images, str | os.PathLike | bytes | Image.Image) else images
 
 
-def _padded(pixels: Sequence[np.ndarray]) -> np.ndarray:
+def padded(pixels: Sequence[np.ndarray]) -> np.ndarray:
     """Pixels (size, height, width, 3): sizes are powers of two, since a function is compiled for each.
 
     The rest repeats the last image.
@@ -220,9 +220,14 @@ def _pixels_or_error(image: Picture, spec: BackboneSpec) -> np.ndarray | str:
     try:
         return decode_image(_file(image), spec.input_size, spec.resample).pixels
     except (ImageError, OSError, TypeError, ValueError) as error:
-        where = f"{os.fspath(image)}: " if isinstance(image, str | os.PathLike) else ""
-        kind = error.error_type if isinstance(error, ImageError) else type(error).__name__
-        return f"{kind}: {where}{str(error).removeprefix(f'{kind}: ')}"
+        return reason(image, error)
+
+
+def reason(image: Picture, error: Exception) -> str:
+    """Why an image has no result, in one line: the kind of the error, the file where there is one, and the message."""
+    where = f"{os.fspath(image)}: " if isinstance(image, str | os.PathLike) else ""
+    kind = error.error_type if isinstance(error, ImageError) else type(error).__name__
+    return f"{kind}: {where}{str(error).removeprefix(f'{kind}: ')}"
 
 
 def _file(image: Picture) -> bytes:

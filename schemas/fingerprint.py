@@ -4,11 +4,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-LATER_FIELDS: dict[str, str | None] = {"search": "1", "detokenizer": "1", "pillow": None}
+LATER_FIELDS: dict[str, str | None] = {"search": "1", "detokenizer": "1", "pillow": None, "text_parts": None}
 """Fields that older fingerprints lack, and the value that was true then; None where it was not recorded.
 
 A fingerprint without such a field is that of the same rows as one with this value; where it was not recorded, as one
 with any value. A field that decides nothing in one of two jobs (Pillow where features are read) is lacking there too.
+Only texts that an engine cannot take at once are spoken in parts.
 """
 
 

@@ -17,7 +17,7 @@ from beamscribe.errors import DONE
 from beamscribe.model.pretrained import EMBEDDED
 from tests.pipelines.made_corpora import image_table, write_archive, write_arrow, write_image_parquet, write_webdataset
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 PHOTOGRAPHS = int(os.environ.get("BEAMSCRIBE_CONTAINER_PHOTOGRAPHS", "0"))
 

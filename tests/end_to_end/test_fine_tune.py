@@ -16,7 +16,7 @@ from beamscribe.training import fine_tune
 from beamscribe.training.config import read_config
 from beamscribe.training.material import prepare as prepare_material
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 RECIPE = """
 from beamscribe.training.config import TrainingConfig

@@ -185,6 +185,7 @@ def _ids(receipt: Path, file: Path) -> list[str]:
     return rows["ids"] if rows["name"].endswith(file.name) else []
 
 
+@pytest.mark.nightly
 def test_two_worker_processes_give_the_same_rows(made: Path, made_images: Path, tmp_path: Path) -> None:
     output = tmp_path / "captions"
     command = ["caption", "--images", str(made_images / "images"), "--model", str(made / "bundle")]
@@ -209,6 +210,7 @@ def test_changed_settings_are_refused_field_by_field(
     assert rows(made / "captions" / "captions") == before
 
 
+@pytest.mark.nightly
 def test_real_photographs(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coco, weights = shared / "coco-mini", shared / "weights" / "inception_v3_notop.weights.h5"
     for split, count in (("train2017", 80), ("val2017", 79)):

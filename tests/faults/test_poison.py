@@ -15,7 +15,7 @@ from beamscribe.errors import DONE
 from beamscribe.model.bundle import Bundle
 from tests.faults.poison import KILLS, SLEEPS, poisoned_python_path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 GOOD, RUNS = 20, 3
 

@@ -23,7 +23,7 @@ from beamscribe.errors import CHECK_FAILED, DONE
 from beamscribe.model.bundle import Bundle, BundleError, open_bundle
 from beamscribe.model.examples import decode_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 KILLS = int(os.environ.get("BEAMSCRIBE_KILLS", "3"))
 COPIES = 4

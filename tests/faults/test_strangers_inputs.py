@@ -23,7 +23,7 @@ from beamscribe import main
 from beamscribe.errors import CHECK_FAILED, DONE, REFUSED
 from beamscribe.model.bundle import Bundle
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 
 def picture(seed: int, size: tuple[int, int] = (48, 36)) -> Image.Image:
