@@ -35,7 +35,7 @@ def test_every_flag_is_explained_with_its_unit(command: str) -> None:
     assert [action.dest for action in actions if not action.help] == []
     numbers = [action for action in actions if isinstance(action.default, int | float) and action.nargs != 0]
     # Either the value's name or the flag's own says what is counted.
-    units = ("IMAGES", "BYTES", "PIXELS", "TOKENS", "CAPTIONS", "SECONDS", "PERCENT", "N")
+    units = ("IMAGES", "BYTES", "PIXELS", "TOKENS", "CAPTIONS", "SECONDS", "PERCENT", "CHANCE", "CIDER", "N")
     named = ("per-minute", "seconds", "size", "epochs", "seed", "view")
     lacking = [
         action.option_strings
