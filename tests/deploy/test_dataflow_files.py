@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from apache_beam.testing.load_tests import dataflow_cost_consts as prices
 
 from beamscribe.command_line import JOBS, parser_of
 from beamscribe.pipelines.runtime import options
@@ -155,13 +156,18 @@ def test_files_are_json(name: str) -> None:
     assert json.loads((FOLDER / name).read_text())
 
 
-# A table of docs/running.md, `Dataflow`: what it multiplies.
 def test_the_cost_table_is_what_its_numbers_multiply_to() -> None:
-    from apache_beam.testing.load_tests import dataflow_cost_consts as prices
-
+    """The table of docs/running.md, Dataflow, with the prices that Beam itself reckons with."""
     text = (CHECKOUT / "docs" / "running.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \| (\d+) \| (\d+\.\d\d) \| (measured|reckoned)", text, re.MULTILINE)
-    assert len(rows) >= 3
+    assert len(rows) == 3
     for name, core_hours, dollars, _ in rows:
         price = prices.VCPU_PER_HR_BATCH + 4 * prices.MEM_PER_GB_HR_BATCH
-        assert float(dollars) == pytest.approx(int(core_hours) * price, rel=0.05), name
+        assert float(dollars) == pytest.approx(int(core_hours) * price, abs=0.006), name
+    machine = 8 * prices.VCPU_PER_HR_BATCH + 30 * prices.MEM_PER_GB_HR_BATCH
+    [with_gpu] = re.findall(r"T4: \$([\d.]+) an hour", text)
+    [(ratio, above, below)] = re.findall(r"more than ([\d.]+) times \(([\d.]+) ÷ ([\d.]+),", text)
+    with_gpu, ratio, above, below = map(float, (with_gpu, ratio, above, below))
+    assert with_gpu == above == pytest.approx(machine + prices.T4_PER_GPU_PER_HOUR, abs=0.006)
+    assert below == pytest.approx(machine, abs=0.006)
+    assert ratio == pytest.approx(above / below, abs=0.05)
