@@ -42,8 +42,13 @@ SPEC = BackboneSpec("null", (32, 32), (1, 1, 1))
 
 @dataclass(frozen=True)
 class NullJob:
-    """As `beamscribe.pipelines.caption.CaptionJob`, but every image gets the same words."""
+    """As `beamscribe.pipelines.caption.CaptionJob`, but every image gets the same words.
 
+    Attributes:
+        reading: how to read images.
+    """
+
+    reading: Reading = Reading({})
     name: str = "caption"
     shards_at_once: int = 2
     format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
@@ -55,7 +60,7 @@ class NullJob:
         )
 
         def process(shard: Shard) -> Iterator[Any]:
-            for outcome in once(load_shard(shard, SPEC, Reading({}), run, 32)):
+            for outcome in once(load_shard(shard, SPEC, self.reading, run, 32)):
                 if isinstance(outcome, FailureRow | StageMetrics):
                     yield outcome
                 else:

@@ -2,7 +2,7 @@
 
 import collections
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ ResultT = TypeVar("ResultT")
 
 def prefetch(
     function: Callable[[ItemT], ResultT], items: Iterable[ItemT], threads: int, ahead: int
-) -> Iterator[ResultT]:
+) -> Generator[ResultT, None, None]:
     """What a function makes of items, in their order.
 
     Args:

@@ -1,9 +1,11 @@
 """Files by their URIs, on any storage that fsspec reaches; what can pass is tried again, see `storage.transient`."""
 
+import asyncio
 import contextlib
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -18,6 +20,15 @@ ENVIRONMENT = "env:"
 
 _EXACT = ("s3", "gs", "memory")
 """Protocols whose URIs hold nothing but bucket and name; of others fsspec reads hosts and users from the URI."""
+
+CONNECTIONS = 256
+"""That the client of S3 may open; its own default, 10, would be the width of all reading."""
+
+FIRST_BYTES = 2**23
+"""Of a file of unknown size that are asked for at once: nearly every photograph is whole then, after one answer."""
+
+_LARGE = threading.BoundedSemaphore(4)
+"""Files beyond that which a process reads at once, so that many readers do not fill its memory."""
 
 
 class FileTooLargeError(OSError):
@@ -56,7 +67,10 @@ def _remote(location: Location, options: dict[str, Any]) -> fsspec.AbstractFileS
     kind = fsspec.get_filesystem_class(location.protocol)
     found = {} if location.protocol in _EXACT else kind._get_kwargs_from_urls(f"{location.protocol}://{location.path}")
     own = options.get(location.protocol)
-    return kind(**{**found, **(own if isinstance(own, dict) else options)})
+    chosen = {**found, **(own if isinstance(own, dict) else options)}
+    if location.protocol == "s3":
+        chosen["config_kwargs"] = {"max_pool_connections": CONNECTIONS, **(chosen.get("config_kwargs") or {})}
+    return kind(**chosen)
 
 
 def from_environment(options: Any) -> Any:
@@ -171,7 +185,7 @@ def read_path(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None = 
             data = file.read() if max_bytes is None else file.read(max_bytes + 1)
     else:
         with only_os_errors():
-            data = within(TIMEOUT_SECONDS, lambda: _cat(fs, path, max_bytes))
+            data = _cat(fs, path, max_bytes)
     if max_bytes is not None and len(data) > max_bytes:
         raise FileTooLargeError(f"it has more than {max_bytes} bytes; --max-bytes sets the limit")
     return data
@@ -180,14 +194,47 @@ def read_path(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None = 
 def _cat(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None) -> bytes:
     """A remote file, of a bounded number one byte more at most."""
     if max_bytes is None:
-        return fs.cat_file(path)
+        return _ask(fs, "cat_file", path)
     if isinstance(fs, WebFileSystem):
-        return fs.cat_file(path, max_bytes=max_bytes + 1)
-    size = fs.info(path)["size"]
+        return _ask(fs, "cat_file", path, max_bytes=max_bytes + 1)
+    first = min(FIRST_BYTES, max_bytes + 1)
+    try:
+        # One answer is enough for nearly all files, where asking for the size first would make it two.
+        data = _ask(fs, "cat_file", path, start=0, end=first)
+    except Exception as error:
+        # Stores refuse a range of nothing.
+        if "range" in str(error).lower() and not _ask(fs, "info", path)["size"]:
+            return b""
+        raise
+    if len(data) < first or first > max_bytes:
+        return data
+    size = _ask(fs, "info", path)["size"]
     if size is not None and size > max_bytes:
         raise FileTooLargeError(f"it has {size} bytes, more than {max_bytes}; --max-bytes sets the limit")
-    # What replaced the file meanwhile may be larger. Stores refuse a range of nothing.
-    return fs.cat_file(path, start=0, end=max_bytes + 1) if size else b""
+    del data
+    # As a whole, since another file may be there by now, which may be larger too.
+    with _LARGE:
+        return _ask(fs, "cat_file", path, start=0, end=max_bytes + 1)
+
+
+def _ask(fs: fsspec.AbstractFileSystem, method: str, path: str, **options: Any) -> Any:
+    """What a method of a remote filesystem gives, if it does so in time.
+
+    A coroutine is waited for as it is: a thread for each call costs a third of all that reading costs of the processor.
+
+    Raises:
+        TimeoutError: if it takes longer.
+    """
+    if not fs.async_impl:
+        return within(TIMEOUT_SECONDS, lambda: getattr(fs, method)(path, **options))
+    future = asyncio.run_coroutine_threadsafe(getattr(fs, f"_{method}")(path, **options), fs.loop)
+    try:
+        return future.result(TIMEOUT_SECONDS)
+    except TimeoutError:
+        if future.done():
+            raise
+        future.cancel()
+        raise TimeoutError(f"no answer within {TIMEOUT_SECONDS:.0f} s") from None
 
 
 @retried
@@ -198,7 +245,8 @@ def read_path_range(fs: fsspec.AbstractFileSystem, path: str, start: int, end: i
             with open_regular(path) as file:
                 file.seek(start)
                 return file.read(end - start)
-        return within(TIMEOUT_SECONDS, lambda: fs.cat_file(path, start=start, end=end))
+        data: bytes = _ask(fs, "cat_file", path, start=start, end=end)
+        return data
 
 
 @contextlib.contextmanager

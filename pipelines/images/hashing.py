@@ -2,14 +2,13 @@
 
 import hashlib
 
+from beamscribe.pipelines.images.read_ahead import read_width
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.sources.corpus import Corpus
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
 from beamscribe.storage.prefetch import prefetch
 from beamscribe.storage.uri import read_uri
-
-THREADS = 8
 
 
 def grouped_by_content(corpus: Corpus, reading: Reading) -> Corpus:
@@ -32,7 +31,8 @@ def grouped_by_content(corpus: Corpus, reading: Reading) -> Corpus:
         return reference._replace(group=hashlib.sha256(data).hexdigest())
 
     print(f"beamscribe: --deduplicate reads {len(corpus.references)} images now, and once more to caption them")
-    references = WorkItems.of(prefetch(grouped, corpus.references, THREADS, ahead=2 * THREADS))
+    threads = read_width((reference for reference in corpus.references if not reference.container), reading)
+    references = WorkItems.of(prefetch(grouped, corpus.references, threads, ahead=2 * threads))
     distinct = len({reference.group or reference.id for reference in references})
     print(f"beamscribe: {len(references) - distinct} of them equal another one")
     return corpus._replace(references=references)

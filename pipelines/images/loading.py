@@ -1,18 +1,23 @@
 """The images of a shard: read and decoded ahead of the model, in threads, or apart where one may be poison."""
 
 import datetime
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from beamscribe.model.backbone.spec import BackboneSpec
 from beamscribe.pipelines.images.isolation import load_images_apart
-from beamscribe.pipelines.images.reading import LoadedImage, Reading, load_image
+from beamscribe.pipelines.images.read_ahead import LOCAL_WIDTH, ReadAhead
+from beamscribe.pipelines.images.reading import LoadedImage, ReadFile, Reading, decode_read
+from beamscribe.pipelines.images.shard_files import read_each, read_shard
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.storage.prefetch import prefetch
 
-THREADS = 4
-"""Pillow and the network let go of the interpreter lock; two cores decode faster than the CNN takes images."""
+DECODERS = 4
+"""Threads that decode, at least; Pillow lets go of the interpreter lock, and two cores decode faster than the CNN takes
+images."""
 
 SHARE_OF_STALL = 0.2
 """Of the time that a shard may make no progress, what one image of a suspect shard may take: 60 s by default. The
@@ -22,19 +27,63 @@ slowest image of 100 megapixels takes some ten seconds, and a remote read may be
 def load_shard(
     shard: Shard, spec: BackboneSpec, reading: Reading, run: Run, batch_size: int
 ) -> Iterator[LoadedImage | FailureRow]:
-    """A shard's images, with the failures met on the way; two batches are read ahead."""
+    """A shard's images, with the failures met on the way; two batches are decoded ahead.
+
+    Reading begins with this call, not when the first image is asked for: a shard that waits for the one before it has
+    its first files by then.
+    """
     if shard.suspect:
         limit = run.stall_timeout_seconds * SHARE_OF_STALL
         return load_images_apart(shard.todo, spec, reading, run.started, limit)
-    return load_images(shard.todo, spec, reading, run.started, ahead=2 * batch_size)
+    files = read_shard(shard.todo, reading, run.started)
+    return decoded(files, spec, reading, run.started, 2 * batch_size, _decoders(run))
+
+
+def _decoders(run: Run) -> int:
+    """Threads that decode in one of the processes which share this machine's cores."""
+    return max(DECODERS, (os.cpu_count() or 1) // (run.processes or 1) if run.processes != 0 else 1)
 
 
 def load_images(
-    todo: Sequence[PendingItem],
+    todo: Iterable[PendingItem],
     spec: BackboneSpec,
     reading: Reading,
     run_started: datetime.datetime,
     ahead: int,
+    width: int = LOCAL_WIDTH,
 ) -> Iterator[LoadedImage | FailureRow]:
-    """Images in order, up to `ahead` of them decoded before they are asked for."""
-    return prefetch(lambda item: load_image(item, spec, reading, run_started), todo, THREADS, ahead)
+    """Images in order.
+
+    Args:
+        todo: what to load.
+        spec: for which images are decoded.
+        reading: how they are read.
+        run_started: for failure rows.
+        ahead: images at most that are decoded before they are asked for.
+        width: threads that read.
+    """
+    return decoded(read_each(todo, reading, run_started, width), spec, reading, run_started, ahead)
+
+
+def decoded(
+    files: ReadAhead[Any],
+    spec: BackboneSpec,
+    reading: Reading,
+    run_started: datetime.datetime,
+    ahead: int,
+    threads: int = DECODERS,
+) -> Iterator[LoadedImage | FailureRow]:
+    """Images of files, in their order; bytes are released as soon as they are decoded."""
+
+    def decode(file: ReadFile | FailureRow) -> LoadedImage | FailureRow:
+        if isinstance(file, FailureRow):
+            return file
+        try:
+            return decode_read(file, spec, reading, run_started)
+        finally:
+            files.release(file)
+
+    try:
+        yield from prefetch(decode, files, threads, ahead)
+    finally:
+        files.close()

@@ -8,11 +8,13 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from beamscribe.errors import DONE, RefusedError, stopped_writing
+from beamscribe.errors import CHECK_FAILED, DONE, RefusedError, stopped_writing
 from beamscribe.pipelines.outputs.caption_lines import Row, coco_results, csv_line, csv_lines, json_lines
 from beamscribe.pipelines.outputs.captions import Captions, open_captions
+from beamscribe.pipelines.outputs.datasets import write_dataset
+from beamscribe.pipelines.outputs.report.pictures import PictureReading
 from beamscribe.pipelines.outputs.sidecars import Captioned, Written, write_below, write_beside
-from beamscribe.pipelines.runtime.flags.export import parser
+from beamscribe.pipelines.runtime.flags.export import DATASETS, parser
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.coco import CocoError, describe, parse_coco
 from beamscribe.schemas.matching import ANNOTATIONS, Matcher, MatchError
@@ -97,7 +99,7 @@ def run(argv: Sequence[str]) -> int:
     """Exports the captions of an output.
 
     Returns:
-        0, or 1 if the files cannot all be written.
+        0, or 1 if the files cannot all be written, or 3 if photographs are not there that should be in them.
 
     Raises:
         RefusedError: if the command cannot do its work.
@@ -106,6 +108,8 @@ def run(argv: Sequence[str]) -> int:
     options = args.storage_options
     _refuse_places(args)
     captioned = open_captions(args.captions, options)
+    if args.to in DATASETS:
+        return _export_dataset(args, captioned)
     matcher = open_matcher(args, captioned) if args.to == "coco-results" else None
     count = 0
 
@@ -133,6 +137,22 @@ def run(argv: Sequence[str]) -> int:
     return DONE
 
 
+def _export_dataset(args: argparse.Namespace, captioned: Captions) -> int:
+    reading = PictureReading(args.images_root, args.storage_options, args.allow_http, max_bytes=args.max_bytes)
+    try:
+        found = write_dataset(captioned, args.to, args.output, reading, args.replace, args.min_confidence)
+    except ValueError as error:
+        raise RefusedError(f"{args.captions} cannot be exported: {error}") from error
+    except OSError as error:
+        return stopped_writing("export", args.output, error)
+    told = f"beamscribe export: {found.samples} photographs with their captions as {args.to} in {found.files} files"
+    if found.left_out:
+        reasons = "; ".join(f"{count} times: {reason}" for reason, count in found.left_out.most_common())
+        told += f", {found.left_out.total()} captions left out, the same command tries them again ({reasons})"
+    print(printable(f"{told} → {args.output}"))
+    return CHECK_FAILED if found.left_out else DONE
+
+
 def _refuse_places(args: argparse.Namespace) -> None:
     """Refuses a command that does not say where to write.
 
@@ -141,6 +161,8 @@ def _refuse_places(args: argparse.Namespace) -> None:
     """
     if args.to != "sidecar":
         if not args.output:
+            if args.to in DATASETS:
+                raise RefusedError(f"--to {args.to} needs --output, the folder to write")
             raise RefusedError(f"--to {args.to} needs --output, the file to write")
         if args.beside:
             raise RefusedError("--beside is for sidecars: --output names the file to write")

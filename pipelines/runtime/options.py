@@ -69,6 +69,7 @@ def reading(args: argparse.Namespace) -> Reading:
         args.accept_truncated,
         args.allow_private_addresses,
         args.max_bytes,
+        args.io_threads,
     )
 
 

@@ -4,7 +4,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -26,6 +26,10 @@ MEMORY = 2**28
 ALLOWANCE, RATIO = 2**29, 100
 """A file may inflate to so many bytes, and to so many more for each of its own. Photographs do not compress; pictures
 without compression may, by more than this only if they are large and empty."""
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 class _Decompressor(Protocol):
@@ -69,7 +73,7 @@ COMPRESSED = (*_DECOMPRESSORS, ZSTD)
 """Suffixes of files that can be inflated."""
 
 
-def inflated(file: IO[bytes], suffix: str) -> Iterator[bytes]:
+def inflated(file: _Readable, suffix: str) -> Iterator[bytes]:
     """What is inside a compressed file: its members one after the other, with zeros between and behind them left out.
 
     Args:
@@ -92,7 +96,7 @@ def inflated(file: IO[bytes], suffix: str) -> Iterator[bytes]:
             )
 
 
-def _members(file: IO[bytes], suffix: str, consumed: list[int]) -> Iterator[bytes]:
+def _members(file: _Readable, suffix: str, consumed: list[int]) -> Iterator[bytes]:
     magic, new = _DECOMPRESSORS[suffix]
     data, first = _read(file, consumed), True
     while True:
@@ -114,7 +118,7 @@ def _members(file: IO[bytes], suffix: str, consumed: list[int]) -> Iterator[byte
         first = False
 
 
-def _member(member: _Decompressor, data: bytes, file: IO[bytes], consumed: list[int]) -> Iterator[bytes]:
+def _member(member: _Decompressor, data: bytes, file: _Readable, consumed: list[int]) -> Iterator[bytes]:
     ended = False
     while not member.eof:
         try:
@@ -131,7 +135,7 @@ def _member(member: _Decompressor, data: bytes, file: IO[bytes], consumed: list[
             ended = not data
 
 
-def _read(file: IO[bytes], consumed: list[int]) -> bytes:
+def _read(file: _Readable, consumed: list[int]) -> bytes:
     data = file.read(READ)
     consumed[0] += len(data)
     advanced(len(data))
@@ -143,7 +147,7 @@ class _Counted:
 
     closed = False
 
-    def __init__(self, file: IO[bytes], consumed: list[int]) -> None:
+    def __init__(self, file: _Readable, consumed: list[int]) -> None:
         self._file, self._consumed = file, consumed
 
     def read(self, size: int = -1) -> bytes:
@@ -155,7 +159,7 @@ class _Counted:
         """The file is its opener's to close."""
 
 
-def _zstd(file: IO[bytes], consumed: list[int]) -> Iterator[bytes]:
+def _zstd(file: _Readable, consumed: list[int]) -> Iterator[bytes]:
     stream = pa.CompressedInputStream(pa.PythonFile(_Counted(file, consumed), "r"), "zstd")
     ended = False
     while not ended:

@@ -16,11 +16,20 @@ from beamscribe.pipelines.sources.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX,
 from beamscribe.pipelines.sources.walking import FOLDER, left_out_by_name, match, walk
 from beamscribe.pipelines.work.work_item import UNREADABLE, Member, WorkItem
 from beamscribe.schemas.coco import CocoImage
+from beamscribe.storage.location import locate
+from beamscribe.storage.prefetch import prefetch
 from beamscribe.storage.transient import StorageError
 from beamscribe.storage.uri import canonical, filesystem, read_range
+from beamscribe.storage.web import WebFileSystem
 
 HEAD_BYTES = 1024
 """Of a file, which tell what it is."""
+
+ARCHIVES_AT_ONCE = 8
+"""That are listed side by side where they are remote: each holds some pieces in memory, and its members."""
+
+FOLDERS_AT_ONCE = 16
+"""Remote folders below one that are listed side by side."""
 
 ARCHIVE = "archive in a folder"
 SAME_URI = "name that is not UTF-8, as another file is called"
@@ -48,9 +57,17 @@ def _images(source: str, options: dict[str, Any], allow_private: bool) -> Iterat
     empty = True
     if is_plain(source) and len(files) == 1:
         _refuse_no_image(source, files[0], options, allow_private)
-    for uri in files:
+
+    def named(uri: str) -> Iterable[WorkItem | Skipped]:
         kind = kind_of(uri)
-        for one in _members(uri, kind, inside, options, allow_private, len(files)) if kind else [WorkItem(uri, uri)]:
+        return _members(uri, kind, inside, options, allow_private, len(files)) if kind else [WorkItem(uri, uri)]
+
+    # Remote archives are listed side by side; of local ones the disk is the bound.
+    archives = [uri for uri in files if kind_of(uri) and not locate(uri).local]
+    ahead = prefetch(lambda uri: list(named(uri)), archives, ARCHIVES_AT_ONCE, ARCHIVES_AT_ONCE)
+    side_by_side = frozenset(archives)
+    for uri in files:
+        for one in next(ahead) if uri in side_by_side else named(uri):
             if isinstance(one, Skipped):
                 skipped[one.reason] += one.count
             else:
@@ -131,12 +148,29 @@ def find_files(source: str, flag: str, options: dict[str, Any], allow_private: b
         if local and not os.path.isdir(path):
             raise RefusedError(f"{flag} {source} is neither a file nor a folder: name one")
         root = path.rstrip("/")
-        found = walk(path) if local else fs.find(path)
+        found = walk(path) if local else _remote_walk(fs, path)
         return _counted(fs, (one if isinstance(one, Skipped) else _image_of(root, one) for one in found))
     except StorageError as error:
         raise RefusedError(str(error)) from error
     except (OSError, ValueError) as error:
         raise RefusedError(f"{flag} {source} cannot be listed: {error}") from error
+
+
+def _remote_walk(fs: AbstractFileSystem, root: str) -> Iterator[str]:
+    """The paths of all files of a remote folder, at any depth; what is in the folders below it is asked for at once."""
+    if not fs.async_impl or isinstance(fs, WebFileSystem):
+        yield from fs.find(root)
+        return
+    folders = []
+    for item in fs.ls(root, detail=True):
+        if item["name"].strip("/") == root.strip("/"):
+            continue  # Some programs put an empty object into the place of a folder.
+        if item["type"] == "directory":
+            folders.append(item["name"])
+        else:
+            yield item["name"]
+    for found in prefetch(fs.find, folders, FOLDERS_AT_ONCE, 2 * FOLDERS_AT_ONCE):
+        yield from found
 
 
 def _image_of(root: str, path: str) -> str | Skipped:

@@ -1,7 +1,8 @@
 """Reads what a reference names: a file, or one member of a file that holds many, which is never unpacked."""
 
+import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from beamscribe.pipelines.sources.archive_members import read_tar_member, read_zip_member, zip_member
@@ -9,6 +10,7 @@ from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
 from beamscribe.pipelines.sources.spools import forget, spool
 from beamscribe.pipelines.sources.table_process import PROCESS
+from beamscribe.pipelines.sources.tar_parts import InflatedTar, Piece
 from beamscribe.pipelines.sources.versions import ReplacedError, check_version
 from beamscribe.pipelines.sources.zip_directory import directory
 from beamscribe.pipelines.work.work_item import (
@@ -50,8 +52,82 @@ def read_reference(
     if member.kind == UNREADABLE:
         raise UnreadableMemberError(member.detail)
     where = Where.of(reference.container, options, allow_private)
+    return _checked(where, member, lambda: _read(where, member, max_bytes))
+
+
+def read_piece(
+    references: Sequence[WorkItem], piece: Piece, options: dict[str, Any], allow_private: bool, max_bytes: int
+) -> list[bytes | Exception]:
+    """The bytes of members of a tar that lie in one piece of it, each as `read_reference` gives it, or why it does not.
+
+    Args:
+        references: of the piece, in its order.
+        piece: of the tar.
+        options: passed to fsspec.
+        allow_private: as in `beamscribe.storage.uri.read_uri`.
+        max_bytes: of an image file.
+    """
+    where = Where.of(references[0].container, options, allow_private)
     try:
-        data = _read(where, member, max_bytes)
+        data = where.read(piece.start, piece.size)
+    except OSError:
+        # Each of them is asked for by itself, and says itself why it cannot be read.
+        data = None
+
+    def one(reference: WorkItem) -> bytes:
+        member = reference.member
+        if data is None or member is None:
+            return read_reference(reference, options, allow_private, max_bytes)
+        there = memoryview(data)
+        return _checked(
+            where,
+            member,
+            lambda: read_tar_member(lambda start, size: bytes(there[start - piece.start :][:size]), member, max_bytes),
+        )
+
+    return [_outcome(functools.partial(one, reference)) for reference in references]
+
+
+def read_in_passing(stream: InflatedTar, reference: WorkItem, max_bytes: int) -> bytes:
+    """As `read_reference`, of a member of a compressed tar that is gone through once.
+
+    Args:
+        stream: of its container.
+        reference: what to read, behind what was read before.
+        max_bytes: of an image file.
+    """
+    member = reference.member
+    if member is None or member.kind != INFLATED_TAR:
+        raise UnreadableMemberError(member.detail if member else "it is no member of the archive")
+    return _checked(stream.where, member, lambda: _read_passing(stream, member, max_bytes))
+
+
+@retried
+def _read_passing(stream: InflatedTar, member: Member, max_bytes: int) -> bytes:
+    def read() -> bytes:
+        try:
+            return read_tar_member(stream.read, member, max_bytes)
+        except DamagedArchiveError as error:
+            raise UnreadableMemberError(f"{error}; {stream.damage}" if stream.damage else str(error)) from None
+
+    with only_os_errors():
+        return while_advancing(TIMEOUT_SECONDS, read)
+
+
+def _outcome(read: Callable[[], bytes]) -> bytes | Exception:
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - whatever reading one image brings about is its own failure
+        return error
+
+
+def _checked(where: Where, member: Member, read: Callable[[], bytes]) -> bytes:
+    """What a member gives, if its container is the one that was listed."""
+    try:
+        data = read()
+    except DamagedArchiveError as error:
+        check_version(where, member.version, fresh=True)
+        raise UnreadableMemberError(str(error)) from error
     except UnreadableMemberError:
         # What is wrong with it may be that it is another file.
         check_version(where, member.version, fresh=True)

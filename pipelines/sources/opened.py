@@ -1,18 +1,53 @@
 """Files that hold many images, and what the readers of them share."""
 
+import contextlib
 import json
 import os
-from typing import IO, Any, NamedTuple
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple, Protocol
 
 from beamscribe.storage.location import locate
-from beamscribe.storage.uri import open_uri, read_range
+from beamscribe.storage.prefetch import prefetch
+from beamscribe.storage.uri import filesystem, open_uri, read_range
 
 OPEN_CONTAINERS = 4
 """That a process keeps open: the images of a shard come from one."""
 
 
+PIECE_BYTES, PIECES_AHEAD = 2**22, 4
+"""Of a remote file that is read in order: what is asked for at once, and how many pieces before they are needed."""
+
+
 class UnreadableMemberError(OSError):
     """A member of a container cannot be read; the message says why."""
+
+
+class Readable(Protocol):
+    """A file that is read in order."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes; fewer only at the end."""
+        ...
+
+
+class PiecesReader:
+    """Pieces of bytes, one after the other, as a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._piece, self._start = pieces, b"", 0
+
+    def read(self, size: int) -> bytes:
+        """As `Readable`."""
+        found: list[bytes] = []
+        while size:
+            if self._start == len(self._piece):
+                self._piece, self._start = next(self._pieces, b""), 0
+                if not self._piece:
+                    break
+            found.append(self._piece[self._start : self._start + size])
+            self._start += len(found[-1])
+            size -= len(found[-1])
+        return b"".join(found)
 
 
 class Where(NamedTuple):
@@ -41,6 +76,24 @@ class Where(NamedTuple):
     def open(self) -> IO[bytes]:
         """The file, to seek in."""
         return open_uri(self.uri, self.fsspec_options, self.allow_private)
+
+    @contextlib.contextmanager
+    def opened_in_order(self) -> Iterator[Readable]:
+        """The file, to be read from its beginning to its end; of an object store some pieces are asked for ahead.
+
+        Raises:
+            OSError: if it cannot be opened.
+        """
+        fs, _ = filesystem(self.uri, self.fsspec_options, self.allow_private)
+        # Servers of the web need not give parts, and other clients have one connection.
+        if not fs.async_impl or locate(self.uri).web:
+            with self.open() as file:
+                yield file
+            return
+        starts = range(0, self.size(), PIECE_BYTES)
+        pieces = prefetch(lambda start: self.read(start, PIECE_BYTES), starts, PIECES_AHEAD, PIECES_AHEAD)
+        with contextlib.closing(pieces):
+            yield PiecesReader(pieces)
 
     def local_path(self) -> str | None:
         """Where it is on this machine's disk, if it is there."""

@@ -1,23 +1,41 @@
 """Flags of `beamscribe export`."""
 
-from beamscribe.flag_parser import FlagParser, add_storage_options, chance
+from beamscribe.flag_parser import FlagParser, add_storage_options, chance, positive
+from beamscribe.schemas.limits import MAX_BYTES
 
 LINES = ("csv", "jsonl")
 SIDECARS = ("txt", "xmp")
-FORMS = ("coco-results", *LINES, "sidecar")
+DATASETS = ("webdataset", "hf")
+FORMS = ("coco-results", *LINES, "sidecar", *DATASETS)
 
 
 def parser() -> FlagParser:
     """The command's flags."""
     flags = FlagParser(
         prog="beamscribe export",
-        description="Captions in the forms that other programs read: COCO's results file, CSV, JSON lines, or a file "
-        "for each photograph.",
+        description="Captions in the forms that other programs read: COCO's results file, CSV, JSON lines, a file for "
+        "each photograph, or data with the photographs that training programs stream.",
     )
     flags.add_argument("captions", metavar="OUTPUT", help="output of beamscribe caption")
-    flags.add_argument("--to", required=True, choices=FORMS, help="form; a sidecar is photo.txt for photo.jpg")
+    flags.add_argument(
+        "--to",
+        required=True,
+        choices=FORMS,
+        help="form; a sidecar is photo.txt for photo.jpg; webdataset and hf hold the photographs too",
+    )
     flags.add_argument("--output", metavar="PATH", help="file or URI; for sidecars a folder of their own")
     flags.add_argument("--beside", metavar="DIR", help="sidecars go beside the photographs that are below this folder")
+    flags.add_argument(
+        "--images-root", metavar="DIR", help="webdataset, hf: folder that holds the photographs now, if they were moved"
+    )
+    flags.add_argument("--allow-http", action="store_true", help="webdataset, hf: photographs may be on the web")
+    flags.add_argument(
+        "--max-bytes",
+        type=positive,
+        default=MAX_BYTES,
+        metavar="BYTES",
+        help="webdataset, hf: photographs that have more are left out",
+    )
     flags.add_argument("--annotations", metavar="JSON", help="COCO file that gives image ids for coco-results")
     flags.add_argument(
         "--by-id", action="store_true", help="ids of the captions are COCO's, whatever the files are called"

@@ -121,6 +121,12 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="image files that have more, after inflating, become failure rows",
     )
+    group.add_argument(
+        "--io-threads",
+        type=positive,
+        metavar="READS",
+        help="images that a process reads at once (default: 4 from local disks, 64 from object stores and the web)",
+    )
     group.add_argument("--accept-truncated", action="store_true", help="keep what was decoded of files that end early")
     group.add_argument("--allow-http", action="store_true", help="images may be on the web, http and https")
     group.add_argument(

@@ -2,15 +2,17 @@ import io
 import itertools
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
 
 from beamscribe.model.backbone.spec import BackboneSpec
-from beamscribe.pipelines.images.loading import THREADS, load_images, load_shard
-from beamscribe.pipelines.images.reading import LoadedImage, Reading
+from beamscribe.pipelines.images.loading import load_images, load_shard
+from beamscribe.pipelines.images.read_ahead import FILES_PER_READ, ReadAhead, read_width
+from beamscribe.pipelines.images.reading import LoadedImage, ReadFile, Reading
 from beamscribe.pipelines.work.shards import PendingItem, Shard
-from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.pipelines.work.work_item import INFLATED_TAR, Member, WorkItem
 from beamscribe.schemas.failure_row import FailureRow
 from tests.pipelines.fake_job import START, run_of
 
@@ -78,16 +80,86 @@ def test_reads_ahead_in_threads_but_not_further_than_told(photos, monkeypatch):
         return read(reference, *how)
 
     monkeypatch.setattr(reading, "read_reference", noting)
-    images = load_images([todo(path) for path in photos], SPEC, Reading({}), START, ahead=6)
+    images = load_images([todo(path) for path in photos], SPEC, Reading({}), START, ahead=6, width=2)
+    next(images)
+    time.sleep(0.3)
+    begun = 6 + FILES_PER_READ * 2
+    assert sorted(started) == photos[:begun]
+    assert 1 < max(most) <= 2
     next(images)
     time.sleep(0.2)
-    assert sorted(started) == photos[:6]
-    assert 1 < max(most) <= THREADS
-    next(images)
-    time.sleep(0.1)
-    assert sorted(started) == photos[:7]
+    assert sorted(started) == photos[: begun + 1]
     images.close()
-    assert len(started) == 7
+    assert len(started) == begun + 1
+
+
+def test_reading_begins_before_the_first_image_is_asked_for(photos, monkeypatch):
+    from beamscribe.pipelines.images import reading
+
+    read, started = reading.read_reference, threading.Event()
+    monkeypatch.setattr(reading, "read_reference", lambda *asked: started.set() or read(*asked))
+    images = load_images([todo(path) for path in photos], SPEC, Reading({}), START, ahead=6)
+    assert started.wait(10)
+    assert len(list(images)) == 20
+
+
+def test_bytes_ahead_are_bounded_and_released():
+    size, begun = 2**20, []
+
+    def read(item):
+        begun.append(item)
+        return [ReadFile(item, bytes(size), 0.0)]
+
+    with ThreadPoolExecutor(8) as pool:
+        files = ReadAhead(read, range(100), pool, most=50, most_bytes=4 * size)
+        first = next(files)
+        time.sleep(0.2)
+        # Taken and not yet released, it counts as those that wait do.
+        assert len(begun) <= 5
+        held = [first]
+        held += [next(files) for _ in range(20)]
+        assert len(begun) <= 26, "one at a time when there is no room"
+        for file in held:
+            files.release(file)
+        assert [file.todo for file in files] == list(range(21, 100))
+    assert begun == sorted(begun)
+
+
+def test_what_waits_is_not_read_after_the_end():
+    reading, go = threading.Event(), threading.Event()
+
+    def read(item):
+        reading.set()
+        go.wait(10)
+        return [ReadFile(item, b"", 0.0)]
+
+    with ThreadPoolExecutor(1) as pool:
+        files = ReadAhead(read, iter(range(10)), pool, most=5)
+        assert reading.wait(10)
+        files.close()
+        go.set()
+    assert files._under_way == 4, "the first was being read"
+
+
+@pytest.mark.parametrize(
+    ("uris", "asked", "width"),
+    [
+        (["/a.png", "/b.png"], None, 4),
+        (["s3://bucket/a.png"], None, 64),
+        (["/a.png", "https://host/b.png"], None, 64),
+        (["memory://a.png"], None, 4),
+        (["unknown://a.png"], None, 4),
+        (["s3://bucket/a.png"], 7, 7),
+        ([], None, 4),
+    ],
+)
+def test_width_of_reading(uris, asked, width):
+    assert read_width([WorkItem(uri, uri) for uri in uris], Reading({"s3": {"anon": True}}, io_threads=asked)) == width
+
+
+def test_containers_that_are_gone_through_in_order_are_read_by_few():
+    item = WorkItem("a", "s3://b/a.tgz::1", container="s3://b/a.tgz", member=Member(INFLATED_TAR, 0))
+    assert read_width([item], Reading({}, io_threads=64)) == 4
 
 
 def test_takes_what_is_asked_for_lazily(photos):

@@ -1,0 +1,117 @@
+"""S3's protocol with a client of its own: what is asked for, and how much."""
+
+import contextlib
+import gzip
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import urllib.request
+
+import pytest
+from PIL import Image
+
+from beamscribe.pipelines.images.read_ahead import read_width
+from beamscribe.pipelines.images.reading import ReadFile, Reading
+from beamscribe.pipelines.images.shard_files import read_each, read_shard
+from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.storage.uri import FileTooLargeError, read_uri
+from tests.pipelines.fake_job import START
+
+pytest.importorskip("s3fs")
+
+
+def png(number):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (number, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def store(folder, delay_msec=0, failing_percent=0):
+    """Storage options for a folder served as a bucket, and a function that gives the counts."""
+    command = [sys.executable, "-m", "benchmarks.delayed_store", str(folder), str(delay_msec), str(failing_percent)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        address = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+
+        def counts():
+            with urllib.request.urlopen(f"{address}/-/counts") as answer:
+                return json.load(answer)
+
+        yield {"endpoint_url": address, "key": "k", "secret": "s"}, counts
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    """60 photographs in folders, a marker of a folder, an empty file, and two tars of 20 photographs."""
+    folder = tmp_path / "bucket"
+    for number in range(60):
+        path = folder / "photos" / f"{number % 3}" / ("deep" if number % 2 else "") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    (folder / "photos" / "top.png").write_bytes(png(99))
+    (folder / "photos" / "empty.png").write_bytes(b"")
+    (folder / "tars").mkdir()
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for number in range(20):
+            info = tarfile.TarInfo(f"{number}.png")
+            info.size = len(png(number))
+            tar.addfile(info, io.BytesIO(png(number)))
+    (folder / "tars" / "a.tar").write_bytes(file.getvalue())
+    (folder / "tars" / "b.tar.gz").write_bytes(gzip.compress(file.getvalue()))
+    return folder
+
+
+def test_what_a_store_is_asked_for(bucket):
+    with store(bucket, delay_msec=20) as (options, counts):
+        reading = Reading(options)
+        corpus = list_images(["s3://bucket/photos"], options)
+        local = list_images([str(bucket / "photos")], {})
+        prefix = f"file://{bucket}/photos"
+        assert [one.uri.removeprefix("s3://bucket/photos") for one in corpus.references] == [
+            one.uri.removeprefix(prefix) for one in local.references
+        ]
+        assert corpus.listed == local.listed == 62
+        todo = [PendingItem(one) for one in corpus.references]
+        assert read_width(corpus.references, reading) == 64
+        before = counts()
+        files = list(read_each(todo, reading, START, 64))
+        for file in files:
+            path = str(bucket) + file.todo.reference.uri.removeprefix("s3://bucket")
+            with open(path, "rb") as expected:
+                assert file.data == expected.read()
+        after = counts()
+        assert after["GET"] - before["GET"] == 62, "one request a photograph"
+        assert after["HEAD"] - before["HEAD"] == 0, "the size of the empty one is known from the listing"
+        assert after["at once"] > 30
+
+        with pytest.raises(FileTooLargeError, match="more than 20 bytes"):
+            read_uri("s3://bucket/photos/top.png", options, max_bytes=20)
+        with pytest.raises(FileNotFoundError):
+            read_uri("s3://bucket/photos/none.png", options, max_bytes=20)
+
+        size = sum(path.stat().st_size for path in (bucket / "tars").iterdir())
+        before = counts()
+        found = list_images(["s3://bucket/tars/*"], options).references
+        assert [one.uri.rpartition("::")[2] for one in found] == 2 * [f"{number}.png" for number in range(20)]
+        for start in (0, 20):
+            files = list(read_shard([PendingItem(one) for one in found[start : start + 20]], reading, START))
+            assert [file.data for file in files if isinstance(file, ReadFile)] == [png(number) for number in range(20)]
+        after = counts()
+        assert after["bytes"] - before["bytes"] <= 2 * size
+        assert after["GET"] - before["GET"] == 4
+
+
+def test_a_busy_store_loses_nothing(bucket):
+    with store(bucket, failing_percent=10) as (options, counts):
+        todo = [PendingItem(one) for one in list_images(["s3://bucket/photos"], options).references]
+        files = list(read_each(todo, Reading(options), START, 64))
+        assert all(isinstance(file, ReadFile) for file in files)
+        assert counts()["503"] > 0
