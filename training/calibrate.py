@@ -3,6 +3,7 @@
 A caption is acceptable if its CIDEr-D against what people wrote of the photograph is at least `--acceptable`.
 """
 
+import hashlib
 import os
 import re
 import sys
@@ -22,12 +23,15 @@ from beamscribe.model.confidence import SIGNALS, Calibration, image_channels, si
 from beamscribe.model.decoding import search_encoded
 from beamscribe.model.freezing import compiled
 from beamscribe.model.tokenizer import PAD, UNKNOWN
+from beamscribe.storage import whole_files
 from beamscribe.training.cider import CiderReward
 from beamscribe.training.dataset import FeatureSet, read_features
 from beamscribe.training.flags.calibrate import parser
-from beamscribe.training.reliability import auroc, calibration_error, cross_fitted, logistic, ridge
+from beamscribe.training.reliability import auroc, bins_of, calibration_error, cross_fitted, logistic, ridge
 
 BATCH = 64
+BOUNDS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+"""Of CIDEr: what AUROC would be if captions were acceptable from these on."""
 BEST = 2.0
 """CIDEr above which captions count as equally good, where the learned signals are fitted."""
 WORDS_PENALTY, PICTURE_PENALTY = 20.0, 20.0
@@ -74,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
         if learned is not None:
             # Spread over all of them, since outputs are read one after another.
             learned = learned.select(np.arange(0, len(learned.ids), -(-len(learned.ids) // args.learn_images)))
-        judge = _Judge(bundle, captioner, DecodingOptions(args.beam_size))
+        judge = _Judge(bundle, captioner, DecodingOptions(args.beam_size), work)
         calibration = untrained(len(bundle.vocabulary()), image_channels(bundle.captioner))
         if learned is not None:
             calibration = learn_signals(calibration, judge(learned))
@@ -85,8 +89,20 @@ def run(argv: Sequence[str]) -> int:
             f"{right.sum()} of {len(right)} captions are acceptable (CIDEr of at least {args.acceptable}): give more "
             "--features, or another --acceptable"
         )
-    calibration, told = fit(calibration, judged, right)
+    fitted, told, chances = fit(calibration, judged, right)
     told |= {"acceptable_cider": args.acceptable, "beam_size": args.beam_size}
+    told["auroc_of_outputs"] = [
+        round(auroc(chances[held_out.sources == number], right[held_out.sources == number]), 4)
+        for number in sorted(set(held_out.sources.tolist()))
+        if len(set(right[held_out.sources == number].tolist())) == 2
+    ]
+    # What another idea of acceptable would have given.
+    told["auroc_of_bounds"] = {
+        str(bound): fit(calibration, judged, judged.cider >= bound)[1]["auroc"]
+        for bound in BOUNDS
+        if 0.02 < (judged.cider >= bound).mean() < 0.98
+    }
+    calibration = fitted
     description = {name: value for name, value in bundle.config.items() if name not in ("files", "schema_version")}
     files = {**bundle.contents(), CALIBRATION: calibration.to_npz()}
     try:
@@ -105,8 +121,8 @@ def run(argv: Sequence[str]) -> int:
     return DONE
 
 
-def fit(calibration: Calibration, judged: Judged, right: np.ndarray) -> tuple[Calibration, dict[str, Any]]:
-    """The logistic regression, and what it is worth on photographs that it was not fitted on (ten folds)."""
+def fit(calibration: Calibration, judged: Judged, right: np.ndarray) -> tuple[Calibration, dict[str, Any], np.ndarray]:
+    """The logistic regression, what it is worth on photographs that no fit saw (ten folds), and their chances."""
 
     def fitted(items: np.ndarray) -> Calibration:
         own = judged.signals[items]
@@ -124,8 +140,10 @@ def fit(calibration: Calibration, judged: Judged, right: np.ndarray) -> tuple[Ca
         "auroc": round(auroc(chances, right), 4),
         "auroc_of_score": round(auroc(judged.signals[:, SIGNALS.index("score")], right), 4),
         "calibration_error": round(calibration_error(chances, right), 4),
+        # Mean chance, share that is acceptable, and number, of tenths by their chance: the points of a plot.
+        "tenths": [[round(chance, 4), round(share, 4), count] for chance, share, count in bins_of(chances, right)],
     }
-    return fitted(np.arange(len(right))), told
+    return fitted(np.arange(len(right))), told, chances
 
 
 def learn_signals(calibration: Calibration, judged: Judged) -> Calibration:
@@ -164,10 +182,11 @@ def words_of(text: str) -> list[int]:
 class _Judge:
     """Captions photographs and scores the captions."""
 
-    def __init__(self, bundle: Bundle, captioner: Any, options: DecodingOptions) -> None:
+    def __init__(self, bundle: Bundle, captioner: Any, options: DecodingOptions, work: str) -> None:
         from beamscribe.model.tokenizer import Tokenizer
 
         self._tokenizer = Tokenizer(bundle.vocabulary())
+        self._work, self._made_by = work, (bundle.weights_digest, bundle.vocabulary_digest, *options)
         rows, columns, channels = bundle.backbone.grid
         blank = untrained(len(bundle.vocabulary()), image_channels(bundle.captioner))
 
@@ -180,6 +199,16 @@ class _Judge:
         self._caption = compiled(caption, input_signature=[tf.TensorSpec((None, rows * columns, channels), tf.float16)])
 
     def __call__(self, features: FeatureSet) -> Judged:
+        """Kept in a file of the work folder for the next run."""
+        asked = repr((self._made_by, features.ids, features.views.tolist(), features.captions, SIGNALS))
+        path = os.path.join(self._work, f"judged-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npz")
+        if not os.path.exists(path):
+            with whole_files.replacing(path) as file:
+                np.savez(file, **self._judged(features)._asdict())
+        with np.load(path, allow_pickle=False) as stored:
+            return Judged(**{name: stored[name] for name in Judged._fields})
+
+    def _judged(self, features: FeatureSet) -> Judged:
         parts = []
         for start in range(0, len(features.ids), BATCH):
             images = np.arange(start, min(start + BATCH, len(features.ids)))

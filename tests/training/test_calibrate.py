@@ -27,8 +27,8 @@ def test_the_learned_signals_help_and_chances_come_true() -> None:
     assert np.argmax(calibration.picture) == 0
     held_out = with_learned(judged(2000, 1), calibration)
     right = held_out.cider >= 0.5
-    fitted, told = fit(calibration, held_out, right)
-    assert told["photographs"] == 2000
+    fitted, told, chances = fit(calibration, held_out, right)
+    assert told["photographs"] == len(chances) == sum(count for _, _, count in told["tenths"])
     assert told["acceptable_share"] == pytest.approx(right.mean(), abs=1e-3)
     assert told["auroc"] > 0.85 > told["auroc_of_score"] + 0.1
     assert told["calibration_error"] < 0.05
