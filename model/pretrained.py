@@ -5,7 +5,7 @@ import os
 VARIABLE = "BEAMSCRIBE_MODEL"
 """Environment variable that names the bundle to use where none is given."""
 
-NAME = "flickr8k-efficientnet-lite2"
+NAME = "everyday-efficientnet-lite2"
 EMBEDDED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pretrained", NAME)
 """Where it is, in a checkout as in an installation."""
 

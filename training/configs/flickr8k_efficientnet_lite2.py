@@ -1,4 +1,4 @@
-"""The recipe of the embedded bundle, `pretrained/flickr8k-efficientnet-lite2`.
+"""A captioner of people and dogs, taught by Flickr8k alone; the everyday captioner begins with one of its members.
 
 Command: in the folder that holds Flickr8k's photographs and its training captions as COCO JSON,
   for view in 0 1 2 3; do
