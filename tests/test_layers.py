@@ -9,7 +9,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 LAYERS = [
-    {"beamscribe.errors", "beamscribe.flag_parser", "schemas"},
+    {"beamscribe.errors", "beamscribe.flag_parser", "beamscribe.log_lines", "beamscribe.native_logs", "schemas"},
     {"storage"},
     {"model"},
     {"training", "pipelines.work"},
@@ -24,7 +24,7 @@ LAYERS = [
 """From the bottom; a folder may import what stands below it. `pipelines` are the jobs, `beamscribe` the command line
 and the Python interface. See ARCHITECTURE.md, whose diagram is compared with this."""
 
-DETAILS = {"beamscribe.errors", "beamscribe.flag_parser"}
+DETAILS = {"beamscribe.errors", "beamscribe.flag_parser", "beamscribe.log_lines", "beamscribe.native_logs"}
 
 APART = ("training", "pipelines")
 """Never import each other."""

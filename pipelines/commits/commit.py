@@ -113,14 +113,16 @@ def stamp(name: str, data: bytes, ids: Iterable[str], made_of: Iterable[str] = (
     return FileStamp(name, len(data), hashlib.sha256(data).hexdigest(), tuple(ids), tuple(made_of))
 
 
-def commit_shard(shard: Shard, process: Process, run: Run, heartbeat: Callable[[], None] = lambda: None) -> Receipt:
+def commit_shard(
+    shard: Shard, process: Process, run: Run, heartbeat: Callable[[int], None] = lambda items: None
+) -> Receipt:
     """Processes a shard and commits what came out.
 
     Args:
         shard: what to do.
         process: yields one row or `FailureRow` for each reference.
         run: where and how to commit.
-        beat: called whenever a reference is done.
+        heartbeat: called whenever something is done, with the number of references that are done with it.
 
     Returns:
         The receipt, which is committed last.
@@ -150,7 +152,7 @@ def commit_shard(shard: Shard, process: Process, run: Run, heartbeat: Callable[[
                 outcome = next(outcomes, None)
             if outcome is None:
                 return
-            heartbeat()
+            heartbeat(0 if isinstance(outcome, StageMetrics) else 1)
             if isinstance(outcome, StageMetrics):
                 spent.append(outcome)
             elif isinstance(outcome, FailureRow):

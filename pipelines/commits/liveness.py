@@ -104,6 +104,7 @@ class LivenessReporter:
         self._marker = Marker(before.attempts + 1, before.suspect) if before else Marker()
         self._output.write(self._name, self._marker.to_bytes())
         self.heartbeat()
+        _in_hand[self._output.run, self._shard] = 0
         self._thread = threading.Thread(target=self._watch, name=f"liveness {self._shard}", daemon=True)
         self._thread.start()
         return self
@@ -114,6 +115,7 @@ class LivenessReporter:
         """Takes the marker away unless the shard ended in an error; it stays as it is where that may be an image's."""
         self._stays = error is not None
         self._ended.set()
+        _in_hand.pop((self._output.run, self._shard), None)
         if not self._stays:
             # A heartbeat that is being written ends first, or takes its marker away itself.
             self._thread.join(LEAVE_SECONDS)
@@ -124,14 +126,19 @@ class LivenessReporter:
         elif isinstance(error, Exception) and not isinstance(error, RunStoppedError):
             self._leave(self._marker._replace(suspect=True))
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, items: int = 0) -> None:
         """Something was done.
+
+        Args:
+            items: that are done with it.
 
         Raises:
             RunStoppedError: if the run was stopped in this process, so that nothing more needs to be done.
         """
         refuse_stopped(self._output.run)
         self._last_beat = time.monotonic()
+        if items:
+            _in_hand[self._output.run, self._shard] += items
 
     def _watch(self) -> None:
         while not self._ended.wait(min(BEAT_SECONDS, max(0.0, self._last_beat + self._timeout - time.monotonic()))):
@@ -179,6 +186,19 @@ class LivenessReporter:
             if self._ended.is_set() and not self._stays:
                 # The shard was done meanwhile, and its marker taken away.
                 self._delete()
+
+
+_in_hand: dict[tuple[str, str], int] = {}
+"""Run and shard that this process has in hand → items of it that are done and not committed."""
+
+
+def in_hand(run: str) -> int:
+    """Items of a run that are done in this process and not committed yet; other processes have their own.
+
+    Args:
+        run: its token.
+    """
+    return sum(count for (token, _), count in list(_in_hand.items()) if token == run)
 
 
 _stalls: dict[str, list[str]] = {}

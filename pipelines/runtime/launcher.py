@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
+from beamscribe.log_lines import tell
 from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.completion import Completion
 from beamscribe.pipelines.commits.crashes import crashed_before, crashes_noted
@@ -277,7 +278,9 @@ def _summarize(
     name = f"beamscribe {request.job.name}"
     this_run = [receipt for receipt in receipts if receipt.run_started == started.isoformat()]
     done = done_in(started.isoformat(), receipts)
-    print(f"{name}: this run did {done} of {asked} in {seconds:.1f} s; the rest was done before")
+    before = found.rows + len(found.failures) - done
+    told = f"; {before} were done before" if before > 0 else ""
+    print(f"{name}: this run did {done} of {asked} in {seconds:.1f} s{told}")
     print("\n".join(summary_lines(found, request.corpus, this_run, seconds)))
     for folder in (request.job.format.folder, FAILURES.folder):
         if request.output.files(folder):
@@ -300,9 +303,25 @@ def _summarize(
         for warning in request.job.warnings(request.output, receipts):
             print(printable(f"{name}: warning: {warning}"), file=sys.stderr)
             code = CHECK_FAILED if request.strict else code
-    print(
+    if code == DONE and found.rows:
+        for line in request.closing():
+            print(printable(line))
+    tell(
+        sys.stdout,
+        "summary",
         f"{name}: {asked} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do"
-        f"{left_out(request.corpus.repeated, request.corpus.skipped)} → {request.output.uri()}{advice}"
+        f"{left_out(request.corpus.repeated, request.corpus.skipped)} → {request.output.uri()}{advice}",
+        job=request.job.name,
+        asked=asked,
+        done=found.rows,
+        failed=len(found.failures),
+        to_do=len(found.todo),
+        this_run=done,
+        repeated=request.corpus.repeated,
+        skipped=dict(request.corpus.skipped),
+        seconds=round(seconds, 3),
+        output=request.output.uri(),
+        exit_code=code,
     )
     return code
 

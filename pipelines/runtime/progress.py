@@ -10,10 +10,12 @@ from types import TracebackType
 
 import rich.progress
 from rich.console import Console
+from rich.table import Column
 from rich.text import Text
 
+from beamscribe.log_lines import tell
 from beamscribe.pipelines.commits.commit import Receipt
-from beamscribe.pipelines.commits.liveness import Signs
+from beamscribe.pipelines.commits.liveness import Signs, in_hand
 from beamscribe.storage.storage import Storage
 
 INTERVAL_SECONDS = 10.0
@@ -55,14 +57,17 @@ class Progress:
         self._counted = set(self.known)
         self._wait_until_next_look(0.0)
         self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            _Pace(self),
+            rich.progress.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            # As wide as the line leaves room for.
+            rich.progress.BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
+            rich.progress.TextColumn("{task.fields[done]}", table_column=Column(no_wrap=True)),
+            _Pace(self, table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=self.console,
             disable=not self.console.is_terminal,
+            expand=True,
         )
-        self._task = self._bar.add_task(self.job, total=self.todo)
+        # Without a total it moves, which says that somebody works though nothing is committed.
+        self._task = self._bar.add_task(self.job, total=None, done=self._done())
 
     @property
     def interval_seconds(self) -> float | None:
@@ -124,20 +129,33 @@ class Progress:
                 self.rows += len(receipt.rows.ids) if receipt.rows else 0
                 self.failures += len(receipt.failures.ids) if receipt.failures else 0
         if self.console.is_terminal:
-            self._bar.update(self._task, completed=self.rows + self.failures)
+            completed = self.rows + self.failures + in_hand(self.output.run)
+            total = self.todo if completed else None
+            self._bar.update(self._task, completed=completed, total=total, done=self._done())
         else:
-            print(
+            tell(
+                sys.stderr,
+                "progress",
                 f"beamscribe {self.job}: {self.rows:,} of {self.todo:,} done, {self.pace()}",
-                file=sys.stderr,
-                flush=True,
+                job=self.job,
+                done=self.rows,
+                failed=self.failures,
+                asked=self.todo,
+                in_hand=in_hand(self.output.run),
+                seconds=round((datetime.datetime.now(datetime.UTC) - self.started).total_seconds(), 1),
             )
+
+    def _done(self) -> str:
+        return f"{self.rows + self.failures:,}/{self.todo:,}"
 
     def pace(self) -> str:
         """Failures so far, items a second and the time that is left."""
         now = datetime.datetime.now(datetime.UTC)
         done, seconds = self.rows + self.failures, (now - self.started).total_seconds()
         if not done:
-            return f"{self.failures:,} failed, nothing committed yet"
+            seen = in_hand(self.output.run)
+            told = f"{seen:,} in hand" if seen else "nothing committed yet"
+            return f"{self.failures:,} failed, {told}, {datetime.timedelta(seconds=round(seconds))}"
         left = datetime.timedelta(seconds=round((self.todo - done) * seconds / done))
         return f"{self.failures:,} failed, {done / seconds:.1f} a second, {left} left"
 
@@ -151,8 +169,8 @@ class Progress:
 class _Pace(rich.progress.ProgressColumn):
     """What stands beside the bar."""
 
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
+    def __init__(self, progress: Progress, table_column: Column) -> None:
+        super().__init__(table_column)
         self._progress = progress
 
     def render(self, task: rich.progress.Task) -> Text:

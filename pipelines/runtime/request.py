@@ -1,5 +1,6 @@
 """What one command asks the launcher for."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ class Request:
         flags: shared by all jobs.
         options: Beam's.
         strict: whether a warning of the job ends it with exit code 3.
+        closing: lines that a job which is done tells before its last one.
     """
 
     job: Job
@@ -35,3 +37,4 @@ class Request:
     flags: JobFlags
     options: PipelineOptions
     strict: bool = False
+    closing: Callable[[], Sequence[str]] = tuple

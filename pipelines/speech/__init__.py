@@ -1,8 +1,8 @@
 """Speech: text in, sound out, one file an engine.
 
-`engine` holds what every engine promises, `espeak`, `gtts` and `gcloud` keep the promise, `clip` makes a checked file
-of what they say. Importing this package loads no engine: a worker without gTTS can run espeak. A new engine is a file
-of its own and a line in `_REGISTERED`.
+`engine` holds what every engine promises, `espeak`, `piper`, `gtts` and `gcloud` keep the promise, `clip` makes a
+checked file of what they say. Importing this package loads no engine: a worker without gTTS can run espeak. A new
+engine is a file of its own and a line in `_REGISTERED`.
 """
 
 import importlib
@@ -21,6 +21,7 @@ class _Registered(NamedTuple):
 
 _REGISTERED = {
     "espeak": _Registered("beamscribe.pipelines.speech.espeak", "EspeakEngine", "espeakng-loader"),
+    "piper": _Registered("beamscribe.pipelines.speech.piper", "PiperEngine", "beamscribe[piper]"),
     "gtts": _Registered("beamscribe.pipelines.speech.gtts", "GttsEngine", "gTTS"),
     "gcloud": _Registered("beamscribe.pipelines.speech.gcloud", "GcloudEngine", "google-cloud-texttospeech"),
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from beamscribe.flag_parser import add_storage_options, positive
+from beamscribe.log_lines import FORMS, TEXT
 from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS, STALL_TIMEOUT_SECONDS
 
 BEAM_EPILOG = "Other flags go to Beam, for example --direct_running_mode=multi_processing --direct_num_workers=2"
@@ -100,6 +101,12 @@ def add_job_flags(parser: argparse.ArgumentParser, batch_size: int | None) -> No
         default=STALL_TIMEOUT_SECONDS,
         metavar="SECONDS",
         help="without progress on a shard after which the process ends, to be run again",
+    )
+    group.add_argument(
+        "--log",
+        choices=FORMS,
+        default=TEXT,
+        help="what is told: lines for people, or a JSON object a line for programs",
     )
     add_storage_options(group)
 

@@ -45,10 +45,15 @@ def parser() -> FlagParser:
 
 def add_speech_flags(flags: argparse.ArgumentParser) -> None:
     """The flags that say how to speak."""
-    flags.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="espeak needs no network")
+    flags.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="espeak and piper need no network")
     flags.add_argument("--lang", default="en", help="IETF language tag, such as en or pt-br")
-    flags.add_argument("--voice", default="", help="of espeak or gcloud: en-us+f3, en-US-Neural2-C [the language's]")
-    flags.add_argument("--words-per-minute", type=int, default=175, help="espeak's speed, 80 to 450")
+    flags.add_argument(
+        "--voice",
+        default="",
+        help="of espeak or gcloud: en-us+f3, en-US-Neural2-C; of piper: an .onnx file or URI, or an installed "
+        "package of a voice [the language's]",
+    )
+    flags.add_argument("--words-per-minute", type=int, default=175, help="speed of espeak and piper, 80 to 450")
     flags.add_argument("--tld", default="com", help="gtts speaks to translate.google.TLD, which picks the accent")
     flags.add_argument("--slow", action="store_true", help="gtts's slow speed")
     flags.add_argument("--endpoint", default="", help="gcloud's host, such as eu-texttospeech.googleapis.com")
@@ -56,7 +61,7 @@ def add_speech_flags(flags: argparse.ArgumentParser) -> None:
         "--loudness",
         type=_loudness,
         metavar="LUFS",
-        help="such as -16: makes espeak or gcloud that loud [as the engine speaks]",
+        help="such as -16: makes espeak, piper or gcloud that loud [as the engine speaks]",
     )
 
 

@@ -1,5 +1,6 @@
 """Progress is what is committed: a bar on a terminal, lines elsewhere."""
 
+import dataclasses
 import datetime
 import io
 import itertools
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from beamscribe.pipelines.commits.commit import RECEIPTS, FileStamp, Receipt, commit_shard
-from beamscribe.pipelines.commits.liveness import LivenessMonitor
+from beamscribe.pipelines.commits.liveness import LivenessMonitor, LivenessReporter, in_hand
 from beamscribe.pipelines.runtime.progress import Progress
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import FINGERPRINT, FakeJob, run_of, shard
@@ -39,7 +40,7 @@ def test_lines_where_there_is_no_terminal(
         commit(output, started, "d", "e")
         progress.tell()
     first, second, third = capsys.readouterr().err.splitlines()
-    assert first == "beamscribe caption: 0 of 1,000 done, 0 failed, nothing committed yet"
+    assert re.fullmatch(r"beamscribe caption: 0 of 1,000 done, 0 failed, nothing committed yet, 0:01:4\d", first)
     # 997 are left at 3 in a good 100 seconds, then 995 at 5.
     assert re.fullmatch(r"beamscribe caption: 2 of 1,000 done, 1 failed, 0\.0 a second, (9|10):\d\d:\d\d left", second)
     assert re.fullmatch(r"beamscribe caption: 4 of 1,000 done, 1 failed, 0\.\d a second, [56]:\d\d:\d\d left", third)
@@ -59,6 +60,33 @@ def test_a_bar_on_a_terminal(local: Storage, memory: Storage, started: datetime.
     # Looking costs nothing on the disk, and somebody may pay for a listing elsewhere.
     assert progress.interval_seconds == 1
     assert Progress(memory, "caption", started, 4, console).interval_seconds is None
+
+
+@pytest.mark.parametrize("todo", [4, 12_345_678])
+def test_the_bar_fits_a_narrow_terminal_and_moves_before_the_first_commit(
+    local: Storage, started: datetime.datetime, todo: int
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80)
+    output = dataclasses.replace(local, run="a run")
+    with Progress(output, "featurize", started, todo, console) as progress:
+        (task,) = progress._bar.tasks
+        assert task.total is None
+        with LivenessReporter(output, "a shard", timeout_seconds=60) as reporter:
+            for _ in range(3):
+                reporter.heartbeat(1)
+            progress.tell()
+            assert (task.completed, task.total) == (3, todo)
+            assert "0 failed, 3 in hand, 0:01:4" in progress.pace()
+            # Items of other runs are none of this one's.
+            assert in_hand("another run") == 0
+        commit(local, started, "a", "b", "c", failing="b")
+        progress.tell()
+        assert (task.completed, task.total) == (3, todo)
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]", screen.getvalue())]
+    assert max(map(len, lines)) <= 80
+    assert f"{3}/{todo:,}" in lines[-2] + lines[-1]
+    assert "1 failed" in lines[-2] + lines[-1]
 
 
 def receipts(output: Storage, numbers: range, started: datetime.datetime, ids: tuple[str, ...]) -> None:
