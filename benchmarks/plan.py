@@ -25,6 +25,7 @@ from apache_beam import PCollection
 
 from beamscribe.flag_parser import FlagParser
 from beamscribe.pipelines.caption import CAPTIONS, CaptionJob
+from beamscribe.pipelines.captioners.bundle import BundleSource
 from beamscribe.pipelines.commits.commit import Receipt, stamp
 from beamscribe.pipelines.commits.manifest_file import MANIFEST
 from beamscribe.pipelines.commits.pending import Job
@@ -99,7 +100,7 @@ def plan(manifest: str, output: Storage) -> None:
     launch.CommitShards = CountShards  # type: ignore[misc,assignment]
     launch.launch(
         launch.Request(
-            job=CaptionJob("", 1, 1, 1, Reading({})),
+            job=CaptionJob(BundleSource("", 1, 1, 1), Reading({})),
             corpus=read_manifests([manifest], Columns(), {}),
             output=output,
             fingerprint=FINGERPRINT,

@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 from beamscribe.model.backbone.spec import BackboneSpec
-from beamscribe.pipelines.caption import CAPTIONS, parser
 from beamscribe.pipelines.images.batches import Batches
 from beamscribe.pipelines.images.caption_rows import caption_rows, facts_of
 from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
@@ -23,6 +22,8 @@ from beamscribe.pipelines.images.inference import Inference
 from beamscribe.pipelines.images.loading import load_images, load_shard
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.runtime import options
+from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
+from beamscribe.pipelines.runtime.flags.caption import parser
 from beamscribe.pipelines.runtime.flags.jobs import job_flags
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.request import Request

@@ -72,7 +72,7 @@ class DecodedImage(NamedTuple):
 
 def decode_image(
     data: bytes,
-    size: tuple[int, int],
+    size: tuple[int, int] | int,
     resample: str = "bilinear",
     max_pixels: int = MAX_PIXELS,
     accept_truncated: bool = False,
@@ -87,7 +87,8 @@ def decode_image(
 
     Args:
         data: the file's bytes.
-        size: (height, width) wanted; the aspect is not kept.
+        size: (height, width) wanted; the aspect is not kept. Or the longest side at most, the aspect kept; a smaller
+            image is not enlarged.
         resample: "bilinear" or "bicubic", Pillow's antialiased filters.
         max_pixels: refuse images that declare more.
         accept_truncated: keep what was decoded of a file that ends early, where its format gives anything.
@@ -97,7 +98,7 @@ def decode_image(
         ValueError: size or resample is none.
         RuntimeError: something in this process set Pillow's LOAD_TRUNCATED_IMAGES, which fills missing parts with grey.
     """
-    if resample not in _FILTERS or min(size) < 1:
+    if resample not in _FILTERS or (size if isinstance(size, int) else min(size)) < 1:
         raise ValueError(f"size must be positive and resample one of {sorted(_FILTERS)}, got {size} and {resample!r}")
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise RuntimeError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set: it invents the missing part; set it to False")
@@ -120,10 +121,22 @@ def decode_image(
     raise reason
 
 
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """A JPEG file without metadata.
+
+    Args:
+        pixels: uint8 (height, width, 3), RGB.
+        quality: 1 to 95.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
 def _decode(
     opener: Callable[[io.BytesIO], ImageFile.ImageFile],
     source: bytes | Bare,
-    size: tuple[int, int],
+    size: tuple[int, int] | int,
     resample: str,
     max_pixels: int,
     accept_truncated: bool,
@@ -163,7 +176,7 @@ def _take(
     image: ImageFile.ImageFile,
     stream: "_WatchedBytes",
     bare: Bare | None,
-    size: tuple[int, int],
+    size: tuple[int, int] | int,
     resample: str,
     accept_truncated: bool,
 ) -> DecodedImage:
@@ -193,7 +206,12 @@ def _take(
     if not whole and (rows := _decoded_rows(image)):
         flat = flat.crop((0, rows[0], flat.width, rows[1]))
         repairs.append("truncated")
-    small = flat.resize(size if stored_as >= 5 else size[::-1], _FILTERS[resample])
+    if isinstance(size, int):
+        scale = min(1.0, size / max(flat.size))
+        stored_size = max(1, round(flat.width * scale)), max(1, round(flat.height * scale))
+    else:
+        stored_size = size if stored_as >= 5 else size[::-1]
+    small = flat.resize(stored_size, _FILTERS[resample])
     if stored_as > 1:
         small = small.transpose(Image.Transpose[_TURNS[stored_as - 2]])
     # Asked last: a GIF reads on to its second frame for the answer and forgets the first.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from beamscribe.pipelines.commits.lease import confirm_lease
-from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.pipelines.work.run import EndedEarlyError, KnowsCommits, Process, Run
 from beamscribe.pipelines.work.shards import Shard, asked_digest
 from beamscribe.pipelines.work.stage_metrics import StageMetrics, Stopwatch, total
 from beamscribe.schemas import manifest
@@ -132,24 +132,28 @@ def commit_shard(
         LeaseLostError: if the run does not hold the output any more.
         RunStoppedError: if the run was stopped.
         RuntimeError: if `process` lost or invented a reference.
+        EndedEarlyError: of `process`, after what it has done is committed.
     """
     begun = time.monotonic()
     asked = [item.reference.id for item in shard.todo]
     made_of: dict[str, str] = {}
     if run.format.holds_captions:
         made_of = {item.reference.id: captions_digest(item.reference.captions) for item in shard.todo}
-    # Other captions of the same images are another thing to ask.
-    stem = f"{shard.name}-{asked_digest(run.fingerprint, (f'{id}{made_of.get(id, str())}' for id in asked))}"
     row_ids: list[str] = []
     failed: list[FailureRow] = []
     spent: list[StageMetrics] = []
     rows_alone = Stopwatch()
+    ended: list[EndedEarlyError] = []
 
     def rows() -> Iterator[Any]:
         outcomes = iter(process(shard))
         while True:
             with rows_alone.running():
-                outcome = next(outcomes, None)
+                try:
+                    outcome = next(outcomes, None)
+                except EndedEarlyError as error:
+                    ended.append(error)
+                    return
             if outcome is None:
                 return
             heartbeat(0 if isinstance(outcome, StageMetrics) else 1)
@@ -162,8 +166,15 @@ def commit_shard(
                 yield outcome
 
     data = run.format.encode(rows())
-    if sorted(row_ids + [row.id for row in failed]) != sorted(asked):
+    done = row_ids + [row.id for row in failed]
+    if ended:
+        if not done:
+            raise ended[0]
+        asked = [id for id in asked if id in set(done)]
+    if sorted(done) != sorted(asked):
         raise RuntimeError(f"shard {shard.name}: {len(row_ids)} rows and {len(failed)} failures of {len(asked)} ids")
+    # Other captions of the same images are another thing to ask.
+    stem = f"{shard.name}-{asked_digest(run.fingerprint, (f'{id}{made_of.get(id, str())}' for id in asked))}"
     seconds = time.monotonic() - begun
     writing = time.monotonic()
     encode_msec = seconds * 1000 - rows_alone.msec
@@ -187,6 +198,10 @@ def commit_shard(
         write_msec = encode_msec + (time.monotonic() - writing) * 1000
         receipt = receipt._replace(spent=total([*spent, StageMetrics(write_msec=write_msec)]))
         run.output.write(receipt.name, receipt.to_json())
+    if isinstance(process, KnowsCommits):
+        process.committed(shard._replace(todo=tuple(item for item in shard.todo if item.reference.id in set(done))))
+    if ended:
+        raise ended[0]
     return receipt
 
 

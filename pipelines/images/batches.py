@@ -46,17 +46,20 @@ class Batches(Generic[Result]):
     Attributes:
         infer: from images to one result or error each, in order; called in threads.
         size: of a batch.
+        calls_at_once: threads that call the model.
     """
 
     infer: Callable[[Sequence[LoadedImage]], Iterable[Result | Exception]]
     size: int
+    calls_at_once: int = SIDE_BY_SIDE
     _filling: list[_Asked[Result]] = field(default_factory=list, repr=False)
     _shards: int = 0
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="infer"), repr=False
-    )
+    _pool: ThreadPoolExecutor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(self.calls_at_once, thread_name_prefix="infer")
 
     @contextlib.contextmanager
     def in_hand(self) -> Iterator[None]:

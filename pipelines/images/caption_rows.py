@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from beamscribe.model.captioner_interface import CaptionError, Outcome, Written
 from beamscribe.pipelines.images.inference import INFER, NO_CAPTION, NOT_FINITE
 from beamscribe.pipelines.images.quality import flags_of
 from beamscribe.pipelines.images.reading import LoadedImage
@@ -14,9 +15,6 @@ from beamscribe.pipelines.work.shards import PendingItem
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import DTYPE, FeatureExample
-
-Captions = tuple[Alternative, ...]
-"""Of one image, best first."""
 
 
 class ImageFacts(NamedTuple):
@@ -63,23 +61,26 @@ def grid_of(example: FeatureExample, grid: tuple[int, int, int]) -> np.ndarray:
 
 
 def caption_rows(
-    items: Sequence[tuple[PendingItem, ImageFacts]], captions: Iterable[Captions | Exception], run: Run
+    items: Sequence[tuple[PendingItem, ImageFacts]], captions: Iterable[Outcome], run: Run
 ) -> Iterator[CaptionRow | FailureRow]:
     """Rows of one batch; each image's captions come best first, and the best is chosen; without one it has failed."""
-    for (todo, facts), alternatives in zip(items, captions, strict=True):
-        if isinstance(alternatives, Exception):
-            yield failure(todo, INFER, type(alternatives).__name__, str(alternatives), run.started)
+    for (todo, facts), outcome in zip(items, captions, strict=True):
+        if isinstance(outcome, Exception):
+            error_type = outcome.error_type if isinstance(outcome, CaptionError) else type(outcome).__name__
+            yield failure(todo, INFER, error_type, str(outcome), run.started)
             continue
-        if not alternatives:
+        written = Written((Alternative(outcome, None),)) if isinstance(outcome, str) else outcome
+        best = written.alternatives[0] if written.alternatives else None
+        if best is None or not best.caption.strip():
             yield failure(todo, INFER, "NoCaption", NO_CAPTION, run.started)
             continue
         yield CaptionRow(
             **facts._asdict(),
-            caption=alternatives[0].caption,
-            flags=flags_of(alternatives[0].caption),
-            score=alternatives[0].score,
-            alternatives=alternatives,
+            caption=best.caption,
+            flags=flags_of(best.caption),
+            score=best.score,
             fingerprint=run.fingerprint,
             run_started=run.started,
-            confidence=alternatives[0].confidence,
+            confidence=best.confidence,
+            **written._asdict(),
         )

@@ -1,15 +1,17 @@
 """Images through a model, equal ones once."""
 
 import collections
+import operator
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from beamscribe.pipelines.images.batches import SIDE_BY_SIDE, Answer, Batches
+from beamscribe.pipelines.images.batches import Answer, Batches
 from beamscribe.pipelines.images.reading import LoadedImage
-from beamscribe.pipelines.work.stage_metrics import StageMetrics
+from beamscribe.pipelines.work.run import EndedEarlyError
+from beamscribe.pipelines.work.stage_metrics import NOTHING, StageMetrics
 from beamscribe.schemas.failure_row import FailureRow
 
 KNOWN = 20_000
@@ -17,6 +19,8 @@ KNOWN = 20_000
 
 PATIENCE_SECONDS = 10.0
 """That the last images of a shard wait for others to share their batch with."""
+
+ALIVE_SECONDS = 1.0
 
 Result = TypeVar("Result")
 
@@ -57,15 +61,24 @@ class DedupCache(Generic[Result]):
     Attributes:
         batches: the model.
         remembered: results of earlier images.
+        key: of an image: two with the same one get the same result.
+        patient: whether the model sees to it that nothing hangs: then a shard that waits for it says that it is alive.
     """
 
     batches: Batches[Result]
     remembered: Remembered[Result]
+    key: Callable[[LoadedImage], str] = operator.attrgetter("sha256")
+    patient: bool = False
 
     def __call__(
         self, loaded: Iterable[LoadedImage | FailureRow]
     ) -> Iterator[tuple[LoadedImage, Result | Exception] | FailureRow | StageMetrics]:
-        """Results, failures as they come, and what it took."""
+        """Results, failures as they come, and what it took.
+
+        Raises:
+            EndedEarlyError: of the model, after all results that there are.
+        """
+        ended: list[EndedEarlyError] = []
         waiting: collections.deque[tuple[LoadedImage, Future[Answer[Result]], bool]] = collections.deque()
         with self.batches.in_hand():
             yield from self.batches.wait_for_turn()
@@ -75,27 +88,48 @@ class DedupCache(Generic[Result]):
                         yield item
                         continue
                     yield StageMetrics(item.read_msec, item.decode_msec, read_bytes=item.read_bytes)
-                    known = self.remembered.get(item.sha256)
+                    key = self.key(item)
+                    known = self.remembered.get(key)
                     answer = known or self.batches.ask(item)
                     if not known:
-                        self.remembered.put(item.sha256, answer)
+                        self.remembered.put(key, answer)
                     waiting.append((item, answer, known is None))
-                    if len(waiting) > (SIDE_BY_SIDE + 1) * self.batches.size:
+                    if len(waiting) > self._window:
                         # Of images that are all equal, no others will fill the batch.
                         self.batches.hurry(waiting[0][1])
-                        yield from _take(*waiting.popleft())
+                        yield from self._alive(waiting[0][1])
+                        yield from _take(*waiting.popleft(), ended)
+                    if ended:
+                        break
             finally:
                 self.batches.end_turn()
         while waiting:
             # The next shard may be slow to come.
             if not wait([waiting[0][1]], PATIENCE_SECONDS).done:
                 self.batches.hurry(waiting[0][1])
-            yield from _take(*waiting.popleft())
+            yield from self._alive(waiting[0][1])
+            yield from _take(*waiting.popleft(), ended)
+        if ended:
+            raise ended[0]
+
+    @property
+    def _window(self) -> int:
+        """Images that wait for results at most; where answers take their own time, one that is late delays none."""
+        calls = self.batches.calls_at_once
+        return (4 * calls if self.patient else calls + 1) * self.batches.size
+
+    def _alive(self, answer: "Future[Answer[Result]]") -> Iterator[StageMetrics]:
+        while self.patient and not wait([answer], ALIVE_SECONDS).done:
+            yield NOTHING
 
 
 def _take(
-    item: LoadedImage, answer: "Future[Answer[Result]]", asked: bool
+    item: LoadedImage, answer: "Future[Answer[Result]]", asked: bool, ended: list[EndedEarlyError]
 ) -> Iterator[tuple[LoadedImage, Result | Exception] | StageMetrics]:
-    result, spent = answer.result()
+    try:
+        result, spent = answer.result()
+    except EndedEarlyError as error:
+        ended.append(error)
+        return
     yield spent if asked else StageMetrics(duplicates=1)
     yield item, result

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from beamscribe.model.backbone.spec import BackboneSpec
-from beamscribe.pipelines.images.reading import DECODE, LoadedImage, Reading, load_image
+from beamscribe.pipelines.images.reading import DECODE, LoadedImage, Reading, Wanted, load_image
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.shards import PendingItem
 from beamscribe.schemas.failure_row import FailureRow
@@ -34,7 +33,7 @@ MARGIN_SECONDS = 30
 
 def load_images_apart(
     todo: Sequence[PendingItem],
-    spec: BackboneSpec,
+    wanted: Wanted,
     reading: Reading,
     run_started: datetime.datetime,
     limit_seconds: float,
@@ -43,7 +42,7 @@ def load_images_apart(
     reader: _Reader | None = None
     try:
         for item in todo:
-            reader = reader or _Reader(spec, reading, run_started, limit_seconds)
+            reader = reader or _Reader(wanted, reading, run_started, limit_seconds)
             outcome = reader.load(item, limit_seconds)
             if isinstance(outcome, str):
                 error_type, message = reader.end(outcome, limit_seconds)
@@ -59,14 +58,12 @@ def load_images_apart(
 class _Reader:
     """A child process that loads what it is sent."""
 
-    def __init__(
-        self, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime, limit_seconds: float
-    ) -> None:
+    def __init__(self, wanted: Wanted, reading: Reading, run_started: datetime.datetime, limit_seconds: float) -> None:
         # A fresh interpreter: TensorFlow and Beam hold threads, with which no process may be forked.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, spec, reading, run_started, limit_seconds), name="reader", daemon=True
+            target=_serve, args=(theirs, wanted, reading, run_started, limit_seconds), name="reader", daemon=True
         )
         self._process.start()
         theirs.close()
@@ -99,7 +96,7 @@ class _Reader:
 
 
 def _serve(
-    pipe: Connection, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime, limit_seconds: float
+    pipe: Connection, wanted: Wanted, reading: Reading, run_started: datetime.datetime, limit_seconds: float
 ) -> None:
     """The child: loads images until the pipe closes."""
     # Ctrl-C reaches the whole group of processes; the parent decides.
@@ -116,7 +113,7 @@ def _serve(
         done = threading.Event()
         teller = threading.Thread(target=_tell_advance, args=(pipe, sending, done, limit_seconds), daemon=True)
         teller.start()
-        outcome = load_image(item, spec, reading, run_started)
+        outcome = load_image(item, wanted, reading, run_started)
         done.set()
         signal.alarm(0)
         with sending:

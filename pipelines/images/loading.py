@@ -5,10 +5,9 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from beamscribe.model.backbone.spec import BackboneSpec
 from beamscribe.pipelines.images.isolation import load_images_apart
 from beamscribe.pipelines.images.read_ahead import LOCAL_WIDTH, ReadAhead
-from beamscribe.pipelines.images.reading import LoadedImage, ReadFile, Reading, decode_read
+from beamscribe.pipelines.images.reading import LoadedImage, ReadFile, Reading, Wanted, decode_read
 from beamscribe.pipelines.images.shard_files import read_each, read_shard
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
@@ -25,7 +24,7 @@ slowest image of 100 megapixels takes some ten seconds, and a remote read may be
 
 
 def load_shard(
-    shard: Shard, spec: BackboneSpec, reading: Reading, run: Run, batch_size: int
+    shard: Shard, wanted: Wanted, reading: Reading, run: Run, batch_size: int
 ) -> Iterator[LoadedImage | FailureRow]:
     """A shard's images, with the failures met on the way; two batches are decoded ahead.
 
@@ -34,9 +33,9 @@ def load_shard(
     """
     if shard.suspect:
         limit = run.stall_timeout_seconds * SHARE_OF_STALL
-        return load_images_apart(shard.todo, spec, reading, run.started, limit)
+        return load_images_apart(shard.todo, wanted, reading, run.started, limit)
     files = read_shard(shard.todo, reading, run.started)
-    return decoded(files, spec, reading, run.started, 2 * batch_size, _decoders(run))
+    return decoded(files, wanted, reading, run.started, 2 * batch_size, _decoders(run))
 
 
 def _decoders(run: Run) -> int:
@@ -46,7 +45,7 @@ def _decoders(run: Run) -> int:
 
 def load_images(
     todo: Iterable[PendingItem],
-    spec: BackboneSpec,
+    wanted: Wanted,
     reading: Reading,
     run_started: datetime.datetime,
     ahead: int,
@@ -56,18 +55,18 @@ def load_images(
 
     Args:
         todo: what to load.
-        spec: for which images are decoded.
+        wanted: what is made of them, for which images are decoded.
         reading: how they are read.
         run_started: for failure rows.
         ahead: images at most that are decoded before they are asked for.
         width: threads that read.
     """
-    return decoded(read_each(todo, reading, run_started, width), spec, reading, run_started, ahead)
+    return decoded(read_each(todo, reading, run_started, width), wanted, reading, run_started, ahead)
 
 
 def decoded(
     files: ReadAhead[Any],
-    spec: BackboneSpec,
+    wanted: Wanted,
     reading: Reading,
     run_started: datetime.datetime,
     ahead: int,
@@ -79,7 +78,7 @@ def decoded(
         if isinstance(file, FailureRow):
             return file
         try:
-            return decode_read(file, spec, reading, run_started)
+            return decode_read(file, wanted, reading, run_started)
         finally:
             files.release(file)
 

@@ -6,7 +6,8 @@ import time
 from typing import Any, NamedTuple
 
 from beamscribe.model.backbone.spec import BackboneSpec
-from beamscribe.model.images import DecodedImage, ImageError, decode_image
+from beamscribe.model.captioner_interface import Encoded, Pixels
+from beamscribe.model.images import DecodedImage, ImageError, decode_image, encode_jpeg
 from beamscribe.pipelines.sources.members import read_reference
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.shards import PendingItem
@@ -60,6 +61,7 @@ class LoadedImage(NamedTuple):
         read_msec: time that reading took.
         decode_msec: time that decoding took.
         read_bytes: of the file.
+        encoded: a JPEG file of the pixels, which are then empty, where the captioner wants that.
     """
 
     todo: PendingItem
@@ -68,6 +70,11 @@ class LoadedImage(NamedTuple):
     read_msec: float = 0.0
     decode_msec: float = 0.0
     read_bytes: int = 0
+    encoded: bytes = b""
+
+
+Wanted = BackboneSpec | Pixels | Encoded
+"""What is made of an image: pixels of a size, or a JPEG file."""
 
 
 def read_image(todo: PendingItem, reading: Reading, run_started: datetime.datetime) -> ReadFile | FailureRow:
@@ -88,24 +95,29 @@ def not_read(todo: PendingItem, error: Exception, run_started: datetime.datetime
 
 
 def decode_read(
-    file: ReadFile, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime
+    file: ReadFile, wanted: Wanted, reading: Reading, run_started: datetime.datetime
 ) -> LoadedImage | FailureRow:
     """Decodes the file of one image for a backbone."""
     todo, data, read_msec = file
     begun = time.perf_counter()
     try:
-        image = decode_image(data, spec.input_size, spec.resample, reading.max_pixels, reading.accept_truncated)
+        size = wanted.max_side if isinstance(wanted, Encoded) else wanted.input_size
+        image = decode_image(data, size, wanted.resample, reading.max_pixels, reading.accept_truncated)
+        encoded = encode_jpeg(image.pixels, wanted.quality) if isinstance(wanted, Encoded) else b""
     except ImageError as error:
         return failure(todo, DECODE, error.error_type, str(error), run_started)
     except Exception as error:  # noqa: BLE001 - and so is what decoding it brings about, a lack of memory too
         return failure(todo, DECODE, type(error).__name__, str(error), run_started)
     digest = hashlib.sha256(data).hexdigest()
-    return LoadedImage(todo, digest, image, read_msec, (time.perf_counter() - begun) * 1000, len(data))
+    decode_msec = (time.perf_counter() - begun) * 1000
+    if encoded:
+        image = image._replace(pixels=image.pixels[:0])
+    return LoadedImage(todo, digest, image, read_msec, decode_msec, len(data), encoded)
 
 
 def load_image(
-    todo: PendingItem, spec: BackboneSpec, reading: Reading, run_started: datetime.datetime
+    todo: PendingItem, wanted: Wanted, reading: Reading, run_started: datetime.datetime
 ) -> LoadedImage | FailureRow:
-    """Reads and decodes one image for a backbone."""
+    """Reads and decodes one image for a backbone or another captioner."""
     file = read_image(todo, reading, run_started)
-    return file if isinstance(file, FailureRow) else decode_read(file, spec, reading, run_started)
+    return file if isinstance(file, FailureRow) else decode_read(file, wanted, reading, run_started)

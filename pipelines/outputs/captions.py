@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.caption import CAPTIONS
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.commits.manifest_file import manifest_of
+from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.matching import ids_of_output
 from beamscribe.storage.storage import Storage

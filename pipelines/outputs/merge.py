@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from beamscribe.errors import DONE, RefusedError, stopped_writing
-from beamscribe.pipelines.caption import CAPTIONS
 from beamscribe.pipelines.commits.commit import Receipt, stamp
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.commits.manifest_file import MANIFEST, read_manifest_of
 from beamscribe.pipelines.commits.pending import CORPUS, read_part, write_corpus
 from beamscribe.pipelines.outputs.captions import Captions, open_captions
+from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.runtime.flags.merge import parser
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.caption_row import Alternative, CaptionRow

@@ -8,12 +8,12 @@ from typing import NamedTuple, TypeVar
 
 from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
 from beamscribe.model.feature_records import FeatureRecords
-from beamscribe.pipelines.caption import CAPTIONS
 from beamscribe.pipelines.commits.commit import FileStamp
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.commits.manifest_file import manifest_of
 from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.commits.repair import repair
+from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.runtime.flags.verify import parser
 from beamscribe.pipelines.speech.speech_index import INDEX
 from beamscribe.pipelines.speech.verify_audio import NAMELESS, check_audio_of

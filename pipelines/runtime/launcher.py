@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from beamscribe.log_lines import tell
+from beamscribe.pipelines.captioners.source import Statement
 from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.completion import Completion
 from beamscribe.pipelines.commits.crashes import crashed_before, crashes_noted
@@ -25,6 +26,7 @@ from beamscribe.pipelines.commits.liveness import (
 from beamscribe.pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
 from beamscribe.pipelines.commits.pending import CommitShards, ReadPending, write_corpus, write_pending
 from beamscribe.pipelines.commits.stale import asked_captions, remove_stale, stale_rows, without_stale
+from beamscribe.pipelines.runtime.paid_plan import is_paid, plan_paid, sample_of
 from beamscribe.pipelines.runtime.plan import plan
 from beamscribe.pipelines.runtime.progress import Progress
 from beamscribe.pipelines.runtime.request import Request
@@ -72,6 +74,8 @@ def launch(request: Request) -> int:
     # Looked at before the lease, which would otherwise be the first thing to be written into a foreign folder.
     kept = _kept(request, read_manifest_of(request.output))
     if request.flags.plan:
+        if is_paid(request.job):
+            return plan_paid(request, kept, launch)
         return plan(request, kept)
     try:
         template = template_of(request.options)
@@ -247,7 +251,7 @@ def _assign(request: Request, before: Completion, kept: list[str], started: date
         run_started=started.isoformat(),
     )
     request.output.write(MANIFEST, manifest.to_json().encode())
-    places = before.pending(flags.retry_failed)
+    places = sample_of(before.pending(flags.retry_failed), request.most)
     # The launcher knows what is done, so that nothing needs to be shuffled for that.
     todo = ShardPlan(references, before.attempts(), places, shards, flags.shard_size)
     failures = 0 if flags.retry_failed else len(before.failures)
@@ -282,6 +286,9 @@ def _summarize(
     told = f"; {before} were done before" if before > 0 else ""
     print(f"{name}: this run did {done} of {asked} in {seconds:.1f} s{told}")
     print("\n".join(summary_lines(found, request.corpus, this_run, seconds)))
+    statement = request.job.statement(request.output, started.isoformat()) if is_paid(request.job) else Statement()
+    for line in statement.lines:
+        print(f"{'':>12}  {line}")
     for folder in (request.job.format.folder, FAILURES.folder):
         if request.output.files(folder):
             print(f"{folder:>12}  {request.output.uri(folder)}/")
@@ -292,6 +299,10 @@ def _summarize(
         shards = shard_count(asked, request.flags.shard_size)
         left = ShardPlan(request.corpus.references, {}, found.todo, shards, request.flags.shard_size)
         code, advice = STOPPED, f"; {len(left)} shards not committed, run the same command again"
+        if failed is None and request.most is not None:
+            code, advice = DONE, ""
+        if statement.exhausted:
+            code, advice = CHECK_FAILED, f"; {statement.exhausted}: raise --max-cost and run the command again"
     else:
         # Nothing is in hand; markers of shards that are cut otherwise by now would stay for ever.
         forget_started(request.output)

@@ -27,6 +27,7 @@ class Request:
         options: Beam's.
         strict: whether a warning of the job ends it with exit code 3.
         closing: lines that a job which is done tells before its last one.
+        most: items that this run does, chosen as good as at random; None for all that are to do.
     """
 
     job: Job
@@ -38,3 +39,4 @@ class Request:
     options: PipelineOptions
     strict: bool = False
     closing: Callable[[], Sequence[str]] = tuple
+    most: int | None = None

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from beamscribe.pipelines.services.service_error import ServiceError
+
 MOST_SECONDS = 600
 """Of speech for one text; its samples, decoded and measured, are some 300 MB. A text that takes more is refused."""
 
@@ -113,27 +115,10 @@ class SpeechEngine(Protocol):
         ...
 
 
-class SpeechError(Exception):
+class SpeechError(ServiceError):
     """A text has no sound, or an engine cannot start.
 
-    Attributes:
-        error_type: one word for a failure row. Starting: EngineMissing, EngineBusy, UnknownVoice, BadSetting.
-            Speaking: NothingToSpeak, TextTooLong, SynthesisFailed, ServiceRefused (HTTP 4xx), ServiceFailed (HTTP 5xx),
-            ServiceUnreachable. Checking: BadAudio.
-        message: what, where and how to mend it.
-        passing: whether the same request may go through later.
-        retry_after_seconds: when, if the service said so.
+    Its `error_type` when starting: EngineMissing, EngineBusy, UnknownVoice, BadSetting. When speaking: NothingToSpeak,
+    TextTooLong, SynthesisFailed, ServiceRefused (HTTP 4xx), ServiceFailed (HTTP 5xx), ServiceUnreachable. When
+    checking: BadAudio.
     """
-
-    def __init__(
-        self, error_type: str, message: str, passing: bool = False, retry_after_seconds: float | None = None
-    ) -> None:
-        # All go to Exception.args, which is all that pickle carries from a Beam worker to its launcher.
-        super().__init__(error_type, message, passing, retry_after_seconds)
-        self.error_type = error_type
-        self.message = message
-        self.passing = passing
-        self.retry_after_seconds = retry_after_seconds
-
-    def __str__(self) -> str:
-        return self.message

@@ -15,10 +15,10 @@ from typing import Any
 import requests
 from gtts import gTTS, gTTSError
 
+from beamscribe.pipelines.services.retry_after import retry_after_seconds
 from beamscribe.pipelines.speech.engine import Asking, Encoded, SpeechError, SpeechSettings, ask_once
 from beamscribe.pipelines.speech.mp3 import join_mp3
 from beamscribe.pipelines.speech.parts import parts_of, plain_text
-from beamscribe.pipelines.speech.retry_after import retry_after_seconds
 
 MOST_CHARACTERS = 100
 """Of a request's text: what gTTS allows itself."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
+from beamscribe.pipelines.services.lanes import Lanes
+from beamscribe.pipelines.services.rate_limiter import RateLimiter
+from beamscribe.pipelines.services.retry_policy import Breaker, RetryPolicy
 from beamscribe.pipelines.speech import SpeechError, SpeechSettings, open_engine
 from beamscribe.pipelines.speech.clip import Clip, Style, artist, make_clip
-from beamscribe.pipelines.speech.lanes import Lanes
 from beamscribe.pipelines.speech.layout import Shelf, Speech, open_shelf
-from beamscribe.pipelines.speech.rate_limiter import RateLimiter
-from beamscribe.pipelines.speech.retry_policy import Breaker, RetryPolicy
 from beamscribe.pipelines.speech.spoken import SpokenText
 from beamscribe.pipelines.work.run import Run
 
@@ -112,7 +112,7 @@ class Speaker:
                 self._breaker.refused(text, error)
             return error
         if self._breaker:
-            self._breaker.spoken()
+            self._breaker.succeeded()
         return shelf.put(key, clip)
 
     def _make(self, text: str) -> Clip:

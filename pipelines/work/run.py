@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas.limits import STALL_TIMEOUT_SECONDS
@@ -12,6 +12,19 @@ from beamscribe.storage.storage import Storage
 Process = Callable[[Shard], Iterable[Any]]
 """What a job does with a shard: yields one row or one `FailureRow` for each reference, in any order, and between them
 `StageMetrics` where it measures."""
+
+
+class EndedEarlyError(OSError):
+    """The rest of a shard cannot be done now: what was done of it is committed, and the job stops."""
+
+
+@runtime_checkable
+class KnowsCommits(Protocol):
+    """A `Process` that keeps something until the rows of a shard are committed."""
+
+    def committed(self, shard: Shard) -> None:
+        """The shard, as far as it was done, is committed."""
+        ...
 
 
 class Run(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beamscribe import notebook
+from beamscribe import notebook, pictures
 from beamscribe.model.backbone.spec import EFFICIENTNET_LITE2
 from beamscribe.notebook import Captioner, speak
 from beamscribe.pipelines.speech.audio import decode
@@ -67,7 +67,7 @@ def test_alpha_grey_and_orientation_are_kept_in_mind(captioner: Captioner) -> No
     exif = Image.Exif()
     exif[0x0112] = 6
     half.save(buffer, "JPEG", exif=exif)
-    pixels = notebook._pixels_or_error(Image.open(io.BytesIO(buffer.getvalue())), EFFICIENTNET_LITE2)
+    pixels = pictures.pixels_or_error(Image.open(io.BytesIO(buffer.getvalue())), EFFICIENTNET_LITE2)
     assert isinstance(pixels, np.ndarray)
     assert pixels[:100].mean() < 20
     assert pixels[-100:].mean() > 230

@@ -22,6 +22,7 @@ import beamscribe
 from beamscribe.errors import DONE, REFUSED, RefusedError
 from beamscribe.flag_parser import FlagParser
 from beamscribe.pipelines.caption import CaptionJob
+from beamscribe.pipelines.captioners.bundle import BundleSource
 from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.commits.lease import LeaseLostError, confirm_lease, give_back, staged_token
 from beamscribe.pipelines.commits.liveness import STARTED
@@ -67,7 +68,7 @@ def template(staged: dict[str, bytes], *flags: str) -> dict[str, Any]:
     parsed = options.parse(FlagParser(prog="beamscribe caption"), asked)[1]
     assert is_elsewhere(parsed)
     output = Storage("gs://bucket/captions")
-    job = CaptionJob("gs://bucket/bundle", 3, 24, 32, Reading({}))
+    job = CaptionJob(BundleSource("gs://bucket/bundle", 3, 24, 32), Reading({}))
     pipeline = beam.Pipeline(options=parsed)
     build(pipeline, ["_beamscribe/pending/00000.json"], ReadPending(output), CommitShards(job, run_of(output)))
     pipeline.run()
@@ -113,7 +114,10 @@ def test_a_dry_run_asks_nobody(staged: dict[str, bytes]) -> None:
     output = Storage("gs://bucket/captions")
     pipeline = beam.Pipeline(options=parsed)
     build(
-        pipeline, ["a"], ReadPending(output), CommitShards(CaptionJob("gs://b", 3, 24, 32, Reading({})), run_of(output))
+        pipeline,
+        ["a"],
+        ReadPending(output),
+        CommitShards(CaptionJob(BundleSource("gs://b", 3, 24, 32), Reading({})), run_of(output)),
     )
     result = pipeline.run()
     assert result.state == "DONE"

@@ -3,6 +3,7 @@ import hashlib
 import pytest
 
 from beamscribe.pipelines.caption import CaptionJob
+from beamscribe.pipelines.captioners.bundle import BundleSource
 from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.images.reading import Reading
 from tests.pipelines.fake_job import caption, run_of, shard
@@ -18,5 +19,5 @@ def test_one_caption_of_many_different_images_is_suspicious(memory, images, warn
 
     run = run_of(memory)
     receipts = [commit_shard(shard(name, *(f"{name}{n}" for n in range(125))), process, run) for name in "ab"]
-    warnings = CaptionJob("", 1, 1, 1, Reading({})).warnings(memory, receipts)
+    warnings = CaptionJob(BundleSource("", 1, 1, 1), Reading({})).warnings(memory, receipts)
     assert len(warnings) == warns

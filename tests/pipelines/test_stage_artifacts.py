@@ -9,6 +9,7 @@ from beamscribe.model.backbone.network import _local_copy
 from beamscribe.model.backbone.spec import ResolvedWeights, resolve_weights
 from beamscribe.model.bundle import Bundle, open_bundle
 from beamscribe.pipelines.caption import CaptionJob
+from beamscribe.pipelines.captioners.bundle import BundleSource
 from beamscribe.pipelines.featurize import FeaturizeJob
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.storage.storage import Storage
@@ -20,9 +21,9 @@ def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bundle(untrained_bundle: Bundle, memory: Storage) -> None:
-    job = CaptionJob(untrained_bundle.path, 3, 24, 8, Reading({})).stage_artifacts(memory)
-    assert job.bundle.startswith(f"{memory.uri('_beamscribe/bundles')}/")
-    assert open_bundle(job.bundle).weights_digest == untrained_bundle.weights_digest
+    job = CaptionJob(BundleSource(untrained_bundle.path, 3, 24, 8), Reading({})).stage_artifacts(memory)
+    assert job.captioner.bundle.startswith(f"{memory.uri('_beamscribe/bundles')}/")
+    assert open_bundle(job.captioner.bundle).weights_digest == untrained_bundle.weights_digest
     assert job.stage_artifacts(memory) == job
 
 

@@ -1,8 +1,9 @@
 """Flags of `beamscribe caption`."""
 
-from beamscribe.flag_parser import FlagParser, chance, positive
+from beamscribe.flag_parser import FlagParser, chance, not_negative, positive
 from beamscribe.model.backbone.choice import AUTO, ENGINES, PRECISIONS
 from beamscribe.pipelines.images.quality import ALARM_PERCENT, ALARM_ROWS
+from beamscribe.pipelines.runtime.flags.endpoint import add_endpoint_flags
 from beamscribe.pipelines.runtime.flags.jobs import BATCH_SIZE, BEAM_EPILOG, add_job_flags, add_reading_flags
 
 
@@ -44,8 +45,10 @@ def parser() -> FlagParser:
     flags.add_argument(
         "--model",
         metavar="BUNDLE",
-        help="folder that beamscribe train wrote [$BEAMSCRIBE_MODEL, else the one in a checkout's pretrained/]",
+        help="folder that beamscribe train wrote [$BEAMSCRIBE_MODEL, else the one in a checkout's pretrained/]; or "
+        "keras-hub:PRESET_OR_FOLDER; or a model's name at --endpoint",
     )
+    flags.add_argument("--captioner", metavar="MODULE:CLASS", help="a captioner of your own, see docs/captioners.md")
     flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
     flags.add_argument(
         "--beam-size", type=positive, default=3, metavar="CAPTIONS", help="kept at each step; 1 is greedy"
@@ -77,6 +80,10 @@ def parser() -> FlagParser:
         action="store_true",
         help="read every image once more before the job, so that equal ones are captioned once by all workers together",
     )
+    flags.add_argument(
+        "--gpus", type=not_negative, metavar="NUMBER", help="of this machine to use, one for each process [all]"
+    )
+    add_endpoint_flags(flags)
     add_reading_flags(flags)
     add_job_flags(flags, BATCH_SIZE)
     return flags

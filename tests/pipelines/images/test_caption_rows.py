@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from beamscribe.model.bundle import Bundle
+from beamscribe.model.captioner_interface import Outcome, Written
 from beamscribe.model.captioning import CaptionWriter, DecodingOptions
 from beamscribe.model.examples import encode_file
 from beamscribe.model.images import DecodedImage
 from beamscribe.pipelines.caption import CAPTIONS, CaptionJob
+from beamscribe.pipelines.captioners.bundle import BundleSource
 from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.featurize import example_of
 from beamscribe.pipelines.images.caption_rows import caption_rows, facts_of
@@ -41,7 +43,7 @@ def record(name: str, grid: np.ndarray, **changes: object) -> FeatureExample:
 
 
 def test_an_image_without_a_caption_has_failed(memory: Storage) -> None:
-    answers: Sequence[tuple[Alternative, ...] | Exception] = [(Alternative("A dog.", -1.0),), (), ValueError("no")]
+    answers: Sequence[Outcome] = [Written((Alternative("A dog.", -1.0),)), Written(()), ValueError("no")]
     items = [(item.todo, facts_of(item)) for item in map(loaded, "abc")]
     first, second, third = caption_rows(items, answers, run_of(memory))
     assert isinstance(first, CaptionRow)
@@ -88,7 +90,7 @@ def test_every_stored_record_is_a_row_or_a_failure_row(memory: Storage, untraine
     uri = memory.uri("features/a.tfrecord.gz")
     names = [*records, "gone"]
     todo = tuple(PendingItem(WorkItem(name, f"{uri}::{name}", container=uri)) for name in names)
-    job = CaptionJob(untrained_bundle.path, 2, 6, 4, Reading({}), from_pixels=False)
+    job = CaptionJob(BundleSource(untrained_bundle.path, 2, 6, 4, from_pixels=False), Reading({}))
     run = Run(memory, CAPTIONS, "0" * 16, START)
     receipt = commit_shard(Shard("a", todo), job.open(run), run)
     assert receipt.rows is not None

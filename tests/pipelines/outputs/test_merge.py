@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.errors import DONE, RefusedError
-from beamscribe.pipelines.caption import CAPTIONS
 from beamscribe.pipelines.outputs.captions import open_captions
 from beamscribe.pipelines.outputs.merge import run
 from beamscribe.pipelines.outputs.verify import verify
+from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.sources.retake import NO_CONFIDENCE, SURE, unsure_images
 from beamscribe.pipelines.sources.taught import NO_CAPTION, UNSURE, taught_images
 from beamscribe.pipelines.work.work_item import WorkItem

@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.caption import CAPTIONS
 from beamscribe.pipelines.commits.manifest_file import MANIFEST
+from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.sources.corpus import distinct
 from beamscribe.pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
 from beamscribe.pipelines.work.shards import shard_name

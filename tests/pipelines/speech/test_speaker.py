@@ -1,10 +1,10 @@
 import pytest
 
+from beamscribe.pipelines.services.retry_policy import REFUSED_IN_A_ROW, ServiceRefusesError
 from beamscribe.pipelines.speech import SpeechError, SpeechSettings, open_engine
 from beamscribe.pipelines.speech.audio import encode
 from beamscribe.pipelines.speech.clip import Style
 from beamscribe.pipelines.speech.engine import Encoded
-from beamscribe.pipelines.speech.retry_policy import REFUSED_IN_A_ROW, ServiceRefusesError
 from beamscribe.pipelines.speech.speaker import TRIES_OF_AUDIO, Manner, Speaker
 from tests.pipelines.fake_job import run_of
 

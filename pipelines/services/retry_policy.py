@@ -6,12 +6,12 @@ from typing import TypeVar
 
 import tenacity
 
-from beamscribe.pipelines.speech.engine import SpeechError
+from beamscribe.pipelines.services.service_error import ServiceError
 
 ATTEMPTS = 6
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 60.0
 REFUSED_IN_A_ROW = 10
-"""Texts without one success between them after which the service is taken to refuse everything."""
+"""Items without one success between them after which the service is taken to refuse everything."""
 
 T = TypeVar("T")
 
@@ -21,38 +21,44 @@ BETWEEN: Callable[[tenacity.RetryCallState], float] = tenacity.wait_random_expon
 
 
 class ServiceRefusesError(OSError):
-    """The speech service refuses everything: the job stops, what is committed stays, and it can be run again."""
+    """The service refuses everything: the job stops, what is committed stays, and it can be run again."""
 
 
 class Breaker:
-    """Counts texts that a service refused one after the other; once tripped, nobody waits or asks any more.
+    """Counts items that a service refused one after the other; once tripped, nobody waits or asks any more.
 
     Args:
-        refused_in_a_row: texts after which it trips.
+        refused_in_a_row: items after which it trips.
+        service: its name, for people.
+        items: what they are, for people.
     """
 
-    def __init__(self, refused_in_a_row: int = REFUSED_IN_A_ROW) -> None:
+    def __init__(
+        self, refused_in_a_row: int = REFUSED_IN_A_ROW, service: str = "the speech service", items: str = "texts"
+    ) -> None:
+        self._service, self._items = service, items
         self._most = refused_in_a_row
         self._lock = threading.Lock()
         self._refused: set[str] = set()
         self._tripped = threading.Event()
         self._reason = ""
 
-    def spoken(self) -> None:
-        """The service gave sound."""
+    def succeeded(self) -> None:
+        """The service gave what was asked for."""
         with self._lock:
             self._refused.clear()
 
-    def refused(self, text: str, error: SpeechError) -> None:
-        """The service gave none, after all tries.
+    def refused(self, item: str, error: ServiceError) -> None:
+        """The service gave nothing for an item, after all tries.
 
         Raises:
             ServiceRefusesError: if that was one too many.
         """
         with self._lock:
-            self._refused.add(text)
-            if len(self._refused) >= self._most:
-                self._reason = f"the speech service refused {len(self._refused)} texts in a row, the last with: {error}"
+            self._refused.add(item)
+            if error.everything or len(self._refused) >= self._most:
+                count = len(self._refused)
+                self._reason = f"{self._service} refused {count} {self._items} in a row, the last with: {error}"
                 self._tripped.set()
         self.check()
 
@@ -75,7 +81,7 @@ class Breaker:
 
 
 class RetryPolicy:
-    """Makes requests for an engine (`pipelines.speech.engine.Asking`): in turn, and again if they may go through later.
+    """Makes requests in turn, and again if they may go through later.
 
     Args:
         pace: returns when the next request may be made.
@@ -90,7 +96,7 @@ class RetryPolicy:
         """Makes a request; each try waits for its turn.
 
         Raises:
-            SpeechError: the last one, if none of `ATTEMPTS` went through, or the service wants to be left alone for
+            ServiceError: the last one, if none of `ATTEMPTS` went through, or the service wants to be left alone for
                 longer than `LONGEST_WAIT_SECONDS`.
             ServiceRefusesError: if the service refuses everything.
         """
@@ -110,12 +116,12 @@ class RetryPolicy:
 
 
 def _worth_waiting(error: BaseException) -> bool:
-    if not isinstance(error, SpeechError) or not error.passing:
+    if not isinstance(error, ServiceError) or not error.passing:
         return False
     return (error.retry_after_seconds or 0.0) <= LONGEST_WAIT_SECONDS
 
 
 def _wait_seconds(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after_seconds if isinstance(error, SpeechError) else None
+    asked = error.retry_after_seconds if isinstance(error, ServiceError) else None
     return max(asked or 0.0, BETWEEN(state))

@@ -12,6 +12,7 @@ import time
 import uuid
 
 from beamscribe.schemas import manifest
+from beamscribe.storage.critical_section import RunStoppedError, is_stopped
 from beamscribe.storage.storage import Storage
 
 FOLDER = f"{manifest.FOLDER}/lanes"
@@ -88,9 +89,9 @@ class Lanes:
 
     def _beat(self, ended: threading.Event) -> None:
         size = 1
-        while not ended.wait(self._heartbeat):
-            # A storage that does not answer now leaves the shares as they are.
-            with contextlib.suppress(OSError):
+        while not ended.wait(self._heartbeat) and not is_stopped(self._output.run):
+            # A storage that does not answer now leaves the shares as they are; a run that was stopped asks nobody.
+            with contextlib.suppress(OSError, RunStoppedError):
                 with self._joining:
                     if ended.is_set():
                         return

@@ -3,14 +3,14 @@ import time
 
 import pytest
 
-from beamscribe.pipelines.speech.engine import SpeechError
-from beamscribe.pipelines.speech.retry_policy import (
+from beamscribe.pipelines.services.retry_policy import (
     ATTEMPTS,
     LONGEST_WAIT_SECONDS,
     Breaker,
     RetryPolicy,
     ServiceRefusesError,
 )
+from beamscribe.pipelines.speech.engine import SpeechError
 
 
 class Service:
@@ -88,7 +88,7 @@ def test_refusals_in_a_row_trip_the_breaker():
     breaker.refused("a", busy())
     breaker.refused("a", busy())  # one text is one text
     breaker.refused("b", busy())
-    breaker.spoken()
+    breaker.succeeded()
     breaker.refused("a", busy())
     breaker.refused("b", busy())
     breaker.check()

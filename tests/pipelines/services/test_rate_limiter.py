@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamscribe.pipelines.speech.rate_limiter import USED, RateLimiter
+from beamscribe.pipelines.services.rate_limiter import USED, RateLimiter
 
 
 class Clock:

@@ -1,6 +1,6 @@
 import time
 
-from beamscribe.pipelines.speech.lanes import DEAD_AFTER_HEARTBEATS, FOLDER, IDLE_HEARTBEATS, Lanes
+from beamscribe.pipelines.services.lanes import DEAD_AFTER_HEARTBEATS, FOLDER, IDLE_HEARTBEATS, Lanes
 
 BEAT = 0.03
 

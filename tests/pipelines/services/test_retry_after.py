@@ -2,7 +2,7 @@ import datetime
 
 import pytest
 
-from beamscribe.pipelines.speech.retry_after import retry_after_seconds
+from beamscribe.pipelines.services.retry_after import retry_after_seconds
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
