@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from beamscribe.model.backbone.spec import BackboneSpec
+from beamscribe.model.captioner_interface import Written
 from beamscribe.pipelines.images.batches import Batches
 from beamscribe.pipelines.images.caption_rows import caption_rows, facts_of
 from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
@@ -55,7 +56,7 @@ class NullJob:
     format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
 
     def open(self, run: Run) -> Process:
-        inference = Inference(lambda pixels: [(Alternative("Nothing.", 0.0),)] * len(pixels), 32)
+        inference = Inference(lambda pixels: [Written((Alternative("Nothing.", 0.0),))] * len(pixels), 32)
         once = DedupCache(
             Batches(lambda items: inference([item.image.pixels for item in items]), 32), Remembered[Any]()
         )
