@@ -13,11 +13,12 @@ DEMO := demo-output
 
 # Captions and speaks the photographs of two wheels, or of a folder: make demo IMAGES=folder
 IMAGES := $(DEMO)/photographs
-SHOWN = $(DEMO)/of-$(notdir $(abspath $(IMAGES)))
+# The folder's name may have spaces, which make takes for the ends of words.
+SHOWN = $(DEMO)/of-$(shell basename "$(IMAGES)" | tr -c 'A-Za-z0-9._\n-' '-')
 
 demo: .venv/installed
 	$(BIN)/python docs/demo/photographs.py $(DEMO)/photographs
-	$(BEAMSCRIBE) caption --images $(IMAGES) --output $(SHOWN)/captions
+	$(BEAMSCRIBE) caption --images "$(IMAGES)" --output $(SHOWN)/captions
 	$(BEAMSCRIBE) speak --captions $(SHOWN)/captions --output $(SHOWN)/speech
 	$(BEAMSCRIBE) verify $(SHOWN)/captions
 	$(BEAMSCRIBE) verify $(SHOWN)/speech

@@ -83,7 +83,10 @@ def test_the_demo_is_the_tutorial() -> None:
     ran = [line.split()[1] for line in steps() if "beamscribe " in line]
     told = [command.words[1] for command in typed("docs/tutorial.md") if command.words[0] == "beamscribe"]
     assert set(ran) <= set(told)
-    assert any("--images my-photographs" in line for line in steps("IMAGES=my-photographs"))
+    of_mine = steps("IMAGES=/there/my photographs & more")
+    assert any(
+        '--images "/there/my photographs & more" --output x/of-my-photographs---more' in line for line in of_mine
+    )
 
 
 def prepare(folder: Path, made_images: Path) -> None:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from beamscribe.errors import RefusedError
@@ -20,22 +20,63 @@ MAX_DIGITS = 20
 """Of a COCO image id, which has 64 bits."""
 
 
-def csv_lines(rows: Iterable[Row], formulas: bool = False) -> Iterator[str]:
-    """Comma-separated lines with a header; lists are JSON (RFC 4180, UTF-8).
+AUDIO = "audio"
+COLUMNS = ("image_uri", "id", "caption", "score", "confidence", "flags")
+"""Of a table by default: none of them holds JSON."""
+ALL = (*caption_row.SCHEMA.names, AUDIO)
+DURATION = "duration_seconds"
+"""In a table of sound."""
+
+
+def columns_of(wanted: Sequence[str] | None, spoken: bool) -> tuple[str, ...]:
+    """The columns of a table.
+
+    Args:
+        wanted: names, or "all"; None means the usual ones.
+        spoken: whether there is audio.
+
+    Raises:
+        RefusedError: for a name that is none, or for audio where there is none.
+    """
+    if wanted is None:
+        return (*COLUMNS, AUDIO) if spoken else COLUMNS
+    names = tuple(ALL if spoken else ALL[:-1]) if tuple(wanted) == ("all",) else tuple(wanted)
+    unknown = [name for name in names if name not in ALL]
+    if unknown or len(set(names)) < len(names):
+        raise RefusedError(f"--columns {','.join(wanted)}: each once of {', '.join(ALL)}")
+    if AUDIO in names and not spoken:
+        raise RefusedError("--columns audio needs --speech, the output of beamscribe speak for these captions")
+    return names
+
+
+def csv_lines(
+    rows: Iterable[Row],
+    formulas: bool = False,
+    columns: Sequence[str] = COLUMNS,
+    audio: Mapping[tuple[str, str], str] | None = None,
+) -> Iterator[str]:
+    """Comma-separated lines with a header (RFC 4180, UTF-8): numbers have three digits, lists of words a `;` between.
 
     Args:
         rows: of captions.
         formulas: whether text that a spreadsheet would run as a formula stays as it is, without a `'` before it.
+        columns: their names, see `columns_of`.
+        audio: image id and caption → where the sound is.
     """
-    names = caption_row.SCHEMA.names
-    yield csv_line(names)
+    yield csv_line(columns)
     for row in rows:
         fields = _plain(row)
-        yield csv_line([_cell(fields[name], formulas) for name in names])
+        fields[AUDIO] = (audio or {}).get((row["id"], row["caption"]), "")
+        yield csv_line([cell(fields[name], formulas) for name in columns])
 
 
-def _cell(value: Any, formulas: bool) -> Any:
-    if isinstance(value, list):
+def cell(value: Any, formulas: bool) -> Any:
+    """A value as a table holds it."""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        value = ";".join(value)
+    elif isinstance(value, list | dict):
         value = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and not formulas and value.lstrip(" ").startswith(FORMULA):
         return f"'{value}"

@@ -1,29 +1,24 @@
 """`beamscribe export`: captions in the forms that other programs read."""
 
 import argparse
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-from fsspec.implementations.local import LocalFileSystem
 
 from beamscribe.errors import CHECK_FAILED, DONE, RefusedError, stopped_writing
-from beamscribe.pipelines.outputs.caption_lines import Row, coco_results, csv_line, csv_lines, json_lines
+from beamscribe.pipelines.commits.manifest_file import manifest_of
+from beamscribe.pipelines.outputs.audio_files import audio_of
+from beamscribe.pipelines.outputs.caption_lines import Row, coco_results, columns_of, csv_lines, json_lines
 from beamscribe.pipelines.outputs.captions import Captions, open_captions
 from beamscribe.pipelines.outputs.datasets import write_dataset
+from beamscribe.pipelines.outputs.export_speech import export_speech
+from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
 from beamscribe.pipelines.outputs.report.pictures import PictureReading
-from beamscribe.pipelines.outputs.sidecars import Captioned, Written, write_below, write_beside
+from beamscribe.pipelines.outputs.sidecars import Captioned, Written, write_below, write_beside, write_copies
 from beamscribe.pipelines.runtime.flags.export import DATASETS, parser
-from beamscribe.schemas import caption_row
 from beamscribe.schemas.coco import CocoError, describe, parse_coco
 from beamscribe.schemas.matching import ANNOTATIONS, Matcher, MatchError
 from beamscribe.schemas.printable import printable
-from beamscribe.storage import whole_files
-from beamscribe.storage.uri import filesystem, only_os_errors, read_uri
-
-BEGINNING = 4096
-"""Of a file that are looked at to tell whether an earlier export wrote it."""
+from beamscribe.storage.storage import Storage
+from beamscribe.storage.uri import read_uri
 
 
 def open_matcher(args: argparse.Namespace, captioned: Captions) -> Matcher | None:
@@ -48,53 +43,6 @@ def open_matcher(args: argparse.Namespace, captioned: Captions) -> Matcher | Non
     return Matcher(corpus.images, captioned.ids, args.by_id)
 
 
-def write_lines(uri: str, lines: Iterable[str], options: dict[str, Any]) -> None:
-    """Writes a file of any size, whole or not at all.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    fs, path = filesystem(uri, options)
-    encoded = (line.encode() for line in lines)
-    if isinstance(fs, LocalFileSystem):
-        with whole_files.replacing(path) as file:
-            file.writelines(encoded)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        temporary = os.path.join(folder, "export")
-        with open(temporary, "wb") as file:
-            file.writelines(encoded)
-        with only_os_errors():
-            fs.put_file(temporary, path)
-
-
-def refuse_foreign(uri: str, form: str, options: dict[str, Any]) -> None:
-    """Leaves files alone that an earlier export of this form did not write.
-
-    Raises:
-        RefusedError: if there is one.
-    """
-    fs, path = filesystem(uri, options)
-    with only_os_errors():
-        if not fs.exists(path):
-            return
-        begun = fs.cat_file(path, start=0, end=BEGINNING) if fs.isfile(path) else None
-    if begun is None or not _is_ours(begun, form):
-        raise RefusedError(
-            f"--output {uri} is there and no {form} that beamscribe export wrote: --replace writes over it, or name "
-            "another file"
-        )
-
-
-def _is_ours(begun: bytes, form: str) -> bool:
-    if form == "csv":
-        # Older versions had fewer columns, which stand first.
-        return begun.startswith(csv_line(caption_row.SCHEMA.names[:12]).rstrip().encode())
-    if form == "jsonl":
-        return begun == b"" or begun.startswith(b'{"image_uri": ')
-    return begun.startswith((b"[]\n", b'[{"image_id": '))
-
-
 def run(argv: Sequence[str]) -> int:
     """Exports the captions of an output.
 
@@ -107,24 +55,32 @@ def run(argv: Sequence[str]) -> int:
     args = parser().parse_strictly(argv)
     options = args.storage_options
     _refuse_places(args)
+    if (spoken := manifest_of(Storage(args.captions, options))).job == "speak":
+        return export_speech(args)
+    if args.to == "files":
+        raise RefusedError(f"--to files is for sound, and {args.captions} holds the output of {spoken.job}")
     captioned = open_captions(args.captions, options)
     if args.to in DATASETS:
         return _export_dataset(args, captioned)
     matcher = open_matcher(args, captioned) if args.to == "coco-results" else None
-    count = 0
+    count = unsure = 0
 
     def rows() -> Iterator[Row]:
         nonlocal count
-        for row in _readable(args.captions, captioned, args.min_confidence):
+        for row in _readable(args.captions, captioned, 0.0 if args.to == "sidecar" else args.min_confidence):
             count += 1
             yield row
 
     written: Written | None = None
     try:
         if args.to == "sidecar":
-            photographs = (Captioned(row["id"], row["image_uri"], row["caption"]) for row in rows())
-            write = write_below if args.output else write_beside
-            written = write(photographs, args.sidecar, args.output or args.beside, args.replace, options)
+            photographs = [_captioned(row, args.min_confidence) for row in rows()]
+            unsure = sum(not one.caption for one in photographs)
+            if args.embed:
+                written = write_copies(photographs, args.output, args.replace, options)
+            else:
+                write = write_below if args.output else write_beside
+                written = write(photographs, args.sidecar, args.output or args.beside, args.replace, options)
         else:
             if not args.replace:
                 refuse_foreign(args.output, args.to, options)
@@ -133,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
         raise RefusedError(f"{args.captions} cannot be exported: {error}") from error
     except OSError as error:
         return stopped_writing("export", args.output or args.beside, error)
-    print(printable(_told(args, count, written)))
+    print(printable(_told(args, count, written, unsure)))
     return DONE
 
 
@@ -153,13 +109,23 @@ def _export_dataset(args: argparse.Namespace, captioned: Captions) -> int:
     return CHECK_FAILED if found.left_out else DONE
 
 
+def _captioned(row: Row, least: float) -> Captioned:
+    """A photograph with its caption; with none where it is less sure than that."""
+    unsure = row["confidence"] is not None and row["confidence"] < least
+    return Captioned(row["id"], row["image_uri"], "" if unsure else row["caption"])
+
+
 def _refuse_places(args: argparse.Namespace) -> None:
     """Refuses a command that does not say where to write.
 
     Raises:
         RefusedError: then.
     """
-    if args.to != "sidecar":
+    if args.embed and (args.to != "sidecar" or not args.output):
+        raise RefusedError("--embed writes copies of the photographs: --to sidecar --output, a folder for them")
+    if args.to != "csv" and (args.columns or args.speech):
+        raise RefusedError("--columns and --speech are for --to csv")
+    if args.to not in ("sidecar", "files"):
         if not args.output:
             if args.to in DATASETS:
                 raise RefusedError(f"--to {args.to} needs --output, the folder to write")
@@ -175,7 +141,10 @@ def _refuse_places(args: argparse.Namespace) -> None:
 def _lines(args: argparse.Namespace, rows: Iterable[Row], matcher: Matcher | None) -> Iterator[str]:
     if args.to == "coco-results":
         return coco_results(rows, matcher)
-    return csv_lines(rows, args.formulas) if args.to == "csv" else json_lines(rows)
+    if args.to == "jsonl":
+        return json_lines(rows)
+    audio = audio_of(args.speech, args.storage_options) if args.speech else None
+    return csv_lines(rows, args.formulas, columns_of(args.columns, audio is not None), audio)
 
 
 def _readable(path: str, captioned: Captions, least: float) -> Iterator[Row]:
@@ -191,9 +160,11 @@ def _readable(path: str, captioned: Captions, least: float) -> Iterator[Row]:
         raise RefusedError(f"{path} cannot be exported: {error}") from error
 
 
-def _told(args: argparse.Namespace, count: int, written: Written | None) -> str:
+def _told(args: argparse.Namespace, count: int, written: Written | None, unsure: int = 0) -> str:
     """The last line."""
     told = f"beamscribe export: {count} captions as {args.to}"
+    if unsure:
+        told += f", {unsure} of them decorative (confidence below {args.min_confidence:g})"
     if written and written.kept:
         told += f", {written.kept} left as they were, since they say something else"
         told += "" if args.replace else " (--replace writes over them)"

@@ -8,30 +8,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape
 
 from beamscribe.errors import RefusedError
+from beamscribe.pipelines.outputs.alt_text import HEAD, OLDER_HEAD, TAIL, packet
+from beamscribe.pipelines.outputs.embedding import UnfitError, embedded
 from beamscribe.pipelines.sources.corpus import IMAGE_SUFFIXES
 from beamscribe.storage.storage import Storage
-from beamscribe.storage.uri import absolute
-
-XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
-   <dc:description><rdf:Alt><rdf:li xml:lang="x-default">{}</rdf:li></rdf:Alt></dc:description>
-  </rdf:Description>
- </rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="w"?>
-"""
-"""A description as photograph managers read it from a file beside the photograph (XMP, ISO 16684-1)."""
+from beamscribe.storage.uri import FileTooLargeError, absolute, read_uri
 
 NAME_BYTES, PATH_BYTES = 255, 4000
 """That a file name and a path may have on the file systems in use."""
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 IN_A_FILE_OF_MANY, ELSEWHERE, NO_IMAGE, GONE = (
     "in an archive or a table",
@@ -67,9 +55,17 @@ class Written(NamedTuple):
 def content(caption: str, kind: str) -> bytes:
     """Of one of `beamscribe.pipelines.runtime.flags.export.SIDECARS`."""
     if kind == "xmp":
-        # Control characters have no place in XML, escaped or not.
-        return XMP.format(escape(_NOT_XML.sub("\ufffd", caption))).encode()
+        return packet(caption).encode()
     return f"{caption}\n".encode()
+
+
+class Places(NamedTuple):
+    """Where the files of photographs go: all names, before the first is written."""
+
+    storage: Storage
+    names: list[str]
+    photographs: list[Captioned]
+    skipped: Counter[str]
 
 
 def write_below(rows: Iterable[Captioned], kind: str, folder: str, replace: bool, options: dict[str, Any]) -> Written:
@@ -86,6 +82,15 @@ def write_below(rows: Iterable[Captioned], kind: str, folder: str, replace: bool
         RefusedError: if not all names can be written; nothing is.
         OSError: if one cannot be written.
     """
+    return _write(places_below(rows, kind, folder, options), kind, replace)
+
+
+def places_below(rows: Iterable[Captioned], kind: str, folder: str, options: dict[str, Any]) -> Places:
+    """As `write_below` names the files.
+
+    Raises:
+        RefusedError: if not all names can be written.
+    """
     photographs = _distinct(rows)
     paths = [_safe_parts(row.uri) for row in photographs]
     shared = len(os.path.commonprefix([path[:-1] for path in paths]))
@@ -94,7 +99,56 @@ def write_below(rows: Iterable[Captioned], kind: str, folder: str, replace: bool
     storage = Storage(folder, options)
     if storage.local:
         _refuse_unwritable(storage.path(""), names)
-    return _write(storage, zip(names, photographs, strict=True), kind, replace, Counter())
+    return Places(storage, names, photographs, Counter())
+
+
+def write_copies(rows: Iterable[Captioned], folder: str, replace: bool, options: dict[str, Any]) -> Written:
+    """Writes copies of the photographs that hold their captions, laid out as the photographs are.
+
+    Args:
+        rows: of captions.
+        folder: path or URI; nothing is written outside it.
+        replace: whether a file that is another one is written over.
+        options: for storage.
+
+    Raises:
+        RefusedError: if not all names can be written; nothing is.
+        OSError: if one cannot be written.
+    """
+    photographs = _distinct(rows)
+    paths = [_safe_parts(row.uri) for row in photographs]
+    shared = len(os.path.commonprefix([path[:-1] for path in paths]))
+    names = ["/".join(path[shared:]) for path in paths]
+    again = [name for name, count in Counter(map(_key, names)).items() if count > 1]
+    if again:
+        raise RefusedError(f"{again[0]} would be the copy of two photographs: export to csv instead")
+    storage = Storage(folder, options)
+    if storage.local:
+        _refuse_unwritable(storage.path(""), names)
+    files = kept = 0
+    skipped: Counter[str] = Counter()
+    for name, row in zip(names, photographs, strict=True):
+        data = _copy(row, options)
+        if isinstance(data, str):
+            skipped[data] += 1
+            continue
+        found = _there(storage, name, len(data))
+        if found is None or (replace and found is not NOT_OURS):
+            storage.write(name, data)
+        files, kept = (files, kept + 1) if found not in (None, data) and not replace else (files + 1, kept)
+    return Written(files, kept, skipped)
+
+
+def _copy(row: Captioned, options: dict[str, Any]) -> bytes | str:
+    """A photograph's file with its caption; a text says why there is none."""
+    if "::" in row.uri:
+        return IN_A_FILE_OF_MANY
+    try:
+        return embedded(read_uri(row.uri, options, max_bytes=MAX_PHOTOGRAPH), row.caption)
+    except UnfitError as error:
+        return str(error)
+    except (OSError, FileTooLargeError):
+        return GONE
 
 
 def write_beside(rows: Iterable[Captioned], kind: str, root: str, replace: bool, options: dict[str, Any]) -> Written:
@@ -110,6 +164,15 @@ def write_beside(rows: Iterable[Captioned], kind: str, root: str, replace: bool,
     Raises:
         RefusedError: if there is none of the photographs below the folder, or not all names can be written.
         OSError: if one cannot be written.
+    """
+    return _write(places_beside(rows, kind, root, options), kind, replace)
+
+
+def places_beside(rows: Iterable[Captioned], kind: str, root: str, options: dict[str, Any]) -> Places:
+    """As `write_beside` names the files.
+
+    Raises:
+        RefusedError: if there is none of the photographs below the folder, or not all names can be written.
     """
     storage = Storage(root, options)
     base = absolute(root, options).rstrip("/") + "/"
@@ -131,7 +194,7 @@ def write_beside(rows: Iterable[Captioned], kind: str, root: str, replace: bool,
     names = sidecar_names(photographs, places, kind)
     if storage.local:
         _refuse_unwritable(storage.path(""), names)
-    return _write(storage, zip(names, photographs, strict=True), kind, replace, skipped)
+    return Places(storage, names, photographs, skipped)
 
 
 def sidecar_names(rows: Sequence[Captioned], places: Sequence[str], suffix: str) -> list[str]:
@@ -265,11 +328,10 @@ def _refuse_unwritable(root: str, names: Iterable[str]) -> None:
             raise RefusedError(f"{folder} cannot be written: name another folder")
 
 
-def _write(
-    storage: Storage, named: Iterable[tuple[str, Captioned]], kind: str, replace: bool, skipped: Counter[str]
-) -> Written:
+def _write(places: Places, kind: str, replace: bool) -> Written:
     files = kept = 0
-    for name, row in named:
+    storage, skipped = places.storage, places.skipped
+    for name, row in zip(places.names, places.photographs, strict=True):
         data = content(row.caption, kind)
         found = _there(storage, name)
         if found == data:
@@ -286,9 +348,10 @@ NOT_OURS = b"\0"
 """Stands for a link, a folder or another thing that is no regular file, or one larger than any caption."""
 
 MAX_BYTES = 2**20
+MAX_PHOTOGRAPH = 2**28
 
 
-def _there(storage: Storage, name: str) -> bytes | None:
+def _there(storage: Storage, name: str, most: int = MAX_BYTES) -> bytes | None:
     """What is there already; None: nothing."""
     if not storage.local:
         return storage.read(name) if storage.exists(name) else None
@@ -296,7 +359,7 @@ def _there(storage: Storage, name: str) -> bytes | None:
         found = os.lstat(storage.path(name))
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+    if not stat.S_ISREG(found.st_mode) or found.st_size > max(most, MAX_BYTES):
         return NOT_OURS
     return storage.read(name)
 
@@ -305,5 +368,4 @@ def _replaceable(found: bytes, kind: str) -> bool:
     """Whether a file may be one of ours: text is text, but XMP of a photograph manager holds more than a caption."""
     if kind != "xmp":
         return True
-    before, after = (part.encode() for part in XMP.split("{}"))
-    return found.startswith(before) and found.endswith(after)
+    return found.endswith(TAIL.encode()) and found.startswith((HEAD.encode(), OLDER_HEAD.encode()))

@@ -15,8 +15,10 @@ import pyarrow.json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from beamscribe.errors import DONE, STOPPED, RefusedError
+from beamscribe.pipelines import speak
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.outputs.caption_lines import coco_results, csv_lines, json_lines
 from beamscribe.pipelines.outputs.export import run
@@ -63,12 +65,102 @@ def test_csv(captions: Storage, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert export(captions, "csv", "--output", str(path)) == DONE
     assert capsys.readouterr().out.splitlines()[-1] == f"beamscribe export: 3 captions as csv → {path}"
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
-    assert list(rows[0]) == caption_row.SCHEMA.names
+    assert list(rows[0]) == ["image_uri", "id", "caption", "score", "confidence", "flags"]
     assert {found["id"]: found["caption"] for found in rows}["b"] == WILD
-    assert json.loads(rows[0]["alternatives"])[1]["score"] == -1.5
-    assert rows[0]["run_started"].endswith("+00:00")
+    assert {len(found["score"].split(".")[1]) for found in rows} == {3}
+    assert not any(letter in "".join(found.values()) for found in rows for letter in "[{")
     assert pyarrow.csv.read_csv(path).num_rows == 3
     assert sorted(found.name for found in path.parent.iterdir()) == ["captions.csv"]
+
+
+def test_columns_of_a_table(captions: Storage, tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    assert export(captions, "csv", "--output", str(path), "--columns", "all") == DONE
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    assert list(rows[0]) == caption_row.SCHEMA.names
+    assert json.loads(rows[0]["alternatives"])[1]["score"] == -1.5
+    assert rows[0]["run_started"].endswith("+00:00")
+    # Whatever its columns are, the file is one of ours.
+    assert export(captions, "csv", "--output", str(path), "--columns", "caption,id") == DONE
+    assert path.read_text().splitlines()[0] == "caption,id"
+    for wrong in ("caption,caption", "nothing", "audio"):
+        with pytest.raises(RefusedError, match="--columns"):
+            export(captions, "csv", "--output", str(path), "--columns", wrong)
+
+
+def spoken(tmp_path: Path, captions: Storage, layout: str) -> str:
+    output = str(tmp_path / f"speech-{layout}")
+    flags = ["--captions", captions.root, "--output", output, "--layout", layout, "--format", "wav"]
+    assert speak.run(flags) == DONE
+    return output
+
+
+@pytest.mark.parametrize("layout", ["files", "tar"])
+def test_sound_by_photograph(captions: Storage, tmp_path: Path, layout: str) -> None:
+    speech = spoken(tmp_path, captions, layout)
+    for name in ("a.jpg", "b.jpg", "more/a.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name)
+    folder = tmp_path / "sound"
+    assert run([speech, "--to", "files", "--output", str(folder)]) == DONE
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*")) == ["a.wav", "b.wav", "more/a.wav"]
+    assert run([speech, "--to", "sidecar", "--beside", str(tmp_path / "photos")]) == DONE
+    assert (tmp_path / "photos" / "more" / "a.wav").read_bytes() == (folder / "a.wav").read_bytes()
+    assert (folder / "a.wav").read_bytes() != (folder / "b.wav").read_bytes()
+    table = tmp_path / "sound.csv"
+    assert run([speech, "--to", "csv", "--output", str(table)]) == DONE
+    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"), newline="")))
+    by_photograph = {one["image_uri"].split("photos/")[1]: one for one in rows}
+    assert float(by_photograph["b.jpg"]["duration_seconds"]) > 0.3
+    # The table of captions says the same of each photograph.
+    path = tmp_path / "captions.csv"
+    assert export(captions, "csv", "--output", str(path), "--speech", speech) == DONE
+    for one in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")):
+        assert one["audio"] == by_photograph[one["image_uri"].split("photos/")[1]]["audio"]
+    if layout == "files":
+        audio = by_photograph["b.jpg"]["audio"].removeprefix("file://")
+        assert Path(audio).read_bytes() == (folder / "b.wav").read_bytes()
+    # Files of others stay.
+    (folder / "b.wav").write_bytes(b"theirs")
+    assert run([speech, "--to", "files", "--output", str(folder)]) == DONE
+    assert (folder / "b.wav").read_bytes() == b"theirs"
+    assert run([speech, "--to", "files", "--output", str(folder), "--replace"]) == DONE
+    assert (folder / "b.wav").read_bytes() != b"theirs"
+    for wrong in (["--to", "jsonl"], ["--to", "csv", "--columns", "id"]):
+        with pytest.raises(RefusedError, match="holds sound"):
+            run([speech, *wrong, "--output", str(tmp_path / "x")])
+    with pytest.raises(RefusedError, match="--to files is for sound"):
+        export(captions, "files", "--output", str(folder))
+
+
+def test_copies_hold_their_captions(captions: Storage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = tmp_path / "photos"
+    Image.effect_noise((31, 17), 80).convert("RGB").save(photos / "a.jpg")
+    Image.effect_noise((31, 17), 80).save(photos / "more" / "a.jpg", "PNG")
+    (photos / "b.jpg").write_bytes(b"no image")
+    folder = tmp_path / "copies"
+    assert export(captions, "sidecar", "--embed", "--output", str(folder)) == DONE
+    assert "1 photographs without a file beside them (1 no JPEG, PNG or WebP)" in capsys.readouterr().out
+    for name in ("a.jpg", "more/a.jpg"):
+        with Image.open(photos / name) as before, Image.open(folder / name) as after:
+            assert before.tobytes() == after.tobytes()
+        assert b"A dog runs." in (folder / name).read_bytes()
+    assert not (folder / "b.jpg").exists()
+    with pytest.raises(RefusedError, match="--embed writes copies"):
+        export(captions, "sidecar", "--embed", "--beside", str(photos))
+
+
+def test_of_what_is_not_sure_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [caption(str(n), f"Photograph {n}.", f"file:///d/{n}.jpg") for n in (1, 2, 3)]
+    rows = [one._replace(confidence=sure) for one, sure in zip(rows, (0.1, 0.9, None), strict=True)]
+    output = committed(tmp_path / "captions", rows, None)
+    folder = tmp_path / "beside"
+    flags = ["--output", str(folder), "--min-confidence", "0.3", "--sidecar", "xmp"]
+    assert run([output, "--to", "sidecar", *flags]) == DONE
+    assert "3 captions as sidecar, 1 of them decorative (confidence below 0.3)" in capsys.readouterr().out
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    assert "Photograph" not in texts["1.xmp"]
+    assert '<rdf:li xml:lang="x-default"></rdf:li>' in texts["1.xmp"]
+    assert all(f"Photograph {n}." in texts[f"{n}.xmp"] for n in (2, 3))
 
 
 def test_json_lines(captions: Storage, tmp_path: Path) -> None:
@@ -336,7 +428,7 @@ def test_a_spreadsheet_runs_no_formula(text: str) -> None:
         [_, line] = csv_lines([fields], formulas)
         [found] = csv.DictReader(io.StringIO("".join([*csv_lines([], formulas), line]), newline=""))
         assert (found["id"], found["image_uri"], found["caption"]) == (before + text,) * 3
-        assert (found["score"], json.loads(found["flags"])) == ("-0.5", [text])
+        assert (found["score"], found["flags"]) == ("-0.500", before + text)
 
 
 def test_lines_of_json_are_json() -> None:
