@@ -43,8 +43,8 @@ class CaptionRow(NamedTuple):
     tokens_in: int | None = None
     tokens_out: int | None = None
     finish_reason: str | None = None
-    structured: dict[str, Any] | None = None
     confidence: float | None = None
+    structured: dict[str, Any] | None = None
 
 
 SCHEMA = versioned(

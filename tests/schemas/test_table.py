@@ -38,11 +38,19 @@ CAPTION_ROWS = st.builds(
     width=INT32,
     height=INT32,
     caption=st.text(),
-    score=FLOAT32,
-    alternatives=st.lists(st.builds(Alternative, st.text(), FLOAT32), max_size=3).map(tuple),
+    flags=st.lists(st.text(), max_size=2).map(tuple),
+    score=st.none() | FLOAT32,
+    alternatives=st.lists(st.builds(Alternative, st.text(), st.none() | FLOAT32, st.none()), max_size=3).map(tuple),
     repairs=st.lists(st.text(), max_size=3).map(tuple),
     fingerprint=st.text(),
     run_started=TIMES,
+    model=st.none() | st.text(),
+    prompt_digest=st.none() | st.text(),
+    tokens_in=st.none() | INT32,
+    tokens_out=st.none() | INT32,
+    finish_reason=st.none() | st.text(),
+    confidence=st.none() | FLOAT32,
+    structured=st.none(),
 )
 SPEECH_ROWS = st.builds(
     SpeechRow,
@@ -75,6 +83,8 @@ FAILURE_ROWS = st.builds(
 )
 MODULES = [caption_row, speech_row, failure_row, audio_row]
 NULLABLE = ("audio_member", "loudness_lufs")
+OF_OTHER_CAPTIONERS = ("score", "model", "prompt_digest", "tokens_in", "tokens_out", "finish_reason", "confidence")
+"""Columns of captions that not every captioner fills."""
 ROW_TYPES = {caption_row: CaptionRow, speech_row: SpeechRow, failure_row: FailureRow, audio_row: AudioRow}
 
 
@@ -114,10 +124,13 @@ def test_failure_rows_come_back(rows: list[FailureRow]) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.FOLDER)
 def test_columns_are_the_fields_in_order_each_described_and_seldom_null(module: types.ModuleType) -> None:
-    assert tuple(module.SCHEMA.names) == ROW_TYPES[module]._fields
+    # A structured answer is a column only of the jobs that ask for one, whose schema it depends on.
+    fields = tuple(name for name in ROW_TYPES[module]._fields if name != caption_row.STRUCTURED)
+    assert tuple(module.SCHEMA.names) == fields
     for field in module.SCHEMA:
         assert field.metadata[b"description"]
-        assert field.nullable == (field.name in NULLABLE)
+        nullable = (*NULLABLE, *(OF_OTHER_CAPTIONERS if module is caption_row else ()))
+        assert field.nullable == (field.name in nullable)
     read = through_parquet([], module.SCHEMA).schema
     assert read.equals(module.SCHEMA)
     first = module.SCHEMA.names[0]
@@ -135,10 +148,16 @@ def test_types_that_others_rely_on() -> None:
         ("caption", "string"),
         ("flags", "list<item: string>"),
         ("score", "float"),
-        ("alternatives", "list<item: struct<caption: string not null, score: float not null>>"),
+        ("alternatives", "list<item: struct<caption: string not null, score: float>>"),
         ("repairs", "list<item: string>"),
         ("fingerprint", "string"),
         ("run_started", "timestamp[us, tz=UTC]"),
+        ("model", "string"),
+        ("prompt_digest", "string"),
+        ("tokens_in", "int32"),
+        ("tokens_out", "int32"),
+        ("finish_reason", "string"),
+        ("confidence", "float"),
     ]
     assert {field.name: str(field.type) for field in speech if str(field.type) != "string"} == {
         "duration_seconds": "float",
