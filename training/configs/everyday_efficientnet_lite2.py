@@ -1,6 +1,6 @@
 """The recipe of the embedded captioner: EfficientNet-Lite2, taught by people and by a larger model.
 
-Command, in a folder with the photographs of COCO and of Flickr8k and their captions as COCO JSON:
+Command: in a folder with the photographs of COCO and of Flickr8k and their captions as COCO JSON
   for view in 0 1; do
     beamscribe featurize --annotations machine.json --images train2014 --output features/machine-$view \
       --backbone efficientnet_lite2_levels --view $view
