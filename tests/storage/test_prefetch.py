@@ -57,17 +57,26 @@ def test_an_error_comes_in_its_turn_and_ends_the_rest():
 def test_an_interrupt_does_not_wait_for_what_is_under_way():
     answer, interrupted = threading.Event(), threading.Event()
 
+    def once(number, frame):
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
     def interrupt():
-        # A signal that arrives just before the main thread begins to wait is seen only after the wait.
+        # A signal that arrives just before the main thread begins to wait is seen only when the next one comes.
         while not interrupted.wait(0.5):
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        list(prefetch(lambda _: answer.wait(30), range(5), threads=2, ahead=4))
-    interrupted.set()
-    thread.join()
-    assert time.monotonic() - began < 10
-    answer.set()
+    before = signal.signal(signal.SIGINT, once)
+    try:
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            list(prefetch(lambda _: answer.wait(30), range(5), threads=2, ahead=4))
+        assert time.monotonic() - began < 20
+    finally:
+        interrupted.set()
+        answer.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
