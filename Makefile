@@ -92,7 +92,7 @@ wheel-test:
 
 # The reference of the public names, made of their docstrings.
 api: .venv/installed
-	$(BIN)/python -W error::UserWarning:pdoc -m pdoc --docformat google --output-directory docs/api beamscribe beamscribe.notebook beamscribe.transforms
+	PDOC_ALLOW_EXEC=1 $(BIN)/python -m pdoc --docformat google --output-directory docs/api beamscribe.notebook beamscribe.transforms beamscribe.command_line beamscribe.model.bundle beamscribe.model.captioning beamscribe.model.images beamscribe.schemas.coco
 
 clean:
 	rm -rf .venv $(DEMO) docs/api

@@ -122,6 +122,7 @@ def follow(document: str) -> None:
             assert command.words[:2] == ["make", "demo"], command.text
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("documents", "made"),

@@ -123,6 +123,7 @@ def test_speech_is_sound() -> None:
     assert len(decode(speak("A dog runs along the beach.")).samples) > 20_000
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="scikit-image is not installed")
 def test_the_examples_are_true(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ def test_what_is_not_run_says_what_it_needs() -> None:
             assert re.search(rf"^([\w-]+ )*{target}( [\w-]+)*:", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_commands_that_need_nothing_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BEAMSCRIBE_MODEL", raising=False)

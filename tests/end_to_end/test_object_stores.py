@@ -19,6 +19,7 @@ IMAGES = 8
 WHOLE = f"is whole: {IMAGES} rows, 0 failures, 0 to do"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_whole_way_on_an_object_store(
     object_store: ObjectStore, made_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

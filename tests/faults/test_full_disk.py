@@ -13,7 +13,7 @@ from beamscribe import main
 from beamscribe.errors import DONE, STOPPED
 from beamscribe.model.bundle import Bundle
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 KIB = 256
 

@@ -12,7 +12,7 @@ from beamscribe.errors import DONE
 from beamscribe.model.bundle import Bundle
 from tests.pipelines.sources.made_tars import COMPRESS, END, header, member, pax
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 SPARSE = [("GNU.sparse.size", b"99999"), ("GNU.sparse.map", b"0,10,5,10")]
 

@@ -18,7 +18,7 @@ from beamscribe.errors import DONE
 from beamscribe.model.bundle import Bundle
 from tests.faults.odd_images import COUNT, odd_images
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 GOOD = COUNT
 

@@ -139,6 +139,7 @@ def mutated(data: bytes, name: str, draw: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))

@@ -79,6 +79,7 @@ def in_a_process(target: Callable[..., None], *arguments: Any, wanted: int, seco
     return found
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak from Linux's /proc")
 def test_decoding_takes_what_was_foretold() -> None:

@@ -45,6 +45,7 @@ def test_a_scheme_that_does_not_work_with_few_photographs_is_passed_over(
         quantize.first_good({"fast": fails}, measured, 8)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_quantized_bundle_captions_in_int8(
     tmp_path: Path, made_images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -217,6 +217,7 @@ def test_a_lease_that_was_lost_is_told(local, monkeypatch, capsys):
     Endless.over.set()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_after_ctrl_c_worker_processes_are_gone_and_nobody_elses(local, monkeypatch, capfd):
     theirs = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -241,6 +242,7 @@ def test_after_ctrl_c_worker_processes_are_gone_and_nobody_elses(local, monkeypa
         theirs.wait()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_process_of_a_stopped_run_ends(tmp_path):
     """Nothing of it keeps the interpreter from ending."""

@@ -265,6 +265,7 @@ def test_java_that_fails_stops_without_a_traceback(
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_thousand_captions_score_as_in_the_reference_without_java_on_the_path(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -73,6 +73,7 @@ def command(tmp_path: Path, write_features: Write, example: Make) -> list[str]:
     ]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_captions_score_higher_and_a_stopped_run_goes_on_to_the_same_weights(
     tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

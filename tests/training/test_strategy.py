@@ -30,6 +30,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_two_devices_learn_as_one(
     tmp_path: Path, write_features: Callable[..., str], example: Callable[..., FeatureExample]

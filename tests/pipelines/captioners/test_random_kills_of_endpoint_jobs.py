@@ -22,7 +22,7 @@ KILLS = max(3, IMAGES // 40)
 CONCURRENCY = 16
 CHECKOUT = Path(__file__).resolve().parents[3]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 
 def start(photographs: Path, output: Path, url: str, *more: str) -> subprocess.Popen[str]:

@@ -403,6 +403,7 @@ sys.exit(launcher.launch(request(Storage(sys.argv[1]), FakeJob(style="oil", naps
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_run_that_was_suspended_does_not_commit_after_the_takeover(local, monkeypatch):
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)

@@ -144,6 +144,7 @@ def test_receipts_of_earlier_runs_are_not_read(local: Storage, started: datetime
     assert len(read) == 3
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_watching_a_job_of_forty_thousand_shards_takes_less_than_two_percent_of_a_core(
     local: Storage, monkeypatch: pytest.MonkeyPatch, started: datetime.datetime

@@ -166,6 +166,7 @@ def datasets_folder():
     return folder
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_hugging_face_datasets(tmp_path, photographs, datasets_folder):
     environment = {
