@@ -40,7 +40,21 @@ from beamscribe.storage.location import UriError, named_uri, shown
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import read_uri
 
-__all__ = ["CONFIG", "METRICS", "MODEL_CARD", "VERSION", "VOCABULARY", "WEIGHTS", "Bundle", "BundleError"]
+__all__ = [
+    "CONFIG",
+    "METRICS",
+    "MODEL_CARD",
+    "VERSION",
+    "VOCABULARY",
+    "WEIGHTS",
+    "Bundle",
+    "BundleError",
+    "backbone_file",
+    "copy_bundle",
+    "is_unfinished",
+    "open_bundle",
+    "write_bundle",
+]
 
 METRICS, MODEL_CARD = "metrics.json", "README.md"
 CALIBRATION = "confidence.npz"

@@ -36,4 +36,4 @@ def test_the_reference_holds_every_public_name(tmp_path: Path) -> None:
     assert "Warn" not in ended.stderr
     for name, module in beamscribe.PUBLIC.items():
         page = (tmp_path / f"{module.replace('.', '/')}.html").read_text()
-        assert name in page, name
+        assert f'id="{name}"' in page, name
