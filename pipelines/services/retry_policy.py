@@ -56,7 +56,8 @@ class Breaker:
         """
         with self._lock:
             self._refused.add(item)
-            if error.everything or len(self._refused) >= self._most:
+            # Requests that were under way when it tripped fail later: what is told is the reason why it tripped.
+            if not self._tripped.is_set() and (error.everything or len(self._refused) >= self._most):
                 count = len(self._refused)
                 self._reason = f"{self._service} refused {count} {self._items} in a row, the last with: {error}"
                 self._tripped.set()
