@@ -23,8 +23,8 @@ from beamscribe.model.pretrained import default_bundle
 from beamscribe.pipelines.captioners.bundle import BundleSource
 from beamscribe.pipelines.captioners.keras_hub import KerasHubSource
 from beamscribe.pipelines.captioners.source import CaptionerSource
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.work.run import Run
+from beamscribe.schemas.rows import CAPTIONS
 from beamscribe.storage.storage import Storage
 
 KERAS_HUB = "keras-hub:"

@@ -24,10 +24,8 @@ import pyarrow.parquet as pq
 from apache_beam import PCollection
 
 from beamscribe.flag_parser import FlagParser
-from beamscribe.pipelines.caption import CAPTIONS, CaptionJob
+from beamscribe.pipelines.caption import CaptionJob
 from beamscribe.pipelines.captioners.bundle import BundleSource
-from beamscribe.pipelines.commits.commit import Receipt, stamp
-from beamscribe.pipelines.commits.manifest_file import MANIFEST
 from beamscribe.pipelines.commits.pending import Job
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.runtime import launcher as launch
@@ -38,6 +36,9 @@ from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
+from beamscribe.schemas.receipt import Receipt, stamp
+from beamscribe.schemas.rows import CAPTIONS
+from beamscribe.storage.output_reader import MANIFEST
 from beamscribe.storage.storage import Storage
 
 SHARD = 256

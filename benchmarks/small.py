@@ -23,7 +23,6 @@ from beamscribe.pipelines.images.inference import Inference
 from beamscribe.pipelines.images.loading import load_images, load_shard
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.runtime import options
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.runtime.flags.caption import parser
 from beamscribe.pipelines.runtime.flags.jobs import job_flags
 from beamscribe.pipelines.runtime.launcher import launch
@@ -31,11 +30,11 @@ from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources.listing import list_images
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
-from beamscribe.pipelines.work.stage_metrics import StageMetrics
 from beamscribe.schemas.caption_row import Alternative
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.fingerprint import Fingerprint
-from beamscribe.schemas.rows import ParquetRows
+from beamscribe.schemas.rows import CAPTIONS, ParquetRows
+from beamscribe.schemas.stage_metrics import StageMetrics
 from beamscribe.storage.storage import Storage
 from benchmarks.jobs import Measured
 

@@ -14,9 +14,9 @@ import pathlib
 import tempfile
 import time
 
-from beamscribe.pipelines.commits.commit import RECEIPTS, FileStamp, Receipt
 from beamscribe.pipelines.commits.liveness import LivenessMonitor
 from beamscribe.pipelines.runtime.progress import INTERVAL_SECONDS, SHARE_OF_A_CORE, Progress
+from beamscribe.schemas.receipt import RECEIPTS, FileStamp, Receipt
 from beamscribe.storage.storage import Storage
 
 IDS = tuple(f"file:///photographs/{number:08d}.jpg" for number in range(256))

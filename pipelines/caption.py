@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.captioners.process import CaptionProcess, is_stored
 from beamscribe.pipelines.captioners.source import CaptionerSource, PaidSource, Statement
-from beamscribe.pipelines.commits.commit import Receipt
-from beamscribe.pipelines.commits.manifest_file import ids_to_record, is_resumed, manifest_of
+from beamscribe.pipelines.commits.manifest_file import ids_to_record, is_resumed
 from beamscribe.pipelines.images.hashing import grouped_by_content
 from beamscribe.pipelines.images.quality import ALARM_PERCENT, sameness
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.images.samples import closing_lines, read_samples
 from beamscribe.pipelines.runtime import options
 from beamscribe.pipelines.runtime.captioner_choice import chosen_captioner
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS, ChosenCaptioner
+from beamscribe.pipelines.runtime.chosen_captioner import ChosenCaptioner
 from beamscribe.pipelines.runtime.dry_run import dry_run
 from beamscribe.pipelines.runtime.flags import jobs
 from beamscribe.pipelines.runtime.flags.caption import parser
@@ -31,7 +30,9 @@ from beamscribe.pipelines.sources.queries import strip_queries
 from beamscribe.pipelines.sources.retake import BELOW, unsure_images
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS, ids_of_output
-from beamscribe.schemas.rows import ParquetRows
+from beamscribe.schemas.receipt import Receipt
+from beamscribe.schemas.rows import CAPTIONS, ParquetRows
+from beamscribe.storage.output_reader import manifest_of
 from beamscribe.storage.storage import Storage
 
 

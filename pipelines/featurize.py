@@ -16,7 +16,6 @@ from beamscribe.model.backbone.spec import BACKBONES, ResolvedWeights, WeightsEr
 from beamscribe.model.feature_records import FeatureRecords
 from beamscribe.model.images import PILLOW_VERSION, POLICY_VERSION
 from beamscribe.model.views import view_of
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.manifest_file import is_resumed
 from beamscribe.pipelines.images.batches import Batches
 from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
@@ -39,7 +38,6 @@ from beamscribe.pipelines.sources.taught import taught_images
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard
-from beamscribe.pipelines.work.stage_metrics import StageMetrics
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas import manifest
 from beamscribe.schemas.coco import CocoCorpus, CocoError, describe, left_out, parse_coco, repeated_images
@@ -47,6 +45,8 @@ from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.printable import printable
+from beamscribe.schemas.receipt import Receipt
+from beamscribe.schemas.stage_metrics import StageMetrics
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import read_uri
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from apache_beam import PCollection
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.commit import Receipt
-from beamscribe.pipelines.commits.manifest_file import read_manifest_of
 from beamscribe.pipelines.runtime import options
 from beamscribe.pipelines.runtime.dry_run import dry_run
 from beamscribe.pipelines.runtime.flags import jobs
@@ -23,7 +21,7 @@ from beamscribe.pipelines.speech.captioned import images_a_shard, is_spread, lis
 from beamscribe.pipelines.speech.clip import Style
 from beamscribe.pipelines.speech.parts import PARTS_VERSION
 from beamscribe.pipelines.speech.speaker import Manner, Outcome, Speaker
-from beamscribe.pipelines.speech.speech_index import INDEX, index_row, refuse_other_captions, remove_unnamed
+from beamscribe.pipelines.speech.speech_index import index_row, refuse_other_captions, remove_unnamed
 from beamscribe.pipelines.speech.spoken import TEXT_NORMALISATION, audio_key, normalize_text
 from beamscribe.pipelines.speech.spread_texts import SpeakSpreadTexts, reason_unspoken
 from beamscribe.pipelines.work.failure import failure
@@ -31,8 +29,10 @@ from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.fingerprint import Fingerprint
-from beamscribe.schemas.rows import ParquetRows
+from beamscribe.schemas.receipt import Receipt
+from beamscribe.schemas.rows import INDEX, ParquetRows
 from beamscribe.schemas.speech_row import SpeechRow
+from beamscribe.storage.output_reader import read_manifest_of
 from beamscribe.storage.storage import Storage
 
 SPEAK = "speak"

@@ -5,15 +5,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from beamscribe.errors import RefusedError
-from beamscribe.schemas import caption_row, manifest
 from beamscribe.schemas.coco import CocoImage
-from beamscribe.schemas.manifest import Manifest, ManifestError
-from beamscribe.schemas.matching import Matcher, MatchError, ids_of_output, never_met
-from beamscribe.schemas.stored import read_stored
-from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.schemas.matching import Matcher, MatchError, never_met
+from beamscribe.schemas.rows import CAPTIONS, ParquetRows
+from beamscribe.storage.output_reader import MANIFEST, OutputReader, read_manifest_of
 from beamscribe.storage.storage import Storage
-
-MANIFEST = f"{manifest.FOLDER}/{manifest.FILE}"
 
 _VERIFY = "beamscribe verify tells what is wrong with the output"
 
@@ -63,30 +59,28 @@ def read_captions(output: str, options: dict[str, Any]) -> Captions:
     Raises:
         RefusedError: if the folder is no output of caption, holds no captions, or a file cannot be read.
     """
-    storage = Storage(output, options)
-    found = _manifest(storage)
-    kept = frozenset(found.kept_fingerprints)
+    found = _open(Storage(output, options))
     try:
-        files = storage.files(caption_row.FOLDER, ".parquet")
+        files = found.files()
     except OSError as error:
         raise RefusedError(f"cannot be listed: {error}") from error
-    captions = [caption for file in files for caption in _read_file(storage, file.name) if caption.fingerprint in kept]
+    captions = [caption for file in files for caption in _read_file(found, file.name)]
     if not captions:
         raise RefusedError("holds no captions yet: run beamscribe caption to its end")
-    return Captions(captions, ids_of_output(found.details, storage.read))
+    return Captions(captions, found.ids)
 
 
-def _manifest(storage: Storage) -> Manifest:
+def _open(storage: Storage) -> OutputReader[ParquetRows]:
     try:
-        found = Manifest.from_json(storage.read(MANIFEST), storage.uri(MANIFEST))
-    except FileNotFoundError as error:
-        hint = _output_above(storage)
-        raise RefusedError(f"not an output of beamscribe caption, it has no {MANIFEST}{hint}") from error
-    except (OSError, ManifestError, NewerSchemaError) as error:
+        manifest = read_manifest_of(storage)
+    except RefusedError as error:
         raise RefusedError(f"cannot be read: {error}") from error
-    if found.job != "caption":
-        raise RefusedError(f"an output of beamscribe {found.job}: give one of beamscribe caption")
-    return found
+    if manifest is None:
+        hint = _output_above(storage)
+        raise RefusedError(f"not an output of beamscribe caption, it has no {MANIFEST}{hint}")
+    if manifest.job != "caption":
+        raise RefusedError(f"an output of beamscribe {manifest.job}: give one of beamscribe caption")
+    return OutputReader(storage, manifest, CAPTIONS)
 
 
 def _output_above(storage: Storage) -> str:
@@ -98,14 +92,11 @@ def _output_above(storage: Storage) -> str:
     return ": give a folder that beamscribe caption wrote"
 
 
-def _read_file(storage: Storage, name: str) -> list[Caption]:
-    uri = storage.uri(name)
+def _read_file(found: OutputReader[ParquetRows], name: str) -> list[Caption]:
     try:
-        columns = list(Caption._fields)
-        table = read_stored(storage.read(name), uri, caption_row.SCHEMA, caption_row.VERSION, columns)
-        return [Caption(**row) for row in table.to_pylist()]
+        return [Caption(**row) for row in found.table(name, Caption._fields).to_pylist()]
     except (OSError, ValueError) as error:
-        raise RefusedError(f"{uri} cannot be read: {error}: {_VERIFY}") from error
+        raise RefusedError(f"{found.output.uri(name)} cannot be read: {error}: {_VERIFY}") from error
 
 
 def meet(captions: Captions, images: Iterable[CocoImage], trust_ids: bool = False) -> Meeting:

@@ -11,13 +11,13 @@ import numpy as np
 
 from beamscribe.errors import RefusedError
 from beamscribe.model.examples import DamagedRecordError, decode_file
+from beamscribe.model.feature_records import FeatureRecords
 from beamscribe.model.views import WHOLE
-from beamscribe.schemas import feature_example, manifest
 from beamscribe.schemas.feature_example import DTYPE, FeatureExample
-from beamscribe.schemas.manifest import Manifest, ManifestError
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.table import NewerSchemaError
 from beamscribe.storage import whole_files
+from beamscribe.storage.output_reader import OutputReader, open_output
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import read_uri
 from beamscribe.training.failures import why_empty
@@ -145,29 +145,28 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     Raises:
         RefusedError: if an output is none, is empty or damaged, or two are of different backbones.
     """
-    folders = [Storage(output, options) for output in outputs]
-    manifests = [_manifest(folder) for folder in folders]
-    first = manifests[0].details
-    for output, other in zip(outputs, manifests, strict=True):
-        if other.details != first:
+    readers = [_open(Storage(output, options)) for output in outputs]
+    first = readers[0].manifest.details
+    for output, reader in zip(outputs, readers, strict=True):
+        if (other := reader.manifest.details) != first:
             raise RefusedError(
-                f"{output} holds features of {other.details['backbone']} with weights {other.details['weights']}, "
+                f"{output} holds features of {other['backbone']} with weights {other['weights']}, "
                 f"{outputs[0]} of {first['backbone']} with {first['weights']}: featurize both with the same backbone"
             )
     try:
         files = [
             (
-                folder.uri(file.name),
+                reader.output.uri(file.name),
                 file.size,
-                int(found.fingerprint.fields.get("view", WHOLE)),
-                found.kept_fingerprints,
+                int(reader.manifest.fingerprint.fields.get("view", WHOLE)),
+                reader.manifest.kept_fingerprints,
                 number,
             )
-            for number, (folder, found) in enumerate(zip(folders, manifests, strict=True))
-            for file in folder.files(feature_example.FOLDER, ".tfrecord.gz")
+            for number, reader in enumerate(readers)
+            for file in reader.files()
         ]
         if not files:
-            raise RefusedError(f"{' '.join(outputs)} holds no features: {why_empty(folders[0])}")
+            raise RefusedError(f"{' '.join(outputs)} holds no features: {why_empty(readers[0].output)}")
     except OSError as error:
         raise RefusedError(f"{' '.join(outputs)} cannot be listed: {error}") from error
     key = hashlib.sha256(json.dumps([UNPACKED_VERSION, files]).encode()).hexdigest()[:16]
@@ -198,14 +197,13 @@ def read_features(outputs: list[str], cache: str, options: dict[str, Any]) -> Fe
     )
 
 
-def _manifest(output: Storage) -> Manifest:
-    name = f"{manifest.FOLDER}/{manifest.FILE}"
+def _open(output: Storage) -> OutputReader[FeatureRecords]:
     try:
-        found = Manifest.from_json(output.read(name), output.uri(name))
-    except (OSError, ManifestError, NewerSchemaError) as error:
+        found = open_output(output, FeatureRecords())
+    except RefusedError as error:
         raise RefusedError(f"{output.root} is not an output of beamscribe featurize: {error}") from error
-    if found.job != "featurize":
-        raise RefusedError(f"{output.root} is an output of beamscribe {found.job}, not of featurize")
+    if found.manifest.job != "featurize":
+        raise RefusedError(f"{output.root} is an output of beamscribe {found.manifest.job}, not of featurize")
     return found
 
 

@@ -17,10 +17,10 @@ from beamscribe.pipelines.sources.features import read_until_damage
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
-from beamscribe.pipelines.work.stage_metrics import StageMetrics
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.caption_row import CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.stage_metrics import StageMetrics
 
 
 @runtime_checkable

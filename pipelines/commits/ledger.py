@@ -9,11 +9,19 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from beamscribe.pipelines.commits.commit import RECEIPTS, FileStamp, Receipt, stamp
 from beamscribe.pipelines.commits.completion import Completion, completion_of, newest_failures
 from beamscribe.pipelines.work.shards import asked_digest
 from beamscribe.schemas.failure_row import FailureRow
-from beamscribe.schemas.rows import FAILURES, RowFormat, read_failures
+from beamscribe.schemas.receipt import RECEIPTS, FileStamp, Receipt, stamp
+from beamscribe.schemas.rows import FAILURES, RowFormat
+from beamscribe.storage.output_reader import (
+    data_sizes,
+    failures_of,
+    receipt_from_files,
+    stamp_of_rows,
+    stem_of,
+    stored_receipts,
+)
 from beamscribe.storage.storage import Storage
 
 NO_STALE_ROWS: Mapping[str, Set[str]] = MappingProxyType({})
@@ -36,23 +44,7 @@ class Ledger:
 
     def receipts(self) -> list[Receipt]:
         """Every receipt whose files are as it says; a damaged receipt counts as lost."""
-        found = []
-        sizes = self._sizes()
-        names = [entry.name for entry in self.output.files(RECEIPTS, ".json")]
-        for name, data in zip(names, self.output.read_each(names), strict=True):
-            try:
-                receipt = Receipt.from_json(data)
-            except ValueError:
-                continue
-            if receipt.name == name and all(
-                sizes.get(file.name) == file.size for file in (receipt.rows, receipt.failures) if file
-            ):
-                found.append(receipt)
-        return found
-
-    def _sizes(self) -> dict[str, int]:
-        folders = ((self.format.folder, self.format.suffix), (FAILURES.folder, FAILURES.suffix))
-        return {entry.name: entry.size for folder, suffix in folders for entry in self.output.files(folder, suffix)}
+        return stored_receipts(self.output, self.format)
 
     def settle(self, fingerprint: str) -> list[Receipt]:
         """Makes receipts agree with the data files: a kill may fall between a file and its receipt.
@@ -70,47 +62,23 @@ class Ledger:
         """
         receipts = {receipt.stem: receipt for receipt in self.receipts()}
         known = {file.name for receipt in receipts.values() for file in (receipt.rows, receipt.failures) if file}
-        for name in self._sizes().keys() - known:
+        names = data_sizes(self.output, self.format).keys()
+        for name in names - known:
             # Whatever an old receipt of the same commit said, the files are read anew.
-            receipts.pop(self._stem(name), None)
-        lost = {self._stem(name) for name in self._sizes() if self._stem(name) not in receipts}
+            receipts.pop(stem_of(name), None)
+        lost = {stem_of(name) for name in names if stem_of(name) not in receipts}
         for entry in self.output.files(RECEIPTS, ".json"):
-            if self._stem(entry.name) not in receipts.keys() | lost and _MADE.fullmatch(self._stem(entry.name)):
+            if stem_of(entry.name) not in receipts.keys() | lost and _MADE.fullmatch(stem_of(entry.name)):
                 self.output.delete(entry.name)
         for stem in sorted(lost):
-            receipts[stem] = self._restore(stem, fingerprint)
+            receipts[stem] = receipt_from_files(self.output, self.format, stem, fingerprint)
+            self.output.write(receipts[stem].name, receipts[stem].to_json())
         for stem, receipt in receipts.items():
             # Receipts of version 0.1 do not say which captions the rows hold; their files are read once.
             if self.format.holds_captions and receipt.rows and not receipt.rows.made_of:
-                receipts[stem] = receipt._replace(rows=self._stamped(receipt.rows.name)[0])
+                receipts[stem] = receipt._replace(rows=stamp_of_rows(self.output, self.format, receipt.rows.name)[0])
                 self.output.write(receipt.name, receipts[stem].to_json())
         return [receipts[stem] for stem in sorted(receipts)]
-
-    @staticmethod
-    def _stem(name: str) -> str:
-        return name.rsplit("/", 1)[-1].split(".", 1)[0]
-
-    def _restore(self, stem: str, fingerprint: str) -> Receipt:
-        rows = failures = None
-        name = f"{self.format.folder}/{stem}{self.format.suffix}"
-        if self.output.exists(name):
-            rows, fingerprint = self._stamped(name)
-        name = f"{FAILURES.folder}/{stem}{FAILURES.suffix}"
-        if self.output.exists(name):
-            data = self.output.read(name)
-            failures = stamp(name, data, (row.id for row in read_failures(data, self.output.uri(name))))
-        receipt = Receipt(stem, fingerprint, "", 0.0, rows, failures)
-        self.output.write(receipt.name, receipt.to_json())
-        return receipt
-
-    def _stamped(self, name: str) -> tuple[FileStamp, str]:
-        """A data file, read anew, and the digest of the settings that it was made with."""
-        data = self.output.read(name)
-        keys = self.format.read_keys(data, self.output.uri(name))
-        if not keys:
-            raise ValueError(f"{self.output.uri(name)} holds no rows, which Beamscribe never writes")
-        made_of = (key.made_of for key in keys) if self.format.holds_captions else ()
-        return stamp(name, data, (key.id for key in keys), made_of), keys[0].fingerprint
 
     def sweep(self, receipts: Sequence[Receipt], stale: Mapping[str, Set[str]] = NO_STALE_ROWS) -> list[Receipt]:
         """Removes failure rows that a row or a newer failure of their id supersedes.
@@ -144,9 +112,7 @@ class Ledger:
 
     def failures(self, receipts: Iterable[Receipt]) -> dict[str, list[FailureRow]]:
         """The failure rows of commits, by stem; of those that have some."""
-        names = {receipt.stem: receipt.failures.name for receipt in receipts if receipt.failures}
-        found = zip(names.items(), self.output.read_each(names.values()), strict=True)
-        return {stem: read_failures(data, self.output.uri(name)) for (stem, name), data in found}
+        return failures_of(self.output, receipts)
 
     def _rewrite(self, receipt: Receipt, kept: Sequence[FailureRow]) -> Receipt:
         if not receipt.failures:

@@ -16,11 +16,12 @@ from types import TracebackType
 from typing import NamedTuple
 
 from beamscribe.errors import STOPPED
-from beamscribe.pipelines.commits.commit import RECEIPTS, Receipt, commit_shard
+from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.lease import STAGED_TOKEN, LeaseLostError, keep_staged
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas import manifest
+from beamscribe.schemas.receipt import RECEIPTS, Receipt
 from beamscribe.storage.advancing import advance
 from beamscribe.storage.critical_section import RunStoppedError, is_stopped, refuse_stopped, stop
 from beamscribe.storage.storage import Entry, Storage

@@ -1,40 +1,12 @@
-"""The manifest of an output: what it was made with, and whether a command may go on with it."""
+"""Whether a command may go on with an output, told from its manifest."""
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.commits.pending import Job
 from beamscribe.schemas.fingerprint import Fingerprint
-from beamscribe.schemas.manifest import FILE, FOLDER, Manifest, ManifestError
+from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.matching import ids_after, ids_of_output
-from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage.output_reader import MANIFEST, read_manifest_of
 from beamscribe.storage.storage import Storage
-
-MANIFEST = f"{FOLDER}/{FILE}"
-
-
-def read_manifest_of(output: Storage) -> Manifest | None:
-    """The manifest of an output; None if there is none yet.
-
-    Raises:
-        RefusedError: if it is damaged or newer than this Beamscribe.
-    """
-    try:
-        return Manifest.from_json(output.read(MANIFEST), output.uri(MANIFEST))
-    except FileNotFoundError:
-        return None
-    except (ManifestError, NewerSchemaError, OSError) as error:
-        raise RefusedError(str(error)) from error
-
-
-def manifest_of(output: Storage) -> Manifest:
-    """The manifest of an output that must have one.
-
-    Raises:
-        RefusedError: if it has none, or it is damaged or newer than this Beamscribe.
-    """
-    found = read_manifest_of(output)
-    if found is None:
-        raise RefusedError(f"{output.uri()} is not an output of Beamscribe: it has no {MANIFEST}")
-    return found
 
 
 def is_resumed(output: Storage, fingerprint: Fingerprint) -> bool:

@@ -16,16 +16,16 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.liveness import commit_watched
 from beamscribe.pipelines.work.cores import share_cores
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
-from beamscribe.pipelines.work.stage_metrics import NOTHING
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import TEXT
 from beamscribe.schemas import manifest
+from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import RowFormat
+from beamscribe.schemas.stage_metrics import NOTHING
 from beamscribe.storage.storage import Entry, Storage
 
 CORPUS = f"{manifest.FOLDER}/corpus"

@@ -5,13 +5,13 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.commit import RECEIPTS
 from beamscribe.pipelines.commits.lease import Lease
 from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.commits.manifest_file import manifest_of
 from beamscribe.schemas.printable import printable
+from beamscribe.schemas.receipt import RECEIPTS
 from beamscribe.schemas.rows import RowFormat
 from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage.output_reader import manifest_of
 from beamscribe.storage.storage import Storage
 
 

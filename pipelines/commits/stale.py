@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.feature_example import captions_digest
+from beamscribe.schemas.receipt import Receipt
 
 
 def asked_captions(references: Iterable[WorkItem], holds_captions: bool, on_change: str) -> dict[str, str]:

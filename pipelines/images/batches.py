@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from beamscribe.pipelines.images.reading import LoadedImage
 from beamscribe.pipelines.work.cores import SIDE_BY_SIDE
-from beamscribe.pipelines.work.stage_metrics import NOTHING, StageMetrics
+from beamscribe.schemas.stage_metrics import NOTHING, StageMetrics
 
 TURN_SECONDS = 1.0
 """A shard that waits for its turn says so often that it is alive."""

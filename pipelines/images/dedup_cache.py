@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 from beamscribe.pipelines.images.batches import Answer, Batches
 from beamscribe.pipelines.images.reading import LoadedImage
 from beamscribe.pipelines.work.run import EndedEarlyError
-from beamscribe.pipelines.work.stage_metrics import NOTHING, StageMetrics
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.stage_metrics import NOTHING, StageMetrics
 
 KNOWN = 20_000
 """Results that a process remembers by the digest of the image's bytes, some ten megabytes of captions."""

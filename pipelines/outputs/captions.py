@@ -1,50 +1,15 @@
 """An output of caption as later commands read it: its committed rows, file by file."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.commits.manifest_file import manifest_of
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
-from beamscribe.schemas.manifest import Manifest
-from beamscribe.schemas.matching import ids_of_output
+from beamscribe.schemas.rows import CAPTIONS, ParquetRows
+from beamscribe.storage.output_reader import OutputReader, open_output
 from beamscribe.storage.storage import Storage
 
-
-class Captions(NamedTuple):
-    """An output of beamscribe caption.
-
-    Attributes:
-        output: its folder.
-        manifest: what it is.
-    """
-
-    output: Storage
-    manifest: Manifest
-
-    @property
-    def ids(self) -> str:
-        """Where the ids of the rows came from, see `beamscribe.schemas.matching`."""
-        return ids_of_output(self.manifest.details, self.output.read)
-
-    def files(self, least: float = 0.0) -> Iterator[list[dict[str, Any]]]:
-        """The rows of each committed file.
-
-        Args:
-            least: confidence below which rows are left out; rows without one stay.
-
-        Raises:
-            ValueError: if a file is damaged.
-            OSError: if one cannot be read.
-        """
-        for receipt in Ledger(self.output, CAPTIONS).receipts():
-            if receipt.rows and receipt.fingerprint in self.manifest.kept_fingerprints:
-                name = receipt.rows.name
-                rows = CAPTIONS.read(self.output.read(name), self.output.uri(name)).to_pylist()
-                yield (
-                    [row for row in rows if row["confidence"] is None or row["confidence"] >= least] if least else rows
-                )
+Captions = OutputReader[ParquetRows]
+"""An output of beamscribe caption."""
 
 
 def open_captions(path: str, options: dict[str, Any]) -> Captions:
@@ -53,8 +18,23 @@ def open_captions(path: str, options: dict[str, Any]) -> Captions:
     Raises:
         RefusedError: if it is none.
     """
-    output = Storage(path, options)
-    manifest = manifest_of(output)
-    if manifest.job != "caption":
-        raise RefusedError(f"{path} holds the output of {manifest.job}: give an output of beamscribe caption")
-    return Captions(output, manifest)
+    found = open_output(Storage(path, options), CAPTIONS)
+    if found.manifest.job != "caption":
+        raise RefusedError(f"{path} holds the output of {found.manifest.job}: give an output of beamscribe caption")
+    return found
+
+
+def rows_by_file(captioned: Captions, least: float = 0.0) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each committed file that count.
+
+    Args:
+        captioned: the output.
+        least: confidence below which rows are left out; rows without one stay.
+
+    Raises:
+        ValueError: if a file is damaged.
+        OSError: if one cannot be read.
+    """
+    for table in captioned.tables():
+        rows = table.to_pylist()
+        yield [row for row in rows if row["confidence"] is None or row["confidence"] >= least] if least else rows

@@ -23,7 +23,7 @@ from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.images.read_ahead import read_width
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.outputs.caption_lines import Row, json_lines
-from beamscribe.pipelines.outputs.captions import Captions
+from beamscribe.pipelines.outputs.captions import Captions, rows_by_file
 from beamscribe.pipelines.outputs.report.pictures import MissingPictureError, PictureReading, read_photograph
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas import caption_row
@@ -89,7 +89,7 @@ def write_dataset(
     """
     storage = Storage(folder, reading.storage_options)
     _claim(storage, {"form": form, "captions": captioned.output.uri()}, replace)
-    digests = [_digest(rows) for rows in captioned.files(least) if rows]
+    digests = [_digest(rows) for rows in rows_by_file(captioned, least) if rows]
     name_of: Callable[[int], str] = (
         (lambda number: f"{number:05}.tar")
         if form == WEBDATASET
@@ -98,7 +98,7 @@ def write_dataset(
     encode = _as_tar if form == WEBDATASET else _as_parquet
     members = functools.cache(lambda: _members(captioned.output))
     samples, files, left_out = 0, 0, Counter[str]()
-    for number, rows in enumerate(rows for rows in captioned.files(least) if rows):
+    for number, rows in enumerate(rows for rows in rows_by_file(captioned, least) if rows):
         name, record = name_of(number), f"{RECORDS}/{number:05}.json"
         done = _done(storage, record, name, digests[number])
         if done is None:

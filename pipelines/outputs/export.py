@@ -4,10 +4,9 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence
 
 from beamscribe.errors import CHECK_FAILED, DONE, RefusedError, stopped_writing
-from beamscribe.pipelines.commits.manifest_file import manifest_of
 from beamscribe.pipelines.outputs.audio_files import audio_of
 from beamscribe.pipelines.outputs.caption_lines import Row, coco_results, columns_of, csv_lines, json_lines
-from beamscribe.pipelines.outputs.captions import Captions, open_captions
+from beamscribe.pipelines.outputs.captions import Captions, open_captions, rows_by_file
 from beamscribe.pipelines.outputs.datasets import write_dataset
 from beamscribe.pipelines.outputs.export_speech import export_speech
 from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
@@ -17,6 +16,7 @@ from beamscribe.pipelines.runtime.flags.export import DATASETS, parser
 from beamscribe.schemas.coco import CocoError, describe, parse_coco
 from beamscribe.schemas.matching import ANNOTATIONS, Matcher, MatchError
 from beamscribe.schemas.printable import printable
+from beamscribe.storage.output_reader import manifest_of
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import read_uri
 
@@ -154,7 +154,7 @@ def _readable(path: str, captioned: Captions, least: float) -> Iterator[Row]:
         RefusedError: if a file cannot be read, which is told apart from one that cannot be written.
     """
     try:
-        for rows in captioned.files(least):
+        for rows in rows_by_file(captioned, least):
             yield from rows
     except (OSError, ValueError) as error:
         raise RefusedError(f"{path} cannot be exported: {error}") from error

@@ -12,8 +12,9 @@ from beamscribe.pipelines.outputs.caption_lines import AUDIO, cell, csv_line
 from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
 from beamscribe.pipelines.outputs.report.sound import SpokenAt
 from beamscribe.pipelines.outputs.sidecars import Captioned, Places, places_below, places_beside
-from beamscribe.pipelines.speak import INDEX
 from beamscribe.schemas.printable import printable
+from beamscribe.schemas.rows import INDEX
+from beamscribe.storage.output_reader import open_output
 from beamscribe.storage.storage import Storage
 
 COLUMNS = ("image_uri", "id", "caption", AUDIO, "duration_seconds")
@@ -35,8 +36,7 @@ def read_index(output: Storage) -> Iterator[Spoken]:
         ValueError: if a file is damaged.
         OSError: if one cannot be read.
     """
-    for entry in output.files(INDEX.folder, INDEX.suffix):
-        table = INDEX.read(output.read(entry.name), output.uri(entry.name), _READ, newer=["audio_member"])
+    for table in open_output(output, INDEX).tables(_READ, newer=["audio_member"]):
         for row in table.to_pylist():
             place = SpokenAt(row["audio_uri"], row["audio_member"])
             photograph = Captioned(row["id"], row["image_uri"], row["caption"])

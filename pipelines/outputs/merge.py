@@ -7,12 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from beamscribe.errors import DONE, RefusedError, stopped_writing
-from beamscribe.pipelines.commits.commit import Receipt, stamp
-from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.commits.manifest_file import MANIFEST, read_manifest_of
 from beamscribe.pipelines.commits.pending import CORPUS, read_part, write_corpus
 from beamscribe.pipelines.outputs.captions import Captions, open_captions
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.runtime.flags.merge import parser
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
@@ -20,7 +16,9 @@ from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.matching import IDS
-from beamscribe.schemas.rows import FAILURES
+from beamscribe.schemas.receipt import Receipt, stamp
+from beamscribe.schemas.rows import CAPTIONS, FAILURES
+from beamscribe.storage.output_reader import MANIFEST, failures_of, read_manifest_of
 from beamscribe.storage.storage import Storage
 
 MERGED = "merged"
@@ -32,7 +30,7 @@ class Part(NamedTuple):
 
     Attributes:
         captioned: the output.
-        receipts: of the rows that count.
+        receipts: of the commits that count.
         writer: what its rows say of who wrote them, where they do not say it themselves.
         replaced: ids whose rows later outputs replace.
     """
@@ -59,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         _refuse_foreign(output, args.output)
         parts = _parts([open_captions(path, args.storage_options) for path in args.captions])
-        if not any(part.receipts for part in parts):
+        if not any(receipt.rows for part in parts for receipt in part.receipts):
             raise RefusedError(f"{' '.join(args.captions)} hold no captions: run beamscribe caption to its end")
         written, replaced = _write(output, parts)
     except ValueError as error:
@@ -91,10 +89,7 @@ def _parts(opened: Sequence[Captions]) -> list[Part]:
     parts: list[Part] = []
     later: set[str] = set()
     for captioned in reversed(opened):
-        kept = captioned.manifest.kept_fingerprints
-        receipts = [
-            one for one in Ledger(captioned.output, CAPTIONS).receipts() if one.rows and one.fingerprint in kept
-        ]
+        receipts = captioned.receipts()
         bundle = str(captioned.manifest.details.get("bundle", ""))
         writer = os.path.basename(bundle.rstrip("/")) or "unknown"
         parts.append(Part(captioned, receipts, writer, frozenset(later)))
@@ -117,8 +112,10 @@ def _write(output: Storage, parts: Sequence[Part]) -> tuple[int, int]:
     written = replaced = 0
     for part in parts:
         for receipt in part.receipts:
-            rows = [_typed(row, part.writer) for row in _rows(part, receipt, done)]
-            replaced += len(receipt.rows.ids) - len(rows) if receipt.rows else 0
+            if not receipt.rows:
+                continue
+            rows = [_typed(row, part.writer) for row in _rows(part, receipt.rows.name, done)]
+            replaced += len(receipt.rows.ids) - len(rows)
             if rows:
                 names.add(_commit(output, receipt, rows, begun))
                 kept[receipt.fingerprint] = None
@@ -142,10 +139,8 @@ def _write(output: Storage, parts: Sequence[Part]) -> tuple[int, int]:
 _FOLDERS = (CAPTIONS.folder, FAILURES.folder, f"{os.path.dirname(MANIFEST)}/shards")
 
 
-def _rows(part: Part, receipt: Receipt, done: Collection[str]) -> Iterator[dict[str, Any]]:
-    assert receipt.rows
-    name, output = receipt.rows.name, part.captioned.output
-    for row in CAPTIONS.read(output.read(name), output.uri(name)).to_pylist():
+def _rows(part: Part, name: str, done: Collection[str]) -> Iterator[dict[str, Any]]:
+    for row in part.captioned.table(name).to_pylist():
         if row["id"] not in part.replaced and row["id"] not in done:
             yield row
 
@@ -173,10 +168,7 @@ def _write_failures(output: Storage, parts: Sequence[Part], done: Collection[str
     """Failure rows of images that no output has a caption of, the latest of each."""
     failed: dict[str, FailureRow] = {}
     for part in parts:
-        ledger = Ledger(part.captioned.output, CAPTIONS)
-        kept = part.captioned.manifest.kept_fingerprints
-        receipts = [one for one in ledger.receipts() if one.fingerprint in kept]
-        for rows in ledger.failures(receipts).values():
+        for rows in failures_of(part.captioned.output, part.receipts).values():
             failed |= {row.id: row for row in rows if row.id not in done}
     if not failed:
         return set()

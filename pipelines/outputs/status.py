@@ -8,13 +8,13 @@ from typing import NamedTuple
 from beamscribe.errors import DONE, STOPPED, RefusedError
 from beamscribe.pipelines.commits.lease import read_holder
 from beamscribe.pipelines.commits.ledger import Ledger, count_failures
-from beamscribe.pipelines.commits.manifest_file import manifest_of
 from beamscribe.pipelines.commits.pending import read_ids
 from beamscribe.pipelines.outputs.verify import format_of
 from beamscribe.pipelines.runtime.flags.status import parser
 from beamscribe.pipelines.runtime.summary import done_in, failure_lines
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.printable import printable
+from beamscribe.storage.output_reader import OutputReader, manifest_of
 from beamscribe.storage.storage import Storage
 
 
@@ -53,23 +53,24 @@ class Status(NamedTuple):
 
 
 def status(output: Storage) -> Status:
-    """Reads receipts, failure rows and the stored corpus; no data file is opened.
+    """Reads receipts, failure rows and the stored corpus, and of data files those whose receipt is lost.
 
     Raises:
         RefusedError: if the folder is no output of Beamscribe.
-        ValueError: if the stored corpus is damaged.
+        ValueError: if the stored corpus, or a data file whose receipt is lost, is damaged.
     """
     manifest = manifest_of(output)
-    ledger = Ledger(output, format_of(manifest))
+    reader = OutputReader(output, manifest, format_of(manifest))
     asked = read_ids(output)
-    receipts = [receipt for receipt in ledger.receipts() if receipt.fingerprint in manifest.kept_fingerprints]
-    found = ledger.completion_of(asked, receipts)
+    receipts = reader.receipts()
+    found = Ledger(output, reader.format).completion_of(asked, receipts)
     holder = read_holder(output)
     writer = str(holder) if holder and not holder.dead() else None
     this_run = done_in(manifest.run_started, receipts)
-    ended = [receipt.committed_at for receipt in receipts if receipt.run_started == manifest.run_started]
+    # Receipts of merged outputs, and those of older versions, do not say when they were committed.
+    ended = [one.committed_at for one in receipts if one.run_started == manifest.run_started and one.committed_at]
     a_second = None
-    if this_run:
+    if this_run and (writer or ended):
         until = datetime.datetime.now(datetime.UTC) if writer else max(map(datetime.datetime.fromisoformat, ended))
         seconds = (until - datetime.datetime.fromisoformat(manifest.run_started)).total_seconds()
         a_second = this_run / max(seconds, 1e-3)

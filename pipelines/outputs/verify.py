@@ -8,21 +8,18 @@ from typing import NamedTuple, TypeVar
 
 from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
 from beamscribe.model.feature_records import FeatureRecords
-from beamscribe.pipelines.commits.commit import FileStamp
-from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.commits.manifest_file import manifest_of
 from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.commits.repair import repair
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.runtime.flags.verify import parser
-from beamscribe.pipelines.speech.speech_index import INDEX
 from beamscribe.pipelines.speech.verify_audio import NAMELESS, check_audio_of
 from beamscribe.pipelines.work.shards import OWN_NAME
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.printable import printable
-from beamscribe.schemas.rows import FAILURES, OWN_FOLDERS, RowFormat, RowKey, read_failures
+from beamscribe.schemas.receipt import FileStamp
+from beamscribe.schemas.rows import CAPTIONS, FAILURES, INDEX, OWN_FOLDERS, RowFormat, RowKey, read_failures
 from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage.output_reader import manifest_of, stored_receipts
 from beamscribe.storage.storage import Storage
 
 FORMATS: dict[str, RowFormat] = {"featurize": FeatureRecords(), "caption": CAPTIONS, "speak": INDEX}
@@ -84,7 +81,7 @@ def inspect(output: Storage) -> Inspection:
     """
     manifest = manifest_of(output)
     form = format_of(manifest)
-    receipts = Ledger(output, form).receipts()
+    receipts = stored_receipts(output, form)
     stamps = {stamp.name: stamp for receipt in receipts for stamp in (receipt.rows, receipt.failures) if stamp}
     findings: list[str] = []
     remove: set[str] = set()

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from beamscribe.errors import RefusedError
 from beamscribe.model.backbone.choice import AUTO, TENSORFLOW, Choice, ChoiceError, choose
-from beamscribe.pipelines.commits.manifest_file import read_manifest_of
 from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.storage.output_reader import read_manifest_of
 from beamscribe.storage.storage import Storage
 
 

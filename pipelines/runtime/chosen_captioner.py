@@ -8,11 +8,8 @@ from beamscribe.model.captioner_interface import Captioner, Encoded
 from beamscribe.model.images import PILLOW_VERSION, POLICY_VERSION
 from beamscribe.pipelines.captioners.source import CaptionerSource
 from beamscribe.pipelines.sources.corpus import Corpus
-from beamscribe.schemas import caption_row
 from beamscribe.schemas.fingerprint import Fingerprint
-from beamscribe.schemas.rows import ParquetRows
-
-CAPTIONS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
+from beamscribe.schemas.rows import CAPTIONS, ParquetRows
 
 
 @dataclass(frozen=True)

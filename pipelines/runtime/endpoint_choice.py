@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS, ChosenCaptioner, image_fields
+from beamscribe.pipelines.runtime.chosen_captioner import ChosenCaptioner, image_fields
 from beamscribe.pipelines.runtime.flags import endpoint as flags
 from beamscribe.pipelines.runtime.prompt_choice import checked_prompt
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.fingerprint import Fingerprint
-from beamscribe.schemas.rows import ParquetRows
+from beamscribe.schemas.rows import CAPTIONS, ParquetRows
 
 try:
     from beamscribe.pipelines.captioners.endpoint_client import EndpointClient, EndpointSettings

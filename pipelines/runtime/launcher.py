@@ -11,7 +11,6 @@ from typing import NamedTuple
 from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
 from beamscribe.log_lines import tell
 from beamscribe.pipelines.captioners.source import Statement
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.completion import Completion
 from beamscribe.pipelines.commits.crashes import crashed_before, crashes_noted
 from beamscribe.pipelines.commits.lease import Lease, LeaseLostError, staged_token
@@ -23,7 +22,7 @@ from beamscribe.pipelines.commits.liveness import (
     stalls_here,
     suspect_started,
 )
-from beamscribe.pipelines.commits.manifest_file import MANIFEST, kept_fingerprints, read_manifest_of
+from beamscribe.pipelines.commits.manifest_file import kept_fingerprints
 from beamscribe.pipelines.commits.pending import CommitShards, ReadPending, write_corpus, write_pending
 from beamscribe.pipelines.commits.stale import asked_captions, remove_stale, stale_rows, without_stale
 from beamscribe.pipelines.runtime.paid_plan import is_paid, plan_paid, sample_of
@@ -38,9 +37,11 @@ from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import ShardPlan, shard_count
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.printable import printable
+from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import FAILURES, OWN_FOLDERS
 from beamscribe.schemas.table import NewerSchemaError
 from beamscribe.storage.critical_section import RunStoppedError, stop
+from beamscribe.storage.output_reader import MANIFEST, read_manifest_of
 from beamscribe.storage.storage import Storage
 
 STOP_SECONDS = 5.0

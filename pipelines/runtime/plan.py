@@ -18,9 +18,9 @@ from beamscribe.pipelines.runtime.summary import failure_lines
 from beamscribe.pipelines.speech.spoken import normalize_text
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard, bucket, shard_count, shard_name
-from beamscribe.pipelines.work.stage_metrics import StageMetrics
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.manifest import FOLDER
+from beamscribe.schemas.stage_metrics import StageMetrics
 from beamscribe.storage.storage import Storage
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from rich.table import Column
 from rich.text import Text
 
 from beamscribe.log_lines import tell
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.liveness import Signs, in_hand
+from beamscribe.schemas.receipt import Receipt
 from beamscribe.storage.storage import Storage
 
 INTERVAL_SECONDS = 10.0

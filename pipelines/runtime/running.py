@@ -12,13 +12,13 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.runner import PipelineResult
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.lease import LeaseLostError
 from beamscribe.pipelines.commits.pending import CommitShards, ReadPending
 from beamscribe.pipelines.runtime.runners import DATAFLOW, is_elsewhere, processes_a_machine, template_of
 from beamscribe.pipelines.runtime.staged import FinishStaged
 from beamscribe.pipelines.runtime.workers import worker_processes
 from beamscribe.pipelines.work import cores
+from beamscribe.schemas.receipt import Receipt
 from beamscribe.storage.critical_section import RunStoppedError
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.transient import within

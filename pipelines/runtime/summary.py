@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.completion import Completion
 from beamscribe.pipelines.commits.ledger import count_failures
 from beamscribe.pipelines.sources.corpus import Corpus
-from beamscribe.pipelines.work.stage_metrics import metrics_lines, total
+from beamscribe.pipelines.work.stopwatch import metrics_lines
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.printable import printable
+from beamscribe.schemas.receipt import Receipt
+from beamscribe.schemas.stage_metrics import total
 
 
 def failure_lines(failures: Sequence[FailureRow]) -> list[str]:

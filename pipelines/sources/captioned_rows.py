@@ -8,22 +8,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.commits.manifest_file import read_manifest_of
 from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.sources.listing import find_files
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.manifest import Manifest
-from beamscribe.schemas.rows import ParquetRows
+from beamscribe.schemas.rows import CAPTIONS
+from beamscribe.storage.output_reader import OutputReader, read_manifest_of
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.transient import StorageError
 from beamscribe.storage.uri import read_uri
 
 URI, CAPTION, ID, ALTERNATIVES, CONFIDENCE = "image_uri", "caption", "id", "alternatives", "confidence"
 """Columns; the first two are needed."""
-
-ROWS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
 
 
 def rows_of(source: str, flag: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -72,9 +69,8 @@ def _committed(output: Storage, found: Manifest, source: str, flag: str) -> Iter
     """Rows of an output; those that are being replaced by other settings are left out."""
     if found.job != "caption":
         raise RefusedError(f"{flag} {source} holds the output of {found.job}: give an output of beamscribe caption")
-    for receipt in Ledger(output, ROWS).receipts():
-        if receipt.rows and receipt.fingerprint in found.kept_fingerprints:
-            yield from ROWS.read(output.read(receipt.rows.name), output.uri(receipt.rows.name)).to_pylist()
+    for table in OutputReader(output, found, CAPTIONS).tables():
+        yield from table.to_pylist()
 
 
 def _files(source: str, flag: str, folder: Storage | None, options: dict[str, Any]) -> list[str]:

@@ -5,11 +5,10 @@ from typing import Any
 
 from beamscribe.errors import RefusedError
 from beamscribe.model.feature_records import FeatureRecords
-from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.commits.manifest_file import read_manifest_of
 from beamscribe.pipelines.sources.corpus import Corpus, distinct
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.feature_example import FeatureExample
+from beamscribe.storage.output_reader import OutputReader, read_manifest_of
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import read_uri
 
@@ -17,7 +16,7 @@ from beamscribe.storage.uri import read_uri
 def list_features(
     outputs: list[str], backbone: str, weights_digest: str, options: dict[str, Any], limit: int | None
 ) -> Corpus:
-    """Work items of stored features, told from the receipts without reading a feature.
+    """Work items of stored features, told from the receipts; features are read only where a receipt is lost.
 
     Args:
         outputs: folders that featurize wrote.
@@ -27,7 +26,7 @@ def list_features(
         limit: references at most.
 
     Raises:
-        RefusedError: if an output is none, is empty or has features of another backbone.
+        RefusedError: if an output is none, is empty, cannot be read or has features of another backbone.
     """
     references = _references(outputs, backbone, weights_digest, options)
     remedy = (
@@ -52,8 +51,11 @@ def _references(outputs: list[str], backbone: str, weights_digest: str, options:
                 f"--features {path} holds features of {theirs[0]} with weights {theirs[1][:12]}…, "
                 f"the bundle needs {backbone} with {weights_digest[:12]}…"
             )
-        receipts = Ledger(output, FeatureRecords()).receipts()
-        for stamp in (receipt.rows for receipt in receipts if receipt.fingerprint in manifest.kept_fingerprints):
+        try:
+            receipts = OutputReader(output, manifest, FeatureRecords()).receipts()
+        except (OSError, ValueError) as error:
+            raise RefusedError(f"--features {path} cannot be read: {error}") from error
+        for stamp in (receipt.rows for receipt in receipts):
             if stamp:
                 uri = output.uri(stamp.name)
                 yield from (WorkItem(id, f"{uri}::{id}", container=uri) for id in stamp.ids)

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.manifest_file import read_manifest_of
 from beamscribe.pipelines.sources.columns import ID_COLUMN
 from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.listing import Found, find_files
@@ -23,6 +22,7 @@ from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import TEXT, WorkItems
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.table import VERSION_KEY, NewerSchemaError, check_version
+from beamscribe.storage.output_reader import read_manifest_of
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import canonical, filesystem
 

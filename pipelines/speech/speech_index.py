@@ -9,12 +9,10 @@ from beamscribe.pipelines.speech.spoken import SpokenText
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import OWN_NAME
 from beamscribe.pipelines.work.work_item import WorkItem
-from beamscribe.schemas import audio_row, speech_row
-from beamscribe.schemas.rows import ParquetRows
+from beamscribe.schemas import audio_row
+from beamscribe.schemas.rows import INDEX
 from beamscribe.schemas.speech_row import SpeechRow
 from beamscribe.storage.storage import Storage
-
-INDEX = ParquetRows(speech_row.FOLDER, speech_row.SCHEMA, speech_row.VERSION)
 
 
 class NamedAudio(NamedTuple):

@@ -24,7 +24,6 @@ from beamscribe.model.examples import DamagedRecordError, decode_file, encode_fi
 from beamscribe.model.image_formats import ImageError
 from beamscribe.model.images import decode_image
 from beamscribe.model.npz import ArraysError, read_arrays
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.lease import Holder
 from beamscribe.pipelines.sources.archives import kind_of, list_archive
 from beamscribe.pipelines.sources.columns import Columns
@@ -39,6 +38,7 @@ from beamscribe.schemas import caption_row
 from beamscribe.schemas.coco import CocoError, parse_coco
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
+from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.stored import read_stored
 from tests.faults.test_fuzzed_archives import make_tar, make_zip, with_checksums
 from tests.memory import peak_bytes

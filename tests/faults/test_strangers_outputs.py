@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from beamscribe import main
 from beamscribe.errors import CHECK_FAILED, DONE, REFUSED, STOPPED
 from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.commits.manifest_file import MANIFEST
 from beamscribe.pipelines.commits.pending import write_corpus
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.rows import FAILURES
+from beamscribe.storage.output_reader import MANIFEST
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS, START
 from tests.training.made_captions import FINGERPRINT, FakeMeteor, caption, write_annotations, write_output

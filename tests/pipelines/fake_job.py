@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
@@ -15,6 +14,7 @@ from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import FAILURES, ParquetRows, read_failures
 from beamscribe.storage.storage import Storage
 

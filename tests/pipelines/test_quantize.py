@@ -9,7 +9,7 @@ from beamscribe.errors import DONE, RefusedError
 from beamscribe.model.bundle import open_bundle
 from beamscribe.model.pretrained import EMBEDDED
 from beamscribe.pipelines import caption, quantize
-from beamscribe.pipelines.commits.manifest_file import manifest_of
+from beamscribe.storage.output_reader import manifest_of
 from beamscribe.storage.storage import Storage
 
 

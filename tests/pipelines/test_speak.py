@@ -17,10 +17,9 @@ from beamscribe.pipelines.speech.clip import Style
 from beamscribe.pipelines.speech.containers import Tar
 from beamscribe.pipelines.speech.layout import CONTAINERS
 from beamscribe.pipelines.speech.speaker import Manner
-from beamscribe.pipelines.speech.speech_index import INDEX
 from beamscribe.pipelines.speech.spoken import audio_key, normalize_text
 from beamscribe.pipelines.work.shards import PendingItem, make_shard
-from beamscribe.schemas.rows import FAILURES, read_failures
+from beamscribe.schemas.rows import FAILURES, INDEX, read_failures
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS as CAPTIONS
 from tests.pipelines.fake_job import START, caption, reference, run_of

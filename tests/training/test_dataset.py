@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.errors import RefusedError
+from beamscribe.pipelines.sources.features import list_features
 from beamscribe.schemas import failure_row
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import FeatureExample
@@ -104,3 +105,17 @@ def test_what_is_no_output_of_featurize_is_refused(tmp_path: Path, write_feature
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(RefusedError, match="cannot be read"):
         read_features([damaged], cache, {})
+
+
+def test_features_without_receipts_are_trained_on_and_captioned(
+    tmp_path: Path, write_features: Write, example: Make
+) -> None:
+    """Data files are the truth: outputs of this fixture have no receipts, as one whose receipts are lost."""
+    replaced = example(3)._replace(fingerprint="f" * 16)
+    output = write_features("a", [example(0), example(1)], [example(2)], [replaced])
+    assert read_features([output], str(tmp_path / "cache"), {}).ids == ("0", "1", "2")
+    found = list_features([output], "inception_v3", "random-0", {}, None)
+    assert [item.id for item in found.references] == ["0", "1", "2"]
+    (Path(output) / "features" / "1.tfrecord.gz").write_bytes(b"damaged")
+    with pytest.raises(RefusedError, match="1.tfrecord.gz"):
+        list_features([output], "inception_v3", "random-0", {}, None)

@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     args = parser().parse_strictly(argv)
     options = args.storage_options
     captioned = open_captions(args.captions, options)
-    output, manifest = captioned
+    output, manifest = captioned.output, captioned.manifest
     evaluated = read_scores(args.scores, options) if args.scores else None
     speech = Storage(args.speech, options) if args.speech else None
     voices = spoken(speech) if speech else {}

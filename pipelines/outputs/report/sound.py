@@ -7,11 +7,12 @@ import lameenc
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.outputs.report.pictures import data_uri
-from beamscribe.pipelines.speak import INDEX
 from beamscribe.pipelines.speech import SpeechError
 from beamscribe.pipelines.speech.audio import decode
 from beamscribe.pipelines.speech.engine import Waveform
 from beamscribe.pipelines.speech.layout import CONTAINERS
+from beamscribe.schemas.rows import INDEX
+from beamscribe.storage.output_reader import OutputReader, read_manifest_of
 from beamscribe.storage.storage import Storage
 
 KBIT_PER_SECOND = 16
@@ -39,10 +40,9 @@ def spoken(output: Storage) -> dict[tuple[str, str], SpokenAt]:
     """
     found: dict[tuple[str, str], SpokenAt] = {}
     try:
-        for entry in output.files(INDEX.folder, INDEX.suffix):
-            table = INDEX.read(
-                output.read(entry.name), output.uri(entry.name), ["id", "caption", "audio_uri"], newer=["audio_member"]
-            )
+        manifest = read_manifest_of(output)
+        reader = OutputReader(output, manifest, INDEX) if manifest else None
+        for table in reader.tables(["id", "caption", "audio_uri"], newer=["audio_member"]) if reader else ():
             columns = [table[name].to_pylist() for name in ("id", "caption", "audio_uri", "audio_member")]
             found.update(((id, text), SpokenAt(uri, member)) for id, text, uri, member in zip(*columns, strict=True))
     except (OSError, ValueError) as error:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from beamscribe.pipelines.outputs.captions import Captions
+from beamscribe.pipelines.outputs.captions import Captions, rows_by_file
 from beamscribe.pipelines.outputs.report.gallery import Gallery
 
 BAR_WIDTH = 0.1
@@ -116,7 +116,7 @@ def survey(captioned: Captions, gallery: Gallery, least: float = 0.0) -> Survey:
         OSError: if one cannot be read.
     """
     found = Survey()
-    for rows in captioned.files(least):
+    for rows in rows_by_file(captioned, least):
         found.count(rows)
         gallery.pass_by(rows)
     return found

@@ -6,10 +6,11 @@ import threading
 import pyarrow.dataset
 import pytest
 
-from beamscribe.pipelines.commits.commit import FileStamp, Receipt, commit_shard, stamp
+from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.lease import FILE, Lease
 from beamscribe.pipelines.work.shards import Shard, asked_digest
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.receipt import FileStamp, Receipt, stamp
 from beamscribe.schemas.rows import FAILURES
 from beamscribe.storage import critical_section as critical_section
 from beamscribe.storage.transient import StorageError

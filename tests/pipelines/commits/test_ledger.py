@@ -8,12 +8,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from beamscribe.pipelines.commits.commit import Receipt, commit_shard, stamp
+from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.completion import newest_failures
 from beamscribe.pipelines.commits.ledger import Ledger, count_failures
 from beamscribe.pipelines.work.shards import ShardPlan
 from beamscribe.pipelines.work.work_items import WorkItems
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.receipt import Receipt, stamp
 from beamscribe.schemas.rows import FAILURES, read_failures
 from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import (

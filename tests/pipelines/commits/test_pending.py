@@ -8,7 +8,7 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from beamscribe.pipelines.commits.commit import Receipt, commit_shard
+from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.commits.pending import (
     PART_SIZE,
@@ -23,6 +23,7 @@ from beamscribe.pipelines.work.shards import PendingItem, Shard, ShardPlan, buck
 from beamscribe.pipelines.work.work_item import Member, WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
 from beamscribe.schemas.coco import CocoCaption
+from beamscribe.schemas.receipt import Receipt
 from tests.pipelines.fake_job import (
     ROWS,
     START,

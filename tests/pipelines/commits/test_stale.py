@@ -13,7 +13,6 @@ from beamscribe.errors import DONE, STOPPED
 from beamscribe.flag_parser import FlagParser
 from beamscribe.model.examples import decode_file
 from beamscribe.model.feature_records import FeatureRecords
-from beamscribe.pipelines.commits.commit import Receipt
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.runtime import launcher as launching
 from beamscribe.pipelines.runtime.flags.jobs import JobFlags
@@ -29,6 +28,7 @@ from beamscribe.schemas.coco import CocoCaption
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.receipt import Receipt
 from beamscribe.storage.storage import Storage
 from tests.pipelines.dying_storage import Killed
 

@@ -11,7 +11,7 @@ from beamscribe.model.captioner_interface import Outcome, Written
 from beamscribe.model.captioning import CaptionWriter, DecodingOptions
 from beamscribe.model.examples import encode_file
 from beamscribe.model.images import DecodedImage
-from beamscribe.pipelines.caption import CAPTIONS, CaptionJob
+from beamscribe.pipelines.caption import CaptionJob
 from beamscribe.pipelines.captioners.bundle import BundleSource
 from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.featurize import example_of
@@ -24,7 +24,7 @@ from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import FeatureExample
-from beamscribe.schemas.rows import read_failures
+from beamscribe.schemas.rows import CAPTIONS, read_failures
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import START, run_of
 

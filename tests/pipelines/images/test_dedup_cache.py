@@ -12,9 +12,9 @@ from beamscribe.pipelines.images.dedup_cache import PATIENCE_SECONDS, DedupCache
 from beamscribe.pipelines.images.reading import LoadedImage
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.shards import PendingItem
-from beamscribe.pipelines.work.stage_metrics import StageMetrics, total
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.stage_metrics import StageMetrics, total
 from tests.pipelines.fake_job import START
 
 

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.errors import DONE, RefusedError
-from beamscribe.pipelines.outputs.captions import open_captions
+from beamscribe.pipelines.outputs.captions import open_captions, rows_by_file
 from beamscribe.pipelines.outputs.merge import run
 from beamscribe.pipelines.outputs.verify import verify
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.sources.retake import NO_CONFIDENCE, SURE, unsure_images
 from beamscribe.pipelines.sources.taught import NO_CAPTION, UNSURE, taught_images
 from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.rows import CAPTIONS
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS
 from tests.pipelines.outputs.report.made_report import row
@@ -67,7 +67,7 @@ def test_merged_rows_say_who_wrote_them(tmp_path: Path, capsys: pytest.CaptureFi
     for _ in range(2):
         assert run([first, second, "--output", merged]) == DONE
         assert "4 captions, 2 of them in place of an earlier one" in capsys.readouterr().out
-        rows = {one["id"]: one for part in open_captions(merged, {}).files() for one in part}
+        rows = {one["id"]: one for part in rows_by_file(open_captions(merged, {})) for one in part}
         assert {id: (one["caption"], one["model"]) for id, one in rows.items()} == {
             "a": ("Small a.", "small"),
             "b": ("Large b.", "large"),

@@ -9,9 +9,8 @@ import pytest
 
 from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
-from beamscribe.pipelines.commits.commit import RECEIPTS, commit_shard
+from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.lease import Lease
-from beamscribe.pipelines.commits.manifest_file import MANIFEST
 from beamscribe.pipelines.commits.pending import CORPUS, write_corpus
 from beamscribe.pipelines.outputs.status import run as run_status
 from beamscribe.pipelines.outputs.verify import inspect, run, verify
@@ -21,6 +20,8 @@ from beamscribe.pipelines.runtime.options import parse
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources.corpus import distinct
 from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.receipt import RECEIPTS
+from beamscribe.storage.output_reader import MANIFEST
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS as CAPTIONS
 from tests.pipelines.fake_job import FakeJob, caption, reference, references, run_of, shard

@@ -9,11 +9,11 @@ from beamscribe.errors import RefusedError
 from beamscribe.model.backbone import choice as choices
 from beamscribe.model.backbone.choice import Choice
 from beamscribe.model.bundle import Bundle
-from beamscribe.pipelines.commits.manifest_file import MANIFEST
 from beamscribe.pipelines.runtime.captioner_choice import _fingerprint
 from beamscribe.pipelines.runtime.choosing import choose_for
 from beamscribe.pipelines.runtime.flags.caption import parser
 from beamscribe.schemas.manifest import Manifest
+from beamscribe.storage.output_reader import MANIFEST
 from beamscribe.storage.storage import Storage
 
 BEGUN = Choice("openvino", "bfloat16")

@@ -8,11 +8,11 @@ import pytest
 
 from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
-from beamscribe.pipelines.commits.commit import RECEIPTS, commit_shard
+from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.commits.lease import Lease
 from beamscribe.pipelines.commits.liveness import STARTED, commit_watched
-from beamscribe.pipelines.commits.manifest_file import MANIFEST, is_resumed, read_manifest_of
+from beamscribe.pipelines.commits.manifest_file import is_resumed
 from beamscribe.pipelines.commits.pending import CORPUS
 from beamscribe.pipelines.outputs.verify import verify
 from beamscribe.pipelines.runtime import launcher as launch_module
@@ -24,7 +24,9 @@ from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources.corpus import Skipped, distinct
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import VERSION
+from beamscribe.schemas.receipt import RECEIPTS
 from beamscribe.schemas.rows import FAILURES
+from beamscribe.storage.output_reader import MANIFEST, read_manifest_of
 from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import (
     FakeJob,

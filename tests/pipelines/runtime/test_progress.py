@@ -11,9 +11,10 @@ import time
 import pytest
 from rich.console import Console
 
-from beamscribe.pipelines.commits.commit import RECEIPTS, FileStamp, Receipt, commit_shard
+from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.liveness import LivenessMonitor, LivenessReporter, in_hand
 from beamscribe.pipelines.runtime.progress import Progress
+from beamscribe.schemas.receipt import RECEIPTS, FileStamp, Receipt
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import FINGERPRINT, FakeJob, run_of, shard
 

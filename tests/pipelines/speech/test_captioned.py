@@ -5,14 +5,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.manifest_file import MANIFEST
-from beamscribe.pipelines.runtime.chosen_captioner import CAPTIONS
 from beamscribe.pipelines.sources.corpus import distinct
 from beamscribe.pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
 from beamscribe.pipelines.work.shards import shard_name
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
+from beamscribe.schemas.rows import CAPTIONS
+from beamscribe.storage.output_reader import MANIFEST
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import START, caption, reference, run_of
 from tests.pipelines.test_speak import TEXTS, write_captions

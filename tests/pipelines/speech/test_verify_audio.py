@@ -8,10 +8,11 @@ import pytest
 
 from beamscribe.errors import CHECK_FAILED, DONE, STOPPED
 from beamscribe.pipelines import speak
-from beamscribe.pipelines.commits.commit import RECEIPTS
 from beamscribe.pipelines.outputs.verify import inspect, run, verify
 from beamscribe.pipelines.runtime.flags.speak import LAYOUTS
-from beamscribe.pipelines.speech.speech_index import INDEX, remove_unnamed
+from beamscribe.pipelines.speech.speech_index import remove_unnamed
+from beamscribe.schemas.receipt import RECEIPTS
+from beamscribe.schemas.rows import INDEX
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS as CAPTIONS
 from tests.pipelines.fake_job import caption, reference, run_of

@@ -1,6 +1,7 @@
 import time
 
-from beamscribe.pipelines.work.stage_metrics import NOTHING, StageMetrics, Stopwatch, metrics_lines, total
+from beamscribe.pipelines.work.stopwatch import Stopwatch, metrics_lines
+from beamscribe.schemas.stage_metrics import NOTHING, StageMetrics, total
 
 
 def test_parts_are_added_field_by_field() -> None:

@@ -1,41 +1,10 @@
 """Where the time of a shard went: what its stages took, how full the batches were, what was not computed twice."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
-
-class StageMetrics(NamedTuple):
-    """What a part of a shard took; parts are added up. Stages run side by side, so their times overlap.
-
-    Attributes:
-        read_msec: reading files, summed over the threads that do it.
-        decode_msec: decoding and resizing, likewise.
-        infer_msec: model calls, likewise.
-        write_msec: making the bytes of the data file, without waiting for rows, and committing it.
-        batches: model calls.
-        batched: images in them, without padding.
-        duplicates: images whose bytes another one has, so that they were not computed again.
-        read_bytes: of the files of images that could be decoded.
-    """
-
-    read_msec: float = 0.0
-    decode_msec: float = 0.0
-    infer_msec: float = 0.0
-    write_msec: float = 0.0
-    batches: int = 0
-    batched: int = 0
-    duplicates: int = 0
-    read_bytes: int = 0
-
-
-NOTHING = StageMetrics()
-
-
-def total(parts: Iterable[StageMetrics]) -> StageMetrics:
-    """The sum, field by field."""
-    return StageMetrics(*(sum(values) for values in zip(*parts, strict=True))) if (parts := list(parts)) else NOTHING
+from beamscribe.schemas.stage_metrics import StageMetrics
 
 
 class Stopwatch:
