@@ -10,7 +10,7 @@ from beamscribe.pipelines.captioners.canaries import Canaries, Canary, likeness
 from beamscribe.pipelines.captioners.endpoint_client import Answer, EndpointClient, LostAnswerError
 from beamscribe.pipelines.captioners.endpoint_task import EndpointTask, endpoint_fields
 from beamscribe.pipelines.captioners.journal import Journal
-from beamscribe.pipelines.captioners.judging import Verdict, clean
+from beamscribe.pipelines.captioners.judging import Verdict, clean, language_ranks
 from beamscribe.pipelines.captioners.paid_answer import PaidAnswer, Totals, question_key
 from beamscribe.pipelines.captioners.structured import StructuredAnswers
 from beamscribe.pipelines.services.gate import Gate
@@ -63,6 +63,9 @@ class EndpointCaptioner:
         self._exhausted = ""
         self._last_look = time.monotonic()
         self._canaries = Canaries(task.canaries)
+        if task.prompt.language:
+            # Before the first request leaves: no answer that is paid for waits for it.
+            language_ranks("a")
 
     def key(self, image: ImageInput) -> str:
         """Images of the same bytes with the same question have the same answer."""
@@ -125,8 +128,8 @@ class EndpointCaptioner:
                     answer = self._send(image, asked, key, number)
                 except ServiceError as error:
                     self._journal.unpaid(key, number, image.id)
-                    # What is wrong with one image says nothing of the service.
-                    if error.passing or error.everything:
+                    # What is wrong with one image says nothing of a service that has answered before.
+                    if error.passing or error.everything or not self._journal.totals().answers:
                         self._breaker.refused(image.id, error)
                     raise
                 except BaseException:

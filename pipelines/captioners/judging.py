@@ -1,6 +1,9 @@
 """Whether an answer of a service is a caption; what is none has a reason, the error type of its failure row."""
 
+import functools
 import re
+import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from beamscribe.pipelines.captioners.prompts import ALT_TEXT, ALT_TEXT_CHARACTERS, Prompt
@@ -45,6 +48,9 @@ LANGUAGE_MARGIN = 10.0
 PROMPT_CHARACTERS = 20
 """A shorter prompt may well be part of a caption."""
 
+_LOADING = threading.Lock()
+"""Threads that ask at the same time would each load a language model of their own: sixteen took a minute."""
+
 
 def judge(text: str, finish_reason: str, refusal: str | None, prompt: Prompt, asked: str) -> Verdict | None:
     """Why an answer in plain text is no caption; None if it is one.
@@ -86,13 +92,26 @@ def judge_language(text: str, language: str) -> Verdict | None:
     """Whether a text is surely of another language."""
     if not language:
         return None
-    import py3langid  # a second of start-up, only where a language is asked for
-
-    ranks = dict(py3langid.rank(text))
+    ranks = dict(language_ranks(text))
     best = max(ranks, key=lambda tag: ranks[tag])
     if best != language and ranks[best] - ranks.get(language, float("-inf")) > LANGUAGE_MARGIN:
         return Verdict(WRONG_LANGUAGE, f"the answer is {best}, not {language}: {_quoted(text)}")
     return None
+
+
+def language_ranks(text: str) -> list[tuple[str, float]]:
+    """Languages and their log-probabilities; the first call loads the model, which takes a second."""
+    with _LOADING:
+        rank = _language_model()
+    return list(rank(text))
+
+
+@functools.cache
+def _language_model() -> Callable[[str], list[tuple[str, float]]]:
+    import py3langid  # only where a language is asked for
+
+    py3langid.rank("a")
+    return py3langid.rank
 
 
 def clean(text: str) -> str:

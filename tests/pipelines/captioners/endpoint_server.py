@@ -183,6 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(
                 429, {"error": {"message": f"slow down, {outer.key}", "code": "rate_limit"}}, {"Retry-After": "1"}
             )
+        elif fault == "400":
+            self._json(400, {"error": {"message": "this image is not taken"}})
         elif fault == "500":
             self._json(500, {"error": {"message": "overloaded"}})
         elif fault == "reset":

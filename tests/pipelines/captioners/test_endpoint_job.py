@@ -147,6 +147,26 @@ def test_a_service_that_refuses_everything_stops_the_job(
         assert "sk-wrong-key-9876" not in said.err + said.out
 
 
+def test_requests_that_are_refused_cost_their_images_unless_none_is_taken(
+    photographs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = EndpointServer(fault_rate=1.0, faults=("400",))
+    with server.serving() as url:
+        assert main(command(photographs, output, url, "--concurrency", "4")) == STOPPED
+        assert "refused 10 images in a row" in capsys.readouterr().err
+        assert len(server.times) <= 10 + 4
+        server._fault_rate = 0.3
+        other = output.with_name("other")
+        assert main(command(photographs, other, url, "--concurrency", "4")) == DONE
+        failed = rows(other, "failures")
+        assert len(rows(other)) + len(failed) == IMAGES
+        assert {row["error_type"] for row in failed} == {"ServiceRefused"}
+        # After an answer, no number of them stops the run.
+        server._fault_rate = 1.0
+        assert main(command(photographs, other, url, "--concurrency", "4", "--retry-failed")) == DONE
+        assert len(rows(other, "failures")) == len(failed)
+
+
 def test_an_answer_follows_a_schema_language_and_fields(photographs: Path, output: Path, tmp_path: Path) -> None:
     schema = {
         "type": "object",

@@ -1,5 +1,9 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import py3langid
 import pytest
 
+from beamscribe.pipelines.captioners import judging
 from beamscribe.pipelines.captioners.judging import (
     CUT_OFF,
     EMPTY,
@@ -112,3 +116,20 @@ def test_white_space_and_quotation_marks_around_a_caption_go() -> None:
     assert clean('  "A dog\n runs."  ') == "A dog runs."
     assert clean('"A" and "B"') == '"A" and "B"'
     assert clean("「犬が走る」") == "犬が走る"
+
+
+def test_many_threads_load_one_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[object] = []
+    load = py3langid.langid.LanguageIdentifier.from_model_file
+
+    def counted(*arguments: object, **options: object) -> object:
+        loaded.append(arguments)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(py3langid.langid.LanguageIdentifier, "from_model_file", counted)
+    monkeypatch.setattr(py3langid.langid, "IDENTIFIER", None)
+    judging._language_model.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(reason, ["A dog runs along the beach."] * 8))
+    assert found == [None] * 8
+    assert len(loaded) == 1
