@@ -112,6 +112,9 @@ class Captioner:
 
         Returns:
             A caption for each image. One that cannot be read or decoded has none, and its `error` says why.
+
+        Raises:
+            EndedEarlyError: if a service behind an endpoint refuses everything.
         """
         given = many(images)
         found: list[Caption] = []
