@@ -122,12 +122,10 @@ def computed(source: FeatureSet, path: str, compute: Callable[[np.ndarray], np.n
     """
     count = len(source.ids)
     if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         began = time.monotonic()
-        with open(f"{path}.tmp", "wb") as file:
+        with whole_files.replacing(path) as file:
             for start in range(0, count, batch_size):
                 file.write(compute(np.arange(start, min(start + batch_size, count))).astype("<f2").tobytes())
-        os.replace(f"{path}.tmp", path)
         print(f"{count} images in {time.monotonic() - began:.0f} s → {path}", flush=True)
     shape = compute(np.arange(1)).shape[1:]
     features = np.memmap(path, DTYPE, mode="r", shape=(count, *shape))

@@ -22,6 +22,7 @@ from beamscribe.model.backbone.spec import BACKBONES, ResolvedWeights, WeightsEr
 from beamscribe.model.captioner import Captioner
 from beamscribe.model.freezing import compiled
 from beamscribe.schemas.feature_example import DTYPE
+from beamscribe.storage import whole_files
 from beamscribe.storage.location import UriError, named_uri
 from beamscribe.training.batches import feature_lessons, steps_an_epoch
 from beamscribe.training.checkpoints import Checkpoints
@@ -171,8 +172,7 @@ def fit(
     with np.load(io.BytesIO(checkpoints.best_weights()), allow_pickle=False) as stored:
         best, tuned = stored[CAPTIONER].tobytes(), stored[BACKBONE].tobytes()
     path = os.path.join(work, f"tuned-backbone{dump_backbone(backbone)[0]}")
-    with open(path, "wb") as file:
-        file.write(tuned)
+    whole_files.replace(path, tuned)
     stored_weights = ResolvedWeights(path, hashlib.sha256(tuned).hexdigest())
     state = checkpoints.state
     retold = _retold(inner, config, work, stored_weights, asked)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from beamscribe.pipelines.commits.lease import confirm_lease
+from beamscribe.pipelines.commits.staged_lease import confirm_lease
 from beamscribe.pipelines.work.run import EndedEarlyError, KnowsCommits, Process, Run
 from beamscribe.pipelines.work.shards import Shard, asked_digest
 from beamscribe.pipelines.work.stopwatch import Stopwatch

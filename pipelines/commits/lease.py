@@ -2,9 +2,9 @@
 
 A run that was suspended, or whose storage did not answer for minutes, may have lost its lease without noticing. So
 every process that commits for it, on any machine, looks at the lease as the last step before each file of a commit
-becomes visible, see `confirm_lease`. On a disk that leaves no gap: the run that takes a lease over removes the
-temporaries of the one before, so a writer that is suspended between its look and its rename has nothing to rename any
-more.
+becomes visible (`confirm_lease` in `staged_lease.py`). On a disk that leaves no gap: the run that takes a lease over
+removes the temporaries of the one before, so a writer that is suspended between its look and its rename has nothing to
+rename any more.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ import psutil
 from beamscribe.errors import RefusedError
 from beamscribe.schemas import manifest
 from beamscribe.storage.critical_section import critical_section, guarded, stop
+from beamscribe.storage.heartbeat import Heartbeat
 from beamscribe.storage.storage import Storage
 
 FILE = f"{manifest.FOLDER}/lease.json"
@@ -40,9 +41,6 @@ FAR_FUTURE_SECONDS = 86_400.0
 
 STAGED = "a staged job"
 """Stands for the host in the lease of a job that runs without its launcher."""
-
-STAGED_TOKEN = "staged-"
-"""How the tokens of such jobs begin."""
 
 
 def _clock() -> float:
@@ -63,15 +61,16 @@ class Lease:
     Attributes:
         output: the folder to hold.
         token: tells this lease from all others; a `Storage` whose `run` it is writes for the holder.
+        heartbeat: renews it; None before it is taken.
         why_lost: why it was lost; empty as long as it was not.
     """
 
     output: Storage
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    heartbeat: Heartbeat | None = None
     _renewing: Any = field(default_factory=threading.Lock)
     _renewed: float = 0.0
+    _ended: bool = False
     why_lost: str = ""
     _guard: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -94,8 +93,8 @@ class Lease:
                 )
             clear_dead(self.output, holder, self.token)
             self._renewed = _clock()
-        self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
-        self._thread.start()
+        self.heartbeat = Heartbeat("lease-heartbeat", self._beat, lambda: HEARTBEAT_SECONDS)
+        self.heartbeat.start()
         self._guard.enter_context(guarded(self.token, self.check))
         return self
 
@@ -103,11 +102,10 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Gives the lease back, unless it was taken over meanwhile."""
-        self._stop.set()
+        self._ended = True
         self._guard.close()
-        if self._thread:
-            # A heartbeat that waits for its storage may come as late as it likes.
-            self._thread.join(HELD_SECONDS)
+        if self.heartbeat:
+            self.heartbeat.stop(HELD_SECONDS)
         if self._held():
             self.output.delete(FILE)
 
@@ -154,16 +152,16 @@ class Lease:
 
     def _create(self) -> bool:
         try:
-            return self.output.create(FILE, _content(self.token))
+            return self.output.create(FILE, lease_content(self.token))
         except OSError as error:
             raise RefusedError(f"{self.output.uri()} cannot be written: {error}") from error
 
     def _renew(self) -> None:
         """Writes a heartbeat, or finds out that the lease is another's by now."""
-        if self.why_lost or self._stop.is_set():
+        if self.why_lost or self._ended:
             return
         begun = _clock()
-        if (taken := renew(self.output, self.token, _content(self.token))) is not None:
+        if (taken := renew(self.output, self.token, lease_content(self.token))) is not None:
             self._lose(f"{self.output.uri()} is being written by {taken}, which took over since the last heartbeat")
         else:
             self._renewed = begun
@@ -173,11 +171,11 @@ class Lease:
         # Threads that commit for this run in this process find it stopped, whenever the launcher finds out.
         stop(self.token, timeout_seconds=0.0)
 
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS) and not self.why_lost:
-            # Storage that does not answer now may do so at the next beat; `check` finds out when it is too late.
-            with contextlib.suppress(OSError), self._renewing:
-                self._renew()
+    def _beat(self) -> bool:
+        # Of storage that does not answer, `check` finds out when it is too late.
+        with self._renewing:
+            self._renew()
+        return not self.why_lost
 
 
 class Holder(NamedTuple):
@@ -242,7 +240,8 @@ def read_holder(output: Storage) -> Holder | None:
     return _DAMAGED
 
 
-def _content(token: str, host: str = "", process: int | None = None) -> bytes:
+def lease_content(token: str, host: str = "", process: int | None = None) -> bytes:
+    """A lease as it is stored, with a heartbeat of this moment; of this process by default."""
     now = datetime.datetime.now(datetime.UTC).isoformat()
     holder = Holder(host or socket.gethostname(), os.getpid() if process is None else process, token, now)
     return json.dumps(holder._asdict()).encode()
@@ -265,7 +264,7 @@ def renew(output: Storage, token: str, content: bytes) -> Holder | None:
         return holder or _DAMAGED
     try:
         # A process that is suspended between the check and the write must not write over the lease of the next run.
-        with critical_section(fence=lambda: _confirm(output, token)):
+        with critical_section(fence=lambda: confirm_held(output, token)):
             output.write(FILE, content)
     except LeaseLostError:
         return read_holder(output) or _DAMAGED
@@ -292,61 +291,13 @@ def _says(content: bytes, holder: Holder) -> bool:
         return False
 
 
-def staged_token() -> str:
-    """The token of a job that its launcher only stages: it holds no lease until its first worker takes it."""
-    return f"{STAGED_TOKEN}{uuid.uuid4().hex}"
-
-
-def confirm_lease(output: Storage) -> None:
-    """Looks whether the run that an output's `Storage` writes for still holds it.
-
-    The workers of a staged job take and renew its lease by that, since no launcher does.
+def confirm_held(output: Storage, token: str) -> None:
+    """Looks whether a run still holds an output.
 
     Raises:
         LeaseLostError: if another run does, or none.
         OSError: if the storage does not say.
     """
-    if output.run.startswith(STAGED_TOKEN):
-        _keep_staged(output)
-    elif output.run:
-        _confirm(output, output.run)
-
-
-def keep_staged(output: Storage) -> None:
-    """Takes or renews the lease of a staged job; nothing for a run that has a launcher.
-
-    Raises:
-        LeaseLostError: if another run holds the output.
-        OSError: if the storage does not say.
-    """
-    if output.run.startswith(STAGED_TOKEN):
-        _keep_staged(output)
-
-
-def give_back(output: Storage) -> None:
-    """Deletes the lease of a staged job that is over."""
-    holder = read_holder(output)
-    if holder and holder.token == output.run:
-        output.delete(FILE)
-
-
-def _keep_staged(output: Storage) -> None:
-    content = _content(output.run, STAGED, 0)
-    holder = read_holder(output)
-    if holder and holder.token != output.run and holder.dead():
-        clear_dead(output, holder, output.run)
-        holder = None
-    if holder is None and output.create(FILE, content):
-        return
-    holder = holder or read_holder(output)
-    if holder is None or holder.token != output.run:
-        _confirm(output, output.run)
-    elif holder.age_seconds() > HEARTBEAT_SECONDS:
-        # Many workers do so; one that comes late writes the same.
-        output.write(FILE, content)
-
-
-def _confirm(output: Storage, token: str) -> None:
     holder = read_holder(output)
     if holder is None or holder.token != token:
         who = f"is being written by {holder}" if holder else "is not held by any run"

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -17,13 +16,15 @@ from typing import NamedTuple
 
 from beamscribe.errors import STOPPED
 from beamscribe.pipelines.commits.commit import commit_shard
-from beamscribe.pipelines.commits.lease import STAGED_TOKEN, LeaseLostError, keep_staged
+from beamscribe.pipelines.commits.lease import LeaseLostError
+from beamscribe.pipelines.commits.staged_lease import STAGED_TOKEN, keep_staged
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas import manifest
 from beamscribe.schemas.receipt import RECEIPTS, Receipt
 from beamscribe.storage.advancing import advance
 from beamscribe.storage.critical_section import RunStoppedError, is_stopped, refuse_stopped, stop
+from beamscribe.storage.heartbeat import Heartbeat, changing
 from beamscribe.storage.storage import Entry, Storage
 from beamscribe.storage.transient import within
 
@@ -31,9 +32,6 @@ STARTED = f"{manifest.FOLDER}/started"
 
 BEAT_SECONDS = 20.0
 """A marker is written anew so often, so that the launcher sees from afar that somebody has the shard in hand."""
-
-BEAT_SIZES = 61
-"""Sizes that a marker goes through: a prime, so that no rhythm of looking always finds the same one."""
 
 LEAVE_SECONDS = 10.0
 """For what a marker is to say after an attempt that failed."""
@@ -61,7 +59,7 @@ class Marker(NamedTuple):
 
     def to_bytes(self, heartbeat: int = 0) -> bytes:
         """As a file, whose size changes with each beat, so that a listing shows that somebody works."""
-        return json.dumps(self._asdict()).encode() + b" " * (heartbeat % BEAT_SIZES)
+        return changing(json.dumps(self._asdict()).encode(), heartbeat)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Marker":
@@ -87,11 +85,11 @@ class LivenessReporter:
     def __init__(self, output: Storage, shard: str, timeout_seconds: float) -> None:
         self._output, self._shard, self._timeout = output, shard, timeout_seconds
         self._name = f"{STARTED}/{shard}"
-        self._ended = threading.Event()
         self._stays = False
         self._advance = advance()
         self._last_beat = time.monotonic()
         self._beats = 0
+        self._watch = Heartbeat(f"liveness {shard}", self._look, self._until_next_look)
 
     def __enter__(self) -> "LivenessReporter":
         """Sets the marker.
@@ -106,8 +104,7 @@ class LivenessReporter:
         self._output.write(self._name, self._marker.to_bytes())
         self.heartbeat()
         _in_hand[self._output.run, self._shard] = 0
-        self._thread = threading.Thread(target=self._watch, name=f"liveness {self._shard}", daemon=True)
-        self._thread.start()
+        self._watch.start()
         return self
 
     def __exit__(
@@ -115,11 +112,11 @@ class LivenessReporter:
     ) -> None:
         """Takes the marker away unless the shard ended in an error; it stays as it is where that may be an image's."""
         self._stays = error is not None
-        self._ended.set()
+        self._watch.stop()
         _in_hand.pop((self._output.run, self._shard), None)
         if not self._stays:
             # A heartbeat that is being written ends first, or takes its marker away itself.
-            self._thread.join(LEAVE_SECONDS)
+            self._watch.stop(LEAVE_SECONDS)
             self._delete()
         elif isinstance(error, OSError | LeaseLostError):
             # Storage that fails, or another run: this attempt is none.
@@ -141,27 +138,30 @@ class LivenessReporter:
         if items:
             _in_hand[self._output.run, self._shard] += items
 
-    def _watch(self) -> None:
-        while not self._ended.wait(min(BEAT_SECONDS, max(0.0, self._last_beat + self._timeout - time.monotonic()))):
-            if is_stopped(self._output.run):
-                return
-            self._sign()
-            # A compressed archive may take long until its first image comes, but bytes of it come all the time.
-            if advance() != self._advance:
-                self._advance, self._last_beat = advance(), time.monotonic()
-            if time.monotonic() - self._last_beat >= self._timeout and not is_stopped(self._output.run):
-                self._leave(self._marker._replace(suspect=True))
-                print(
-                    f"beamscribe: stopped: shard {self._shard} made no progress for {self._timeout:g} s. Run the same "
-                    "command again: its images are then read one by one, and the one at fault becomes a failure row "
-                    "(--stall-timeout sets the patience)",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                if (here := _stalls.get(self._output.run)) is None:
-                    os._exit(STOPPED)
-                here.append(self._shard)
-                return
+    def _until_next_look(self) -> float:
+        return min(BEAT_SECONDS, max(0.0, self._last_beat + self._timeout - time.monotonic()))
+
+    def _look(self) -> bool:
+        if is_stopped(self._output.run):
+            return False
+        self._sign()
+        # A compressed archive may take long until its first image comes, but bytes of it come all the time.
+        if advance() != self._advance:
+            self._advance, self._last_beat = advance(), time.monotonic()
+        if time.monotonic() - self._last_beat < self._timeout or is_stopped(self._output.run):
+            return True
+        self._leave(self._marker._replace(suspect=True))
+        print(
+            f"beamscribe: stopped: shard {self._shard} made no progress for {self._timeout:g} s. Run the same command "
+            "again: its images are then read one by one, and the one at fault becomes a failure row (--stall-timeout "
+            "sets the patience)",
+            file=sys.stderr,
+            flush=True,
+        )
+        if (here := _stalls.get(self._output.run)) is None:
+            os._exit(STOPPED)
+        here.append(self._shard)
+        return False
 
     def _read(self) -> Marker | None:
         try:
@@ -184,7 +184,7 @@ class LivenessReporter:
         with contextlib.suppress(OSError, RunStoppedError, LeaseLostError):
             keep_staged(self._output)
             self._output.write(self._name, self._marker.to_bytes(self._beats))
-            if self._ended.is_set() and not self._stays:
+            if self._watch.stopped and not self._stays:
                 # The shard was done meanwhile, and its marker taken away.
                 self._delete()
 

@@ -13,7 +13,7 @@ from beamscribe.log_lines import tell
 from beamscribe.pipelines.captioners.source import Statement
 from beamscribe.pipelines.commits.completion import Completion
 from beamscribe.pipelines.commits.crashes import crashed_before, crashes_noted
-from beamscribe.pipelines.commits.lease import Lease, LeaseLostError, staged_token
+from beamscribe.pipelines.commits.lease import Lease, LeaseLostError
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.commits.liveness import (
     LOST_SECONDS,
@@ -24,6 +24,7 @@ from beamscribe.pipelines.commits.liveness import (
 )
 from beamscribe.pipelines.commits.manifest_file import kept_fingerprints
 from beamscribe.pipelines.commits.pending import CommitShards, ReadPending, write_corpus, write_pending
+from beamscribe.pipelines.commits.staged_lease import staged_token
 from beamscribe.pipelines.commits.stale import asked_captions, remove_stale, stale_rows, without_stale
 from beamscribe.pipelines.runtime.paid_plan import is_paid, plan_paid, sample_of
 from beamscribe.pipelines.runtime.plan import plan

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam import PCollection
 
-from beamscribe.pipelines.commits.lease import give_back
+from beamscribe.pipelines.commits.staged_lease import give_back
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.storage.storage import Storage
 

@@ -6,13 +6,13 @@ lane keeps the budget divided by the lanes there are: one that joins waits until
 leaves gives its share to the rest.
 """
 
-import contextlib
 import threading
 import time
 import uuid
 
 from beamscribe.schemas import manifest
-from beamscribe.storage.critical_section import RunStoppedError, is_stopped
+from beamscribe.storage.critical_section import is_stopped
+from beamscribe.storage.heartbeat import Heartbeat, changing
 from beamscribe.storage.storage import Storage
 
 FOLDER = f"{manifest.FOLDER}/lanes"
@@ -22,8 +22,6 @@ REMOTE_HEARTBEAT_SECONDS = 10.0
 IDLE_HEARTBEATS = 3
 """Without a request after which a lane is given back."""
 DEAD_AFTER_HEARTBEATS = 20
-SIZES = 61
-"""Sizes that a heartbeat goes through: a prime, so that no rhythm of looking always finds the same one."""
 
 
 class Lanes:
@@ -42,7 +40,8 @@ class Lanes:
         self._heartbeat = default if heartbeat_seconds is None else heartbeat_seconds
         self._joining = threading.Lock()
         self._name = f"{FOLDER}/{run}-{uuid.uuid4().hex[:12]}"
-        self._ended: threading.Event | None = None
+        self._beating: Heartbeat | None = None
+        self._beats = 0
         self._last_used = 0.0
         self._others = 0
         self._seen: dict[str, tuple[int, float]] = {}
@@ -51,15 +50,15 @@ class Lanes:
         """How many lanes there are, this one among them; joins first if this process holds none."""
         with self._joining:
             self._last_used = time.monotonic()
-            if self._ended is None:
+            if self._beating is None:
                 self._join()
         return self._others + 1
 
     def leave(self) -> None:
         """Gives the lane back, if this process holds one."""
         with self._joining:
-            if self._ended is not None:
-                self._leave(self._ended)
+            if self._beating is not None:
+                self._leave(self._beating)
 
     def _join(self) -> None:
         for entry in self._output.files(FOLDER):
@@ -71,8 +70,8 @@ class Lanes:
             # All of them look within a heartbeat, and none of them then keeps a share that is ours.
             time.sleep(2 * self._heartbeat)
             self._look()
-        self._ended = threading.Event()
-        threading.Thread(target=self._beat, args=(self._ended,), name="lane", daemon=True).start()
+        self._beating = beating = Heartbeat("lane", lambda: self._beat(beating), lambda: self._heartbeat)
+        beating.start()
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -87,22 +86,22 @@ class Lanes:
     def _is_other(self, name: str) -> bool:
         return name.startswith(f"{FOLDER}/{self._run}-") and name != self._name
 
-    def _beat(self, ended: threading.Event) -> None:
-        size = 1
-        while not ended.wait(self._heartbeat) and not is_stopped(self._output.run):
-            # A storage that does not answer now leaves the shares as they are; a run that was stopped asks nobody.
-            with contextlib.suppress(OSError, RunStoppedError):
-                with self._joining:
-                    if ended.is_set():
-                        return
-                    if time.monotonic() - self._last_used > IDLE_HEARTBEATS * self._heartbeat:
-                        self._leave(ended)
-                        return
-                    size = size % SIZES + 1
-                    self._output.write(self._name, b"." * size)
-                self._look()
+    def _beat(self, beating: Heartbeat) -> bool:
+        """Shows the others that this process asks; after an error of the storage the shares stay as they are."""
+        if is_stopped(self._output.run):
+            return False
+        with self._joining:
+            if beating.stopped:
+                return False
+            if time.monotonic() - self._last_used > IDLE_HEARTBEATS * self._heartbeat:
+                self._leave(beating)
+                return False
+            self._beats += 1
+            self._output.write(self._name, changing(b".", self._beats))
+        self._look()
+        return True
 
-    def _leave(self, ended: threading.Event) -> None:
-        ended.set()
-        self._ended = None
+    def _leave(self, beating: Heartbeat) -> None:
+        beating.stop()
+        self._beating = None
         self._output.delete(self._name)

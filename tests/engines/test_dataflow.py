@@ -24,9 +24,10 @@ from beamscribe.flag_parser import FlagParser
 from beamscribe.pipelines.caption import CaptionJob
 from beamscribe.pipelines.captioners.bundle import BundleSource
 from beamscribe.pipelines.commits.lease import FILE as LEASE
-from beamscribe.pipelines.commits.lease import LeaseLostError, confirm_lease, give_back, staged_token
+from beamscribe.pipelines.commits.lease import LeaseLostError
 from beamscribe.pipelines.commits.liveness import STARTED
 from beamscribe.pipelines.commits.pending import PENDING, CommitShards, ReadPending
+from beamscribe.pipelines.commits.staged_lease import confirm_lease, give_back, staged_token
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.outputs.verify import verify
 from beamscribe.pipelines.runtime import options

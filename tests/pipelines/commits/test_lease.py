@@ -127,21 +127,21 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> bool:
     return True
 
 
-def test_the_heart_beats(output, monkeypatch):
+def test_the_lease_is_renewed(output, monkeypatch):
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
     with Lease(output):
         first = holder(output)
         assert wait_for(lambda: output.exists(FILE) and holder(output)["heartbeat"] > first["heartbeat"])
         assert holder(output)["token"] == first["token"]
     time.sleep(0.3)
-    assert not output.exists(FILE)  # the heart stopped before the lease was given back
+    assert not output.exists(FILE)  # no heartbeat came after the lease was given back
 
 
 def test_a_lease_that_was_taken_over_is_left_to_its_new_holder(output, monkeypatch):
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.2)
     with Lease(output) as args:
         write_lease(output, host="elsewhere")
-        assert wait_for(lambda: not args._thread.is_alive())  # no heartbeat into another's lease
+        assert wait_for(lambda: not args.heartbeat.alive)  # no heartbeat into another's lease
         assert holder(output)["token"] == "theirs"
     assert holder(output)["token"] == "theirs"
 
@@ -329,9 +329,7 @@ def test_a_run_that_cannot_renew_its_lease_stops_before_others_may_enter(output,
 def test_a_run_that_slept_finds_out_before_it_writes(output, quick):
     """The heartbeat has not had its chance yet: whoever writes first asks."""
     with Lease(output) as held:
-        held._stop.set()
-        held._thread.join()
-        held._stop.clear()
+        held.heartbeat.stop(10)
         write_lease(output, host="elsewhere")
         held._renewed -= 1.2  # it slept
         with pytest.raises(LeaseLostError, match="process .* on elsewhere"):
