@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from beamscribe.model.backbone import quantized
 from beamscribe.model.backbone.quantized import Quantized
 from beamscribe.model.backbone.spec import BACKBONES, IMAGENET, RANDOM, BackboneSpec, ResolvedWeights
+from beamscribe.model.bundle_files import read_bundle_file
 from beamscribe.model.bundle_folder import is_leftover, write_folder
 from beamscribe.model.description import (
     BACKBONE_FILES,
@@ -38,7 +38,6 @@ from beamscribe.schemas.printable import printable
 from beamscribe.storage.fetched import fetched
 from beamscribe.storage.location import UriError, named_uri, shown
 from beamscribe.storage.storage import Storage
-from beamscribe.storage.uri import read_uri
 
 __all__ = [
     "CONFIG",
@@ -72,10 +71,6 @@ NAMES = (
     quantized.WEIGHTS,
 )
 """Of all files that a bundle can have."""
-
-LIMITS = {CONFIG: 2**20, VOCABULARY: 2**25}
-LIMIT = 2**31
-"""Bytes of a bundle's files at most: the largest backbone of keras.applications has 1.4 GB."""
 
 NOTICE_LETTERS = 2000
 
@@ -200,7 +195,7 @@ class Bundle:
         files = {name: self._checked(name) for name in self.config["files"]}
         for name in (METRICS, MODEL_CARD):
             with contextlib.suppress(BundleError):
-                files[name] = _read(self.path, name, {})
+                files[name] = read_bundle_file(self.path, name, {})
         return files
 
     def check(self) -> None:
@@ -213,7 +208,7 @@ class Bundle:
             self._checked(name)
 
     def _checked(self, name: str) -> bytes:
-        data = _read(self.path, name, {})
+        data = read_bundle_file(self.path, name, {})
         if hashlib.sha256(data).hexdigest() != self.config["files"][name]:
             raise BundleError(f"{self.path}/{name} is not what config.json says: train or copy the bundle again")
         return data
@@ -234,7 +229,7 @@ def open_bundle(path: str, options: dict[str, Any] | None = None, named_by_file:
         _check_named(path, path)
     remote = "://" in path
     path = path.rstrip("/") if remote else os.path.abspath(os.path.expanduser(path))
-    data = _read(path, CONFIG, options or {})
+    data = read_bundle_file(path, CONFIG, options or {})
     bundle = Bundle(path, parse_description(data, path), options or {})
     backbone = bundle.config["backbone"]
     if not backbone["file"] and backbone["weights"] not in (IMAGENET, RANDOM):
@@ -269,11 +264,11 @@ def copy_bundle(bundle: Bundle, output: Storage, folder: str) -> str:
     Raises:
         OSError: if it cannot be written.
     """
-    config = _read(bundle.path, CONFIG, {})
+    config = read_bundle_file(bundle.path, CONFIG, {})
     copy = f"{folder}/{hashlib.sha256(config).hexdigest()[:16]}"
     if not output.exists(f"{copy}/{CONFIG}"):
         for name in bundle.config["files"]:
-            output.write(f"{copy}/{name}", _read(bundle.path, name, {}))
+            output.write(f"{copy}/{name}", read_bundle_file(bundle.path, name, {}))
         output.write(f"{copy}/{CONFIG}", config)
     return output.uri(copy)
 
@@ -302,32 +297,3 @@ def write_bundle(path: str, files: dict[str, bytes], config: dict[str, Any]) -> 
 def is_unfinished(path: str) -> bool:
     """Whether a folder holds only what a process that was killed had written of a bundle."""
     return is_leftover(path, NAMES, CONFIG, (WEIGHTS, *BACKBONE_FILES))
-
-
-def _read(path: str, name: str, options: dict[str, Any]) -> bytes:
-    file = f"{path}/{name}"
-    try:
-        if "://" not in path:
-            _refuse_odd_file(file, LIMITS.get(name, LIMIT))
-        return read_uri(file, options)
-    except (OSError, ValueError) as error:
-        # Only a missing storage client, and a file that is none, have more to say than a name.
-        told = isinstance(error, BundleError) or isinstance(error.__cause__, ImportError)
-        reason = str(error) if told else type(error).__name__
-        raise BundleError(
-            f"{path} is not a bundle: {name} cannot be read ({reason}): give a folder that beamscribe train wrote"
-        ) from error
-
-
-def _refuse_odd_file(file: str, limit: int) -> None:
-    """A pipe would be waited for, a device has no end.
-
-    Raises:
-        BundleError: if it is no regular file of a size that belongs into a bundle.
-        OSError: if it is not there.
-    """
-    found = os.stat(file)
-    if not stat.S_ISREG(found.st_mode):
-        raise BundleError("it is no regular file")
-    if found.st_size > limit:
-        raise BundleError(f"it has {found.st_size:,} bytes, {limit:,} at most belong there")

@@ -11,7 +11,8 @@ from beamscribe.pipelines.outputs.datasets import write_dataset
 from beamscribe.pipelines.outputs.export_speech import export_speech
 from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
 from beamscribe.pipelines.outputs.report.pictures import PictureReading
-from beamscribe.pipelines.outputs.sidecars import Captioned, Written, write_below, write_beside, write_copies
+from beamscribe.pipelines.outputs.sidecar_places import Captioned
+from beamscribe.pipelines.outputs.sidecars import Written, write_below, write_beside, write_copies
 from beamscribe.pipelines.runtime.flags.export import DATASETS, parser
 from beamscribe.schemas.coco import CocoError, describe, parse_coco
 from beamscribe.schemas.matching import ANNOTATIONS, Matcher, MatchError

@@ -11,7 +11,7 @@ from beamscribe.pipelines.outputs.audio_files import read_audio
 from beamscribe.pipelines.outputs.caption_lines import AUDIO, cell, csv_line
 from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
 from beamscribe.pipelines.outputs.report.sound import SpokenAt
-from beamscribe.pipelines.outputs.sidecars import Captioned, Places, places_below, places_beside
+from beamscribe.pipelines.outputs.sidecar_places import Captioned, Places, places_below, places_beside
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.rows import INDEX
 from beamscribe.storage.output_reader import open_output

@@ -22,7 +22,8 @@ from beamscribe.pipelines import speak
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.outputs.caption_lines import coco_results, csv_lines, json_lines
 from beamscribe.pipelines.outputs.export import run
-from beamscribe.pipelines.outputs.sidecars import Captioned, content, sidecar_names
+from beamscribe.pipelines.outputs.sidecar_places import Captioned, sidecar_names
+from beamscribe.pipelines.outputs.sidecars import content
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.caption_row import CaptionRow
 from beamscribe.schemas.matching import ANNOTATIONS, MANIFEST
