@@ -76,16 +76,18 @@ class Captioner:
         Raises:
             BundleError: if it is no bundle or a damaged one.
             NoBundleError: if none is given and there is none.
-            ValueError: if KerasHub cannot load the preset.
+            ValueError: if the bundle cannot write captions so long, or KerasHub cannot load the preset.
         """
         if bundle is not None and bundle.startswith(KERAS_HUB):
             return cls(keras_hub_writer(bundle.removeprefix(KERAS_HUB)))
+        opened = open_bundle(bundle or default_bundle())
+        if not 1 <= max_length <= opened.longest_caption:
+            raise ValueError(f"max_length={max_length}: {opened.path} writes 1 to {opened.longest_caption} tokens")
         from beamscribe.model.captioning import (  # TensorFlow, only where there is work to do.
             CaptionWriter,
             DecodingOptions,
         )
 
-        opened = open_bundle(bundle or default_bundle())
         return cls(CaptionWriter(opened, DecodingOptions(beam_size, max_length)), opened.backbone)
 
     @classmethod

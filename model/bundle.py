@@ -125,6 +125,15 @@ class Bundle:
         return captioner_config(self.config, self.path)
 
     @property
+    def longest_caption(self) -> int:
+        """Tokens of a caption at most, without those of start and end, which have positions too.
+
+        Raises:
+            BundleError: if no captioner can be built so.
+        """
+        return self.captioner["config"]["max_length"] - 2
+
+    @property
     def weights_digest(self) -> str:
         """SHA-256 of the captioner's stored weights."""
         return self.config["files"][WEIGHTS]

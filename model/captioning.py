@@ -39,6 +39,10 @@ class DecodingOptions(NamedTuple):
     beam_size: int = 3
     max_length: int = 24
 
+    def fitting(self, bundle: Bundle) -> "DecodingOptions":
+        """The same, with captions no longer than the bundle can write."""
+        return self._replace(max_length=min(self.max_length, bundle.longest_caption))
+
 
 def load_captioner(bundle: Bundle) -> Captioner | Ensemble:
     """The bundle's captioner, or several that write together, rebuilt from its config by our own classes.

@@ -82,7 +82,7 @@ def explain(bundle: Bundle, data: bytes, caption: str | None, place: tuple[int, 
 
     features = Backbone(bundle.backbone, bundle.backbone_weights)(image.pixels[None]).astype(DTYPE)
     if caption is None:
-        caption = CaptionWriter(bundle, DecodingOptions()).caption_features(features)[0][0].caption
+        caption = CaptionWriter(bundle, DecodingOptions().fitting(bundle)).caption_features(features)[0][0].caption
     maps = AttentionMaps(bundle)
     try:
         words = maps.of_words(features, [caption])[0]

@@ -78,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
         if learned is not None:
             # Spread over all of them, since outputs are read one after another.
             learned = learned.select(np.arange(0, len(learned.ids), -(-len(learned.ids) // args.learn_images)))
-        judge = _Judge(bundle, captioner, DecodingOptions(args.beam_size), work)
+        judge = _Judge(bundle, captioner, DecodingOptions(args.beam_size).fitting(bundle), work)
         calibration = untrained(len(bundle.vocabulary()), image_channels(bundle.captioner))
         if learned is not None:
             calibration = learn_signals(calibration, judge(learned))

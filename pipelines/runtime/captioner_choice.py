@@ -149,9 +149,7 @@ def checked_bundle(path: str | None, max_length: int, storage_options: dict[str,
         path = path or default_bundle()
         bundle = open_bundle(path, storage_options)
         bundle.check()
-        # The start token takes one of the positions that the captioner has.
-        sizes = bundle.captioner["config"]
-        longest = sizes["max_length"] - 2
+        sizes, longest = bundle.captioner["config"], bundle.longest_caption
         if tuple(sizes["grid"]) != bundle.backbone.grid:
             raise BundleError(f"{path} takes features of {sizes['grid']}, its backbone gives {bundle.backbone.grid}")
     except (BundleError, NoBundleError) as error:

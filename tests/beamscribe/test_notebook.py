@@ -130,3 +130,9 @@ def test_the_examples_are_true(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BEAMSCRIBE_MODEL", raising=False)
     found = doctest.testmod(notebook)
     assert (found.failed, found.attempted > 10) == (0, True)
+
+
+@pytest.mark.parametrize("max_length", [0, 10_000])
+def test_a_caption_longer_than_the_bundle_writes_is_refused_before_anything_is_loaded(max_length: int) -> None:
+    with pytest.raises(ValueError, match=f"max_length={max_length}: .* writes 1 to [0-9]+ tokens"):
+        Captioner.load(max_length=max_length)
