@@ -26,7 +26,7 @@ from beamscribe.pipelines.speech.spoken import TEXT_NORMALISATION, audio_key, no
 from beamscribe.pipelines.speech.spread_texts import SpeakSpreadTexts, reason_unspoken
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.run import Process, Run
-from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.pipelines.work.shards import PendingItem, Shard, shard_count
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.receipt import Receipt
@@ -44,11 +44,12 @@ class SpeakJob:
 
     Attributes:
         manner: how to speak.
-        spreads: whether there are texts of so many images that many shards hold them.
+        spread_over: shards that images are hashed into, where texts have so many images that many shards hold them; 0
+            where no text has.
     """
 
     manner: Manner
-    spreads: bool = False
+    spread_over: int = 0
     name: str = "speak"
     shards_at_once: int = 1
     format: ParquetRows = dataclasses.field(default_factory=lambda: INDEX)
@@ -60,7 +61,9 @@ class SpeakJob:
 
     def prepare(self, shards: PCollection[Shard], run: Run) -> PCollection[str] | None:
         """Speaks what many shards need before the first of them; None if there is no such text."""
-        return shards | "SpeakSpreadTexts" >> SpeakSpreadTexts(self.manner, run) if self.spreads else None
+        if not self.spread_over:
+            return None
+        return shards | "SpeakSpreadTexts" >> SpeakSpreadTexts(self.manner, run, self.spread_over)
 
     def stage_artifacts(self, output: Storage) -> "SpeakJob":
         """The same: engines are installed on every worker."""
@@ -203,7 +206,7 @@ def run(argv: Sequence[str]) -> int:
     refuse_other_captions(corpus, output)
     return launch(
         Request(
-            job=SpeakJob(manner, spreads),
+            job=SpeakJob(manner, shard_count(len(corpus.references), shard_size) if spreads else 0),
             corpus=corpus,
             output=output,
             fingerprint=fingerprint,

@@ -188,14 +188,12 @@ def spread(corpus: Corpus, images_of_shard: int) -> tuple[Corpus, bool]:
     """Parts the images of a text that has more than a shard's, so that they go to many shards.
 
     Returns:
-        The corpus, and whether there is such a text. The groups of its images are no longer the text, see `is_spread`.
+        The corpus, in which images of such a text have parts, and whether there is one.
     """
     count = Counter(reference.group for reference in corpus.references)
     parts = {text: shard_count(images, images_of_shard) for text, images in count.items() if images > images_of_shard}
     references = WorkItems.of(
-        reference._replace(group=f"{reference.group} {bucket(reference.id, parts[reference.group])}")
-        if reference.group in parts
-        else reference
+        reference._replace(part=bucket(reference.id, parts[reference.group])) if reference.group in parts else reference
         for reference in corpus.references
     )
     return corpus._replace(references=references), bool(parts)
@@ -203,4 +201,4 @@ def spread(corpus: Corpus, images_of_shard: int) -> tuple[Corpus, bool]:
 
 def is_spread(reference: WorkItem) -> bool:
     """Whether the images of this one's text are in many shards, so that none of them speaks it."""
-    return reference.group != normalize_text(reference.text)
+    return reference.part is not None

@@ -28,25 +28,31 @@ class SpeakSpreadTexts(beam.PTransform):
     Attributes:
         manner: how to speak.
         run: of the job.
+        shards: that loose images of the run are hashed into.
     """
 
     manner: Manner
     run: Run
+    shards: int
 
     def expand(self, shards: PCollection[Shard]) -> PCollection[str]:
         """Builds the transform."""
         return (
             shards
-            | "SpreadTexts" >> beam.FlatMap(spread_texts)
+            | "SpreadTexts" >> beam.FlatMap(spread_texts, self.shards)
             | "DedupCache" >> beam.Distinct()
             | "GroupTexts" >> beam.GroupByKey()
             | "Speak" >> beam.ParDo(_Speak(self.manner, self.run, Shared()))
         )
 
 
-def spread_texts(shard: Shard) -> Iterator[tuple[str, str]]:
-    """The spread texts of a shard, each with the shard that would be its own if it were not spread."""
-    count = int(shard.name.rsplit("-", 1)[-1])
+def spread_texts(shard: Shard, count: int) -> Iterator[tuple[str, str]]:
+    """The spread texts of a shard, each with the shard that would be its own if it were not spread.
+
+    Args:
+        shard: some of whose images may have such texts.
+        count: shards that loose images of the run are hashed into.
+    """
     for text in {normalize_text(item.reference.text) for item in shard.todo if is_spread(item.reference)}:
         yield bucket_name(text, count), text
 

@@ -50,7 +50,7 @@ def shard_count(references: int, shard_size: int) -> int:
 
 
 def shard_name(reference: WorkItem, count: int, size: int) -> str:
-    """The shard of a reference: a slice of its container, else by hash of its group, else of its id.
+    """The shard of a reference: a slice of its container, else by hash of its group and part, else of its id.
 
     Args:
         reference: which.
@@ -59,7 +59,8 @@ def shard_name(reference: WorkItem, count: int, size: int) -> str:
             inflated from its beginning, is not cut.
     """
     if not reference.container:
-        return bucket_name(reference.group or reference.id, count)
+        parted = "" if reference.part is None else f" {reference.part}"
+        return bucket_name(f"{reference.group}{parted}" or reference.id, count)
     name = hashlib.blake2b(reference.container.encode(), digest_size=8).hexdigest()
     member = reference.member
     return name if member is None or member.kind == INFLATED_TAR else f"{name}-{member.place // size:05d}"
@@ -105,13 +106,14 @@ class ShardPlan(Iterable[Shard]):
 
 def make_shard(name: str, todo: Iterable[PendingItem]) -> Shard:
     """A shard whose order does not depend on that of the corpus."""
-    return Shard(name, tuple(sorted(todo, key=_turn)))
+    return Shard(name, tuple(sorted(todo, key=_order)))
 
 
-def _turn(item: PendingItem) -> tuple[str, int, str]:
-    """By group, then as a container has them, then by id."""
+def _order(item: PendingItem) -> tuple[str, int, int, str]:
+    """By group and its parts, then as a container has them, then by id."""
     reference = item.reference
-    return reference.group, reference.member.place if reference.member else 0, reference.id
+    part = -1 if reference.part is None else reference.part
+    return reference.group, part, reference.member.place if reference.member else 0, reference.id
 
 
 def asked_digest(fingerprint: str, ids: Iterable[str]) -> str:

@@ -48,6 +48,8 @@ class WorkItem(NamedTuple):
         container: the file that holds the item, where many share one; such items are read in order.
         member: where in that file; None for records of featurize, which are told by their ids.
         group: references of one group share a shard; empty: each stands for itself.
+        part: of a group that is parted since it has more items than a shard holds, which of its parts the item is in;
+            None: the group stays together.
         query: of the URL of the file, with its question mark, where it is asked for but stored in no row.
     """
 
@@ -59,6 +61,7 @@ class WorkItem(NamedTuple):
     container: str = ""
     group: str = ""
     member: Member | None = None
+    part: int | None = None
     query: str = ""
 
     def to_read(self) -> "WorkItem":
@@ -80,6 +83,8 @@ class WorkItem(NamedTuple):
         texts = (found.id, found.uri, found.file_name, found.text, found.container, found.group, found.query)
         if set(map(type, texts)) != {str}:
             raise TypeError("a field that is text is none")
+        if found.part is not None and type(found.part) is not int:
+            raise TypeError("the part of a group is no number")
         return found._replace(
             captions=tuple(CocoCaption(*caption) for caption in found.captions),
             member=Member(*found.member) if found.member else None,

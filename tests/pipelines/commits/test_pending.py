@@ -358,4 +358,4 @@ def test_a_crash_stops_the_pipeline_and_leaves_what_was_committed(output, at_onc
 def test_the_stored_corpus_is_json_a_stranger_can_read(output):
     write_corpus(output, WorkItems.of(references("é")))
     [part] = parts_of(output)
-    assert json.loads(output.read(part)) == [["é", "file:///photos/é.jpg", "", [], "", "", "", None]]
+    assert json.loads(output.read(part)) == [["é", "file:///photos/é.jpg", "", [], "", "", "", None, None]]

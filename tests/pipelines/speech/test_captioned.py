@@ -7,8 +7,9 @@ import pytest
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.corpus import distinct
 from beamscribe.pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
-from beamscribe.pipelines.work.shards import shard_name
+from beamscribe.pipelines.work.shards import bucket_name, shard_name
 from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.pipelines.work.work_items import WorkItems
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.rows import CAPTIONS
@@ -171,14 +172,24 @@ def test_the_images_of_a_text_that_has_very_many_are_parted():
     parted, spreads = spread(corpus, 10)
     assert spreads
     assert [is_spread(item) for item in parted.references] == [True] * 300 + [False] * 10
-    assert [item._replace(group="") for item in parted.references] == [
-        item._replace(group="") for item in corpus.references
-    ]
+    assert [item._replace(part=None) for item in parted.references] == list(corpus.references)
+    assert list(WorkItems.of(parted.references)) == list(parted.references)
     by_shard = {}
     for item in parted.references:
         by_shard.setdefault(shard_name(item, 32, 10), []).append(item)
     assert max(map(len, by_shard.values())) < 50
     assert len({shard_name(item, 32, 10) for item in parted.references if item.text == "A cat."}) == 1
+    # Outputs of version 0.1 go on in the same shards.
+    first = parted.references[0]
+    assert shard_name(first, 32, 10) == bucket_name(f"{first.group} {first.part}", 32)
+
+
+def test_a_stored_item_of_an_earlier_version_is_read() -> None:
+    stored = ["7", "file:///7.jpg", "", [], "A dog.", "", "A dog. 3", None]
+    assert WorkItem.from_json(stored) == WorkItem("7", "file:///7.jpg", text="A dog.", group="A dog. 3")
+    assert WorkItem.from_json([*stored, 3]).part == 3
+    with pytest.raises(TypeError, match="part"):
+        WorkItem.from_json([*stored, "3"])
 
 
 def test_nothing_is_parted_without_need():
