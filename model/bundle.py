@@ -70,7 +70,7 @@ NAMES = (
     quantized.XML,
     quantized.WEIGHTS,
 )
-"""Of all files that a bundle can have."""
+"""Names of all files that a bundle can have."""
 
 NOTICE_LETTERS = 2000
 

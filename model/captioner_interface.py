@@ -93,7 +93,7 @@ class CaptionError(Exception):
 
 
 Outcome = Written | str | Exception
-"""Of one image; a text stands for one caption without a score."""
+"""What becomes of one image; a text stands for one caption without a score."""
 
 
 class Captioner(Protocol):

@@ -9,7 +9,7 @@ _held: list[IO[bytes]] = []
 """Locks of this process, held until it ends."""
 
 CPU_BATCH_SIZE, GPU_BATCH_SIZE = 32, 128
-"""Of the bundle; a GPU takes the larger one in the time in which it is fed."""
+"""Images of a batch for a bundle; a GPU takes the larger one in the time in which it is fed."""
 
 TENSOR_CORES = (7, 0)
 """Compute capability from which float16 is fast; bfloat16 from (8, 0)."""

@@ -10,8 +10,8 @@ from beamscribe.model.attention import MultiHeadAttention
 from beamscribe.model.standardization import FeatureStandardization
 
 PLACE_DEVIATION = 0.7
-"""Of the initial vectors of rows and columns: their sum is then half as large as what is made of a cell's features, so
-that attention can go by it from the first step on. At 0.03 they stayed at what they began with."""
+"""Standard deviation of the initial vectors of rows and columns: their sum is then half as large as what is made of a
+cell's features, so that attention can go by it from the first step on. At 0.03 they stayed at what they began with."""
 
 
 class PooledEncoder(keras.layers.Layer):

@@ -26,7 +26,8 @@ GZIP_BITS = 16 + zlib.MAX_WBITS
 
 
 MAX_RECORD_BYTES = 2**24
-"""Of one image: features of InceptionV3 have 2¹⁸ bytes, and a length that lies must not become memory."""
+"""Bytes of one image's record at most: features of InceptionV3 have 2¹⁸ bytes, and a length that lies must not become
+memory."""
 
 MAX_SIDE = 2**31 - 1
 """Pixels that a row can hold."""

@@ -86,7 +86,7 @@ def begins_like_an_image(head: bytes) -> bool:
 
 
 def _heif_opener() -> Opener:
-    """Of the optional package, whose libraries are under the LGPL."""
+    """The opener of the optional package, whose libraries are under the LGPL."""
     try:
         from pillow_heif import HeifImageFile
     except ImportError:

@@ -12,10 +12,10 @@ import numpy as np
 
 SUFFIX = ".npy"
 HEADER_BYTES = 10_000
-"""Of an array's description at most, which is some 100 bytes."""
+"""Bytes of an array's description at most, which is some 100 bytes."""
 
 LIMIT_BYTES = 2**31
-"""Of all arrays together, where nothing closer is known."""
+"""Bytes of all arrays together at most, where nothing closer is known."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error, KeyError, OverflowError)
 _UNREADABLE = (NotImplementedError, RuntimeError, SyntaxError, RecursionError, MemoryError)

@@ -5,7 +5,7 @@ one in silence. `tests/model/test_versions.py` pins the captions of a small mode
 """
 
 SEARCH_VERSION = "1"
-"""Of `beamscribe.model.decoding`; raise it with any change after which the same weights may choose other tokens."""
+"""The version of `model/decoding.py`; raise it with any change after which the same weights may choose other tokens."""
 
 DETOKENIZER_VERSION = "1"
-"""Of `Tokenizer.detokenize` and `sentence`; raise it with any change after which tokens may give other text."""
+"""The version of `detokenize` and `sentence`; raise it with any change after which tokens may give other text."""

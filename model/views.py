@@ -9,7 +9,7 @@ WHOLE, MIRRORED = 0, 1
 """Every view after these is a random part."""
 
 _SIDES = (0.65, 1.0)
-"""Of the part's sides, as shares of the photograph's: what a caption names should mostly still be in it."""
+"""Bounds of the part's sides, as shares of the photograph's: what a caption names should mostly still be in it."""
 
 
 def view_of(pixels: np.ndarray, view: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from beamscribe.pipelines.sources.members import read_reference
 from beamscribe.schemas.printable import printable
 
 CHECKED = 32
-"""Of these, how many the int8 backbone is compared on."""
+"""How many of these the int8 backbone is compared on."""
 
 GOOD_ENOUGH = 0.05
 """Mean error of the features, relative to their mean size, up to which the fastest scheme is kept."""

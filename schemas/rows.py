@@ -17,7 +17,7 @@ from beamscribe.schemas.table import to_table
 OWN_FOLDERS = tuple(
     schema.FOLDER for schema in (manifest, audio_row, caption_row, failure_row, feature_example, speech_row)
 )
-"""Of an output: nothing that a job deletes is outside of these."""
+"""Folders of an output: nothing that a job deletes is outside of these."""
 
 
 class RowKey(NamedTuple):
@@ -38,7 +38,7 @@ class RowFormat(Protocol):
 
     @property
     def suffix(self) -> str:
-        """Of its files."""
+        """How its files' names end."""
         ...
 
     @property

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from beamscribe.schemas.table import NewerSchemaError, check_version, schema_version
 
 MAX_BYTES = 2**30
-"""Of the columns of one file in memory; a shard's rows have some megabytes."""
+"""Bytes that the columns of one file take in memory at most; a shard's rows have some megabytes."""
 
 MAX_ROWS = 2**24
-"""Of one file: without any bytes a row still takes some memory."""
+"""Rows of one file at most: without any bytes a row still takes some memory."""
 
 BATCH_ROWS = 2**13
 

@@ -14,7 +14,7 @@ from beamscribe.storage.uri import FileTooLargeError, read_uri
 from beamscribe.storage.whole_files import replacing
 
 LARGEST_BYTES = 2**31
-"""Of a file at most: the largest backbone of keras.applications has 1.4 GB."""
+"""Bytes of a file at most: the largest backbone of keras.applications has 1.4 GB."""
 
 
 def fetched(folder: str, digests: Mapping[str, str], options: dict[str, Any]) -> str:

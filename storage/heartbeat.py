@@ -1,4 +1,4 @@
-"""Signs of life: something that is done at regular times, and files that show from afar that somebody still does it."""
+"""Signs of life: something that is done at regular times, and files that show other processes that it is still done."""
 
 import contextlib
 import threading
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from beamscribe.storage.critical_section import RunStoppedError
 
 SIZES = 61
-"""Sizes that a file goes through: a prime, so that no rhythm of looking always finds the same one."""
+"""How many sizes a file has in turn: a prime, so that no rhythm of looking always finds the same one."""
 
 
 def changing(data: bytes, beat: int) -> bytes:
-    """What a file says, with spaces after it that change its size with each beat: one listing shows who is alive."""
+    """What a file says, and spaces that change its size with each beat: one listing shows which processes are alive."""
     return data + b" " * (beat % SIZES)
 
 

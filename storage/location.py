@@ -163,7 +163,7 @@ def without_query(uri: str) -> str:
 
 
 def last_link(uri: str) -> str:
-    """Of a chain such as `zip://inside::https://host/a.zip` the file that is asked for; any other URI as it is."""
+    """The file that is asked for of a chain such as `zip://inside::https://host/a.zip`; any other URI as it is."""
     return uri.rpartition("::")[2] if is_chain(uri) else uri
 
 

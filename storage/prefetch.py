@@ -16,8 +16,8 @@ def prefetch(
     """What a function makes of items, in their order.
 
     Args:
-        function: called in threads; what it raises is raised here when its turn comes.
-        items: gone through in the caller's thread, no farther ahead than needed.
+        function: called in threads; what it raises is raised here in the place of its result.
+        items: read in the caller's thread, no farther ahead than needed.
         threads: that call it.
         ahead: results at most that are made or under way before they are asked for.
     """

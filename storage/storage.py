@@ -68,7 +68,7 @@ class Storage:
         """The path of a name on the filesystem.
 
         Raises:
-            StorageError: if it would be outside the folder; names may come from files that strangers wrote.
+            StorageError: if it would be outside the folder; names may come from files of unknown origin.
         """
         if ".." in name.split("/"):
             raise StorageError(f"{name} is not below {self.root}")

@@ -38,7 +38,7 @@ class StorageError(OSError):
     """Storage cannot do what was asked; the message says what and where.
 
     Attributes:
-        transient: whether the same call may go through later.
+        transient: whether the same call may succeed later.
     """
 
     def __init__(self, message: str, transient: bool = False) -> None:
@@ -47,7 +47,7 @@ class StorageError(OSError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may go through later: time-outs, lost connections, a busy or failing server."""
+    """Whether the same call may succeed later: time-outs, lost connections, a busy or failing server."""
     if isinstance(error, StorageError):
         return error.transient
     if isinstance(error, ConnectionError | TimeoutError):

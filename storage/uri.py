@@ -25,7 +25,7 @@ CONNECTIONS = 256
 """That the client of S3 may open; its own default, 10, would be the width of all reading."""
 
 FIRST_BYTES = 2**23
-"""Of a file of unknown size that are asked for at once: nearly every photograph is whole then, after one answer."""
+"""Bytes of a file of unknown size that are asked for first: nearly every photograph is whole then, after one answer."""
 
 _LARGE = threading.BoundedSemaphore(4)
 """Files beyond that which a process reads at once, so that many readers do not fill its memory."""
@@ -36,7 +36,7 @@ class FileTooLargeError(OSError):
 
 
 def filesystem(uri: str, options: dict[str, Any], allow_private: bool = False) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of a URI and the exact path on it; a URI that a file names goes through `named_uri` before.
+    """The filesystem of a URI and the exact path on it; a URI that a file names is checked by `named_uri` before.
 
     Args:
         uri: a local path, or `protocol://path`.

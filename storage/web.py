@@ -26,7 +26,7 @@ _KEPT_IN_URLS = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not
 """Everything else is no part of any URL and is written in percent signs; what is there in percent signs stays."""
 
 _OURS = ("client_kwargs", "headers", "auth", "cookies", "ssl", "proxy", "proxy_auth", "block_size", "cache_type")
-"""Of the options of storage, those that the web takes; the others are meant for object stores."""
+"""Options of storage that web requests take; the others are meant for object stores."""
 
 _NOT_GLOBAL = tuple(
     map(

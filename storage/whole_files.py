@@ -14,8 +14,8 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 """The whole name of a temporary; no other file is taken for one."""
 
 NAME_BYTES = 100
-"""Of NAME, which is cut there: a file system that takes 255 bytes takes fewer where it encrypts names, and the name of
-a file that just fits would be too long with anything added to it."""
+"""Bytes of NAME at most, which is cut there: a file system that takes 255 bytes takes fewer where it encrypts names,
+and the name of a file that just fits would be too long with anything added to it."""
 
 
 def unwritable(path: str) -> str | None:
@@ -68,7 +68,7 @@ def temporaries(root: str, folders: Iterable[str] = ("",)) -> list[str]:
 
     Args:
         root: folder.
-        folders: below it, that are looked through. Links lead to what is somebody else's: none is followed, or told.
+        folders: below it, that are looked through. Links lead to what is not ours: none is followed or reported.
     """
     places = (os.path.join(root, folder) for folder in folders)
     return sorted(

@@ -25,17 +25,17 @@ class Inputs(Protocol):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of the images."""
+        """Number of the images."""
         ...
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what is given of one image."""
+        """Shape of what is given of one image."""
         ...
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the same."""
+        """Type of the same."""
         ...
 
     def inputs(self, images: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ from beamscribe.training.reliability import auroc, bins_of, calibration_error, c
 
 BATCH = 64
 BOUNDS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-"""Of CIDEr: what AUROC would be if captions were acceptable from these on."""
+"""Bounds of CIDEr: what AUROC would be if captions were acceptable from these on."""
 BEST = 2.0
 """CIDEr above which captions count as equally good, where the learned signals are fitted."""
 WORDS_PENALTY, PICTURE_PENALTY = 300.0, 1000.0

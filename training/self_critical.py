@@ -35,7 +35,7 @@ MAX_LENGTH = 24
 """Tokens of a sample at most, with the end token: 99.8 % of Flickr8k's captions are no longer."""
 
 PATIENCE = 2
-"""Epochs without better captions of the validation images: on few photographs the reward soon rises by heart alone."""
+"""Epochs without better captions of the validation images: on few photographs overfitting alone raises the reward."""
 
 
 def fit(material: Material, config: TrainingConfig, work: str, captioner: Captioner, start: bytes) -> Checkpoints:

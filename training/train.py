@@ -162,7 +162,7 @@ def _train_member(
         best_epoch, second_history = second.state["best_epoch"], second.state["history"]
         report |= {"self_critical_best_epoch": None, "self_critical_history": second_history}
         if best_epoch is not None and is_better(second_history[best_epoch - 1][CIDER], cider):
-            # WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903): what the phase learned by heart weighs less, what was
+            # WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903): what the phase has overfitted weighs less, what was
             # known before comes back. On Flickr8k's validation split CIDEr is 0.584 before, 0.588 after, 0.608 halfway.
             best = weights.between(best, second.best_weights(), config.self_critical_share)
             report |= {"self_critical_best_epoch": best_epoch}

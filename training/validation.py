@@ -17,7 +17,7 @@ from beamscribe.training.material import Material, TokenSet
 BEAMS, MAX_LENGTH = 3, 24
 """As `beamscribe caption` searches by default."""
 IMAGES = 1000
-"""Of a larger validation set, the first ones; they tell epochs apart well enough."""
+"""Images of a validation set at most, the first ones; they tell epochs apart well enough."""
 
 FEW_IMAGES = 8
 """Below that many, CIDEr is never taken for more than chance."""

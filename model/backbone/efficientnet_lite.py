@@ -16,7 +16,7 @@ import numpy as np
 from beamscribe.model.npz import ArraysError, read_arrays
 
 EPSILON = 1e-3
-"""Of batch normalization, as in TensorFlow's tpu models."""
+"""The epsilon of batch normalization, as in TensorFlow's tpu models."""
 
 STEM, HEAD = 32, 1280
 SCALE = 32

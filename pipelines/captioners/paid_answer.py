@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 VERSION = 1
-"""Of the journal's files."""
+"""The version of the journal's files."""
 
 
 class PaidAnswer(NamedTuple):

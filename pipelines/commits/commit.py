@@ -87,7 +87,7 @@ def commit_shard(
     with critical_section(run.output.run, fence=lambda: confirm_lease(run.output)):
         confirm_lease(run.output)
         # A duplicate bundle may end otherwise than its twin. The twin's receipt goes first, so that a kill between two
-        # files leaves nothing that speaks for files which are no longer there.
+        # files leaves no receipt of files which are no longer there.
         receipt = Receipt(stem, run.fingerprint, run.started.isoformat(), seconds, None, None)
         run.output.delete(receipt.name)
         receipt = receipt._replace(

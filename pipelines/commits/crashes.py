@@ -17,7 +17,7 @@ FOLDER = f"{manifest.FOLDER}/crashes"
 
 @contextlib.contextmanager
 def crashes_noted(output: Storage) -> Iterator[None]:
-    """Notes a crash of this process below a local output; not where somebody else wants to hear of crashes."""
+    """Notes a crash of this process below a local output; not where another handler of crashes is installed."""
     if not output.local or faulthandler.is_enabled():
         yield
         return

@@ -33,7 +33,8 @@ DEAD_AFTER_SECONDS = 120.0
 """A lease without a heartbeat for so long is taken over."""
 
 MARGIN = 0.25
-"""Of that time; a run that could not renew its lease gives it up so much earlier than others take it over."""
+"""The share of that time which is left as a margin; a run that could not renew its lease gives it up so much earlier
+than others take it over."""
 
 HELD_SECONDS = 5.0
 FAR_FUTURE_SECONDS = 86_400.0
@@ -210,7 +211,7 @@ class Holder(NamedTuple):
         return age.total_seconds()
 
     def dead(self) -> bool:
-        """Whether nobody is behind the lease any more."""
+        """Whether no process renews the lease any more."""
         if not -FAR_FUTURE_SECONDS < self.age_seconds() <= DEAD_AFTER_SECONDS:
             return True
         return self.host == socket.gethostname() and not psutil.pid_exists(self.process)
@@ -224,7 +225,7 @@ _DAMAGED = Holder("", 0, "", "1970-01-01T00:00:00+00:00")
 
 
 def read_holder(output: Storage) -> Holder | None:
-    """Who holds an output; None if nobody does.
+    """Who holds an output; None if no run does.
 
     Raises:
         OSError: if the storage does not say.
@@ -248,7 +249,7 @@ def lease_content(token: str, host: str = "", process: int | None = None) -> byt
 
 
 def renew(output: Storage, token: str, content: bytes) -> Holder | None:
-    """Writes a heartbeat into a lease; into one that was deleted too, unless somebody takes it first.
+    """Writes a heartbeat into a lease; into one that was deleted too, unless another run takes it first.
 
     Returns:
         None, or who holds the lease by now.

@@ -27,7 +27,7 @@ from beamscribe.storage.storage import Storage
 NO_STALE_ROWS: Mapping[str, Set[str]] = MappingProxyType({})
 
 _MADE = re.compile(r".*-[0-9a-f]{16}", re.DOTALL)
-"""Stems of receipts: every other file there is somebody else's."""
+"""Stems of receipts: no other file there was written by Beamscribe."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Ledger:
 
 
 def _ids(receipt: Receipt) -> list[str]:
-    """Of the rows and failure rows of a commit."""
+    """The ids of the rows and failure rows of a commit."""
     return [id for file in (receipt.rows, receipt.failures) if file for id in file.ids]
 
 

@@ -16,7 +16,7 @@ from beamscribe.storage.storage import Storage
 
 
 def _is_linked(output: Storage, name: str) -> bool:
-    """Whether a file of an output, or a folder on the way to it, is a link to what may be somebody else's."""
+    """Whether a file of an output, or a folder on the way to it, is a link to what may not belong to the output."""
     if not output.local:
         return False
     *folders, _ = name.split("/")

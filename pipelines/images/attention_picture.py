@@ -17,7 +17,7 @@ COLUMNS = 5
 
 CELL_INCHES = 2.2
 DARKEST = 0.75
-"""Of the shade on what is not looked at."""
+"""Opacity of the shade on what is not looked at."""
 
 
 class Explained(NamedTuple):

@@ -13,7 +13,7 @@ from beamscribe.pipelines.work.cores import SIDE_BY_SIDE
 from beamscribe.schemas.stage_metrics import NOTHING, StageMetrics
 
 TURN_SECONDS = 1.0
-"""A shard that waits for its turn says so often that it is alive."""
+"""A shard that waits for the model reports so often that it is alive."""
 
 Result = TypeVar("Result")
 

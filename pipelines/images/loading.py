@@ -1,4 +1,4 @@
-"""The images of a shard: read and decoded ahead of the model, in threads, or apart where one may be poison."""
+"""The images of a shard, read and decoded ahead of the model: in threads, or apart where one may end its decoder."""
 
 import datetime
 import os
@@ -19,8 +19,8 @@ DECODERS = 4
 images."""
 
 SHARE_OF_STALL = 0.2
-"""Of the time that a shard may make no progress, what one image of a suspect shard may take: 60 s by default. The
-slowest image of 100 megapixels takes some ten seconds, and a remote read may be tried again."""
+"""The share of the time that a shard may make no progress, what one image of a suspect shard may take: 60 s by default.
+The slowest image of 100 megapixels takes some ten seconds, and a remote read may be tried again."""
 
 
 def load_shard(

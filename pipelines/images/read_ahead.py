@@ -1,8 +1,8 @@
 """Files of a shard, read ahead of their decoding by a pool of threads that all shards of a process share.
 
 Storage takes its time to answer and answers many at once, so the width of reading has nothing to do with the number of
-cores. What is read and not yet decoded is bounded in bytes, for each shard on its own: a shard that waits for its turn
-at the model cannot take the room that the one before it needs to end.
+cores. What is read and not yet decoded is bounded in bytes, for each shard on its own: a shard that waits for
+the model cannot take the memory that the one before it needs to end.
 """
 
 import collections
@@ -22,16 +22,16 @@ LOCAL_WIDTH, REMOTE_WIDTH = 4, 64
 """Reads under way at once by default. At 100 ms for an answer 64 reads are 640 files a second."""
 
 BYTES_AHEAD = 2**27
-"""Of a shard, read or being read and not yet decoded. A process has two shards in hand."""
+"""Bytes of a shard that are read or being read and not yet decoded. A process has two shards in hand."""
 
 FILES_PER_READ = 4
 """Files of a shard that are read, or are being read, for each thread: a slow answer in front holds up only its own."""
 
 EXPECTED_BYTES = 2**20
-"""Of a file, before any has come."""
+"""Bytes expected of a file before any has been read."""
 
 IN_ORDER = frozenset((INFLATED_TAR, OLD_INFLATED_TAR, PARQUET, ARROW))
-"""Kinds of members whose container is gone through from its beginning: more readers would only wait for each other."""
+"""Kinds of members whose container is read from its beginning: more readers would only wait for each other."""
 
 ItemT = TypeVar("ItemT")
 
@@ -75,7 +75,7 @@ class ReadAhead(Iterator[ReadFile | FailureRow], Generic[ItemT]):
 
     Args:
         read: gives one file or failure for each image of an item; called in threads.
-        items: gone through in the caller's thread, no farther ahead than needed.
+        items: read in the caller's thread, no farther ahead than needed.
         pool: of threads.
         most: items at most that are read or under way and not yet asked for.
         most_bytes: that are read or under way and not yet released, as far as can be foretold; one item is read in any

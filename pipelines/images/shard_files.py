@@ -17,7 +17,7 @@ from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.storage.location import locate
 
 PIECES_AT_ONCE = 8
-"""Of a remote tar: at 100 ms for an answer they are 320 MB a second."""
+"""Pieces of a remote tar that are asked for at once: at 100 ms for an answer they are 320 MB a second."""
 
 
 def read_each(

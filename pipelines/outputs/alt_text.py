@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape
 
 MOST_LETTERS = 250
-"""Of an `AltTextAccessibility`, as the standard recommends."""
+"""Letters of an `AltTextAccessibility`, as the standard recommends."""
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -39,7 +39,7 @@ OLDER_HEAD = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
   <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
 """
-"""Of packets that version 0.1 wrote, which held the description alone."""
+"""The beginning of packets that version 0.1 wrote, which held the description alone."""
 TAIL = """  </rdf:Description>
  </rdf:RDF>
 </x:xmpmeta>

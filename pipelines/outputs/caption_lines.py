@@ -17,12 +17,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 """What a spreadsheet takes for the beginning of a formula, the full-width forms of the signs too."""
 
 MAX_DIGITS = 20
-"""Of a COCO image id, which has 64 bits."""
+"""Digits of a COCO image id at most, which has 64 bits."""
 
 
 AUDIO = "audio"
 COLUMNS = ("image_uri", "id", "caption", "score", "confidence", "flags")
-"""Of a table by default: none of them holds JSON."""
+"""Columns of a table by default: none of them holds JSON."""
 ALL = (*caption_row.SCHEMA.names, AUDIO)
 DURATION = "duration_seconds"
 """In a table of sound."""

@@ -40,7 +40,7 @@ _OWN = re.compile(r"[0-9]{5,}\.tar|data/train-[0-9]{5,}-of-[0-9]{5,}\.parquet|_b
 """Names that an export gives, and may take away again."""
 
 _SUFFIXES = {"JPEG": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
-"""Of Pillow's names of formats, those that are no suffixes in small letters."""
+"""Suffixes for those of Pillow's names of formats that are no suffixes in small letters."""
 
 
 class Exported(NamedTuple):
@@ -144,7 +144,7 @@ def _claim(storage: Storage, claim: Mapping[str, str], replace: bool) -> None:
 
 
 def _digest(rows: Sequence[Row]) -> str:
-    """Of everything that a file is made of."""
+    """A digest of everything that a file is made of."""
     digest = hashlib.blake2b(digest_size=16)
     for line in json_lines(rows):
         digest.update(line.encode())

@@ -116,7 +116,7 @@ def _webp(image: bytes, caption: str) -> bytes:
 
 
 def _extended_head(kind: bytes, data: bytes) -> bytes:
-    """Of a simple file, whose only chunk holds the size: https://developers.google.com/speed/webp/docs/riff_container."""
+    """A simple file's, from its only chunk: https://developers.google.com/speed/webp/docs/riff_container."""
     if kind == b"VP8L" and data[0] == 0x2F:
         bits = struct.unpack("<I", data[1:5])[0]
         width, height, alpha = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bits >> 28 & 1

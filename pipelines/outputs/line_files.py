@@ -13,7 +13,7 @@ from beamscribe.storage import whole_files
 from beamscribe.storage.uri import filesystem, only_os_errors
 
 BEGINNING = 4096
-"""Of a file that are looked at to tell whether an earlier export wrote it."""
+"""Bytes of a file that are looked at to tell whether an earlier export wrote it."""
 
 
 def write_lines(uri: str, lines: Iterable[str], options: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ class Written(NamedTuple):
 
 
 def content(caption: str, kind: str) -> bytes:
-    """Of one of `beamscribe.pipelines.runtime.flags.export.SIDECARS`."""
+    """The bytes of a file of one of the kinds `beamscribe.pipelines.runtime.flags.export.SIDECARS`."""
     if kind == "xmp":
         return packet(caption).encode()
     return f"{caption}\n".encode()

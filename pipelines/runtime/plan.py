@@ -113,7 +113,7 @@ class _Work:
         begun = time.monotonic()
         data = self._job.format.encode(self._rows(Shard("plan", tuple(piece))))
         self.items += len(piece)
-        # Rows of a larger file take less room each, and the job's are as large as they get.
+        # Rows of a larger file take less space each, and the job's are as large as they get.
         if len(piece) >= self._largest:
             self._largest, self.row_bytes = len(piece), len(data) / len(piece)
         return len(piece), time.monotonic() - begun
@@ -202,7 +202,7 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
         kept: fingerprints under which rows count as done.
 
     Returns:
-        0, or 3 if the output does not have the room.
+        0, or 3 if the output has too little space.
 
     Raises:
         RefusedError: if the output cannot be written.
@@ -246,7 +246,7 @@ def _alone(item: PendingItem) -> PendingItem:
 
 
 def check_writable(output: Storage) -> int | None:
-    """Free bytes where the output is or would be; None where nobody says.
+    """Free bytes where the output is or would be; None where that is not known.
 
     Raises:
         RefusedError: if it cannot be written.

@@ -58,7 +58,7 @@ class Progress:
         self._wait_until_next_look(0.0)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-            # As wide as the line leaves room for.
+            # As wide as the rest of the line.
             rich.progress.BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
             rich.progress.TextColumn("{task.fields[done]}", table_column=Column(no_wrap=True)),
             _Pace(self, table_column=Column(no_wrap=True, overflow="ellipsis")),

@@ -70,7 +70,7 @@ def is_dry(options: PipelineOptions) -> bool:
 
 
 def template_of(options: PipelineOptions) -> str | None:
-    """Where Dataflow's job is staged, to be started by somebody else; None if it is to run now."""
+    """Where Dataflow's job is staged, to be started later; None if it is to run now."""
     if options.view_as(StandardOptions).runner != DATAFLOW:
         return None
     location: str | None = options.view_as(GoogleCloudOptions).template_location

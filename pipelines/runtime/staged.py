@@ -1,4 +1,4 @@
-"""The end of a job that was staged for somebody else to start: its launcher is gone, so its last step tidies up."""
+"""The end of a job that was staged to be started later: its launcher has ended, so its last step tidies up."""
 
 from dataclasses import dataclass
 

@@ -40,7 +40,7 @@ class RateLimiter:
         self._last: float | None = None
 
     def wait(self) -> None:
-        """Returns when the next request may be made; threads take turns."""
+        """Returns when the next request may be made, to one thread after another."""
         # Held while waiting: who waits behind takes the share that is then right.
         with self._lock:
             while (left := (due := self._due()) - self._now()) > 0:

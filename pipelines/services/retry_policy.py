@@ -82,7 +82,7 @@ class Breaker:
 
 
 class RetryPolicy:
-    """Makes requests in turn, and again if they may go through later.
+    """Makes requests one after another, and again if they may succeed later.
 
     Args:
         pace: returns when the next request may be made.
@@ -94,7 +94,7 @@ class RetryPolicy:
         self._breaker = breaker
 
     def __call__(self, request: Callable[[], T]) -> T:
-        """Makes a request; each try waits for its turn.
+        """Makes a request; each attempt waits for the rate limiter.
 
         Raises:
             ServiceError: the last one, if none of `ATTEMPTS` went through, or the service wants to be left alone for

@@ -7,7 +7,7 @@ class ServiceError(Exception):
     Attributes:
         error_type: one word for a failure row.
         message: what, where and how to mend it.
-        passing: whether the same request may go through later.
+        passing: whether the same request may succeed later.
         retry_after_seconds: when, if the service said so.
         everything: whether the service would refuse any other request as well, as without a valid key.
     """

@@ -15,7 +15,7 @@ PIECE = 2**18
 """Bytes inflated at a time."""
 
 AT_ONCE = 512
-"""Of these, bytes that pyarrow is asked for at a time: where it finds damage, it keeps all of them to itself."""
+"""Bytes of these that pyarrow is asked for at a time: where it finds damage, it keeps all of them to itself."""
 
 READ = 2**16
 """Bytes read at a time."""

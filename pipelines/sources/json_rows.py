@@ -50,7 +50,7 @@ def json_lines(lines: Iterable[Line]) -> Iterator[_Value]:
 
 
 def json_values(lines: Iterator[Line]) -> Iterator[_Value]:
-    """Of one array, or of lines, or of one object."""
+    """The rows of one array, or of lines, or of one object."""
     first = next((line for line in lines if line.text.strip()), None)
     if first is None:
         return

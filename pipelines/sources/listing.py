@@ -23,7 +23,7 @@ from beamscribe.storage.uri import canonical, filesystem, read_range
 from beamscribe.storage.web import WebFileSystem
 
 HEAD_BYTES = 1024
-"""Of a file, which tell what it is."""
+"""First bytes of a file, which tell what it is."""
 
 ARCHIVES_AT_ONCE = 8
 """That are listed side by side where they are remote: each holds some pieces in memory, and its members."""

@@ -89,7 +89,7 @@ def read_piece(
 
 
 def read_in_passing(stream: InflatedTar, reference: WorkItem, max_bytes: int) -> bytes:
-    """As `read_reference`, of a member of a compressed tar that is gone through once.
+    """As `read_reference`, of a member of a compressed tar that is read once.
 
     Args:
         stream: of its container.

@@ -1,4 +1,4 @@
-"""Compressed tars inflated as far as somebody has asked for, each once a process."""
+"""Compressed tars inflated as far as was asked for, each once a process."""
 
 import collections
 import tempfile

@@ -25,7 +25,7 @@ SECONDS = 100.0
 """That the process may be silent: less than reading a member may take, see `storage.transient.TIMEOUT_SECONDS`."""
 
 MOST_DEATHS = 3
-"""Of the process because of one table; what is left of that table is not tried any more."""
+"""How often the process may end because of one table; what is left of that table is not tried any more."""
 
 COMMAND = (
     "import sys; from beamscribe.pipelines.sources.table_server import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
@@ -207,6 +207,6 @@ class TableProcess:
 
 
 PROCESS = TableProcess()
-"""Of this process: whatever threads read tables share it."""
+"""The one of this process: whatever threads read tables share it."""
 
 atexit.register(PROCESS.close)

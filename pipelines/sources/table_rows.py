@@ -12,13 +12,13 @@ from beamscribe.pipelines.sources.columns import IMAGE, TEXT, Column, ColumnErro
 from beamscribe.pipelines.sources.tables import MOST_CURSORS, DamagedTableError, Table, top_place
 
 BATCH_BYTES, BATCH_ROWS = 2**24, 1024
-"""Of rows that are read together, on average and at most."""
+"""Bytes on average and number at most of rows that are read together."""
 
 LISTED_ROWS = 10_000
 """That are listed together."""
 
 KEPT_BATCHES = 3
-"""Of a reader that goes forward: threads ask for rows in nearly their order."""
+"""Batches that a reader keeps while it goes forward: threads ask for rows in nearly their order."""
 
 
 class Part(NamedTuple):
@@ -213,7 +213,7 @@ def _parts(
 
 
 def check_count(found: int, promised: int) -> None:
-    """Of the rows of a group, which Arrow does not compare.
+    """Compares the numbers of rows of a group, which Arrow does not.
 
     Raises:
         DamagedTableError: if they are not as many as the file says.

@@ -15,7 +15,7 @@ BLOCK = 512
 
 SPARSE_KEY = "GNU.sparse."
 PAX_KEYS = ("path", "linkpath", "size", "SCHILY.realsize")
-"""Of an extended header, what changes how the member is read, beside the keys of `SPARSE_KEY`."""
+"""Keys of an extended header: what changes how the member is read, beside the keys of `SPARSE_KEY`."""
 
 _LARGEST = 2**63 - 1
 _OCTAL = re.compile(rb"[0-7]*")

@@ -40,7 +40,7 @@ def left_out_by_name(path: str) -> str | None:
 
 
 class Folder(NamedTuple):
-    """A folder that is gone through.
+    """A folder that is walked.
 
     Attributes:
         path: by which it was reached.
@@ -54,7 +54,7 @@ class Folder(NamedTuple):
 def walk(root: str) -> Iterator[str | Skipped]:
     """The paths of all files of a folder, at any depth.
 
-    What lies in the folder is gone through before what links in it lead to, so that a file has its own path if it can.
+    What lies in the folder is listed before what links in it lead to, so that a file has its own path if it can.
 
     Raises:
         OSError: if a folder cannot be listed.

@@ -1,6 +1,6 @@
 """Members of a zip by its directory, which stands at its end, and the bytes of each.
 
-Format: PKWARE's APPNOTE.TXT 6.3.10. The directory is gone through entry by entry, so that a million of them take no
+Format: PKWARE's APPNOTE.TXT 6.3.10. The directory is read entry by entry, so that a million of them take no
 memory, and no size that it tells is allocated before as many bytes have come.
 """
 

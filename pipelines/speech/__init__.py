@@ -31,7 +31,7 @@ ENGINES = tuple(_REGISTERED)
 
 
 FORMATS = ("mp3", "ogg", "flac", "wav")
-"""Of audio files, by the end of their names."""
+"""Formats of audio files, by the end of their names."""
 
 
 def open_engine(settings: SpeechSettings, ask: Asking = ask_once) -> SpeechEngine:

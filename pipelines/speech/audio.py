@@ -17,7 +17,8 @@ MP3_KBIT_PER_SECOND = 64
 """Constant bit rate: plenty for 22 kHz mono speech, a second is 8 KB, and any player seeks in it exactly."""
 
 LAME_QUALITY = 7
-"""Of 2 (best) to 7 (fastest): a 2.3 s caption takes 4.9 ms at 7, 8.9 at 5, 16.5 at 2, and espeak itself 3."""
+"""LAME's quality, 2 (best) to 7 (fastest): a 2.3 s caption takes 4.9 ms at 7, 8.9 at 5, 16.5 at 2, and espeak itself
+3."""
 
 OGG_FRAMES_PER_WRITE = 65536
 """libsndfile encodes one write on its stack; a very long one overflows it (python-soundfile issue 130)."""
@@ -26,7 +27,7 @@ BLOCK_SAMPLES = 2**18
 """Decoded at a time."""
 
 MAX_SAMPLES = 2**27
-"""Of a file: an hour and a half at 24 kHz, half a gigabyte in memory."""
+"""Samples of a file at most: an hour and a half at 24 kHz, half a gigabyte in memory."""
 
 SILENCE_PEAK = 0.01
 """Peak, as a part of full scale (-40 dB), below which a file counts as silent. Both engines speak at 0.3 to 1."""

@@ -18,7 +18,7 @@ class Container(Protocol):
 
     @property
     def suffix(self) -> str:
-        """Of the files."""
+        """How the files' names end."""
         ...
 
     def encode(self, rows: Sequence[AudioRow]) -> bytes:
@@ -40,7 +40,7 @@ class Container(Protocol):
 
 @dataclass(frozen=True)
 class Tar:
-    """Of each text `KEY.mp3` and `KEY.json`, side by side: what WebDataset calls a sample."""
+    """Each text as `KEY.mp3` and `KEY.json`, side by side: what WebDataset calls a sample."""
 
     suffix: str = ".tar"
 

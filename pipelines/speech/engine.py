@@ -10,10 +10,11 @@ import numpy.typing as npt
 from beamscribe.pipelines.services.service_error import ServiceError
 
 MOST_SECONDS = 600
-"""Of speech for one text; its samples, decoded and measured, are some 300 MB. A text that takes more is refused."""
+"""Seconds of speech for one text at most; its samples, decoded and measured, are some 300 MB. A text that takes more is
+refused."""
 
 MOST_CHARACTERS = 20_000
-"""Of a text; more is refused before any engine sees it."""
+"""Characters of a text at most; more is refused before any engine sees it."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class _Library(NamedTuple):
 
 
 class EspeakEngine:
-    """Speaks with libespeak-ng. Holds nothing between two calls; may be shared by threads, which then take turns."""
+    """Speaks with libespeak-ng. Holds nothing between two calls; threads may share it, one at a time."""
 
     name = "espeak"
     fingerprint_fields = ("lang", "voice", "words_per_minute")

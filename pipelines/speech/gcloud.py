@@ -19,7 +19,7 @@ from beamscribe.pipelines.speech.engine import Asking, SpeechError, SpeechSettin
 from beamscribe.pipelines.speech.parts import parts_of, plain_text
 
 MOST_BYTES = 4900
-"""Of a request's text, in UTF-8: the service refuses more than 5,000."""
+"""Bytes of a request's text in UTF-8 at most: the service refuses more than 5,000."""
 
 _PASSING = frozenset((408, 429, 499, 500, 502, 503, 504))
 """HTTP equivalents of RESOURCE_EXHAUSTED (429), UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL and CANCELLED."""

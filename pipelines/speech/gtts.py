@@ -21,7 +21,7 @@ from beamscribe.pipelines.speech.mp3 import join_mp3
 from beamscribe.pipelines.speech.parts import parts_of, plain_text
 
 MOST_CHARACTERS = 100
-"""Of a request's text: what gTTS allows itself."""
+"""Characters of a request's text at most: what gTTS allows itself."""
 
 
 class GttsEngine:

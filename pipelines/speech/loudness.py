@@ -65,7 +65,7 @@ def level(waveform: Waveform, target_lufs: float) -> Waveform:
 
 
 def limit(sound: npt.NDArray[np.floating], sample_rate: int) -> npt.NDArray[np.floating]:
-    """Turns peaks down to `HIGHEST_PEAK`, smoothly; what lies apart from them is untouched.
+    """Lowers peaks to `HIGHEST_PEAK`, smoothly; what lies apart from them is untouched.
 
     Args:
         sound: `(frames,)`, full scale is 1.

@@ -11,7 +11,8 @@ from beamscribe.pipelines.speech.audio import decode, encode, joined
 
 _DESCRIPTIONS = (b"Xing", b"Info", b"VBRI")
 _LATEST_BYTE = 40
-"""Of the first frame by which a description has begun: behind its header and at most 32 bytes of side information."""
+"""The last byte of the first frame by which a description has begun: behind its header and at most 32 bytes of side
+information."""
 
 
 def join_mp3(files: Sequence[bytes]) -> bytes:

@@ -9,7 +9,8 @@ import unicodedata
 from collections.abc import Callable
 
 PARTS_VERSION = "1"
-"""Of what engines are given at a time; it is part of the fingerprint, since cuts can be heard."""
+"""The version of how a text is cut into what engines are given at a time; it is part of the fingerprint, since cuts can
+be heard."""
 
 _SENTENCE_END = re.compile(r"[.!?…。！？．｡।॥؟።]+[\"'”’)\]»」』]*(?=\s|[^\x00-\x7f]|$)")  # noqa: RUF001
 _CLAUSE_END = re.compile(r"[,;:،؛、，；：､]+(?=\s|[^\x00-\x7f]|$)|\s[-–—](?=\s)")  # noqa: RUF001

@@ -14,10 +14,11 @@ from beamscribe.pipelines.speech.spoken import SpokenText
 from beamscribe.pipelines.work.run import Run
 
 THREADS = 4
-"""Of an engine on this machine: one text is synthesised at a time; encoding and checking of others overlap it."""
+"""Threads of an engine on this machine: one text is synthesised at a time; encoding and checking of others overlap
+it."""
 
 THREADS_OF_SERVICE = 16
-"""Of an engine that asks a service: most of them wait, for its answer or to try again."""
+"""Threads of an engine that asks a service: most of them wait, for its answer or to try again."""
 
 TRIES_OF_AUDIO = 3
 """Times that a service is asked for a text whose audio turns out to be none."""

@@ -83,7 +83,7 @@ def reason_unspoken(run: Run, key: str) -> SpeechError:
     """Why a spread text has no audio.
 
     Raises:
-        OSError: if nobody tried to speak it in this run, or its audio was removed since.
+        OSError: if it was not tried in this run, or its audio was removed since.
     """
     started, error_type, message = json.loads(run.output.read(f"{UNSPOKEN}/{key}.json"))
     if started != run.started.isoformat():

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 OGG_SERIAL = 1
-"""Of the one stream in a file. libsndfile draws it at random, which made equal sound unequal files."""
+"""The serial number of the one stream in a file. libsndfile draws it at random, which made equal sound unequal
+files."""
 
 VENDOR = b"beamscribe"
 """Who wrote a Vorbis comment, where the encoder has not said."""

@@ -11,7 +11,7 @@ MESSAGE = 2000
 """Characters of a message at most."""
 
 _QUERY = re.compile(r"(https?://[^\s?#'\"]*)[?#][^\s\"]*")
-"""Of a URL in a message of a storage's client."""
+"""The query of a URL in a message of a storage's client."""
 
 
 def failure(todo: PendingItem, stage: str, error_type: str, message: str, run_started: datetime.datetime) -> FailureRow:

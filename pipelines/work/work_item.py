@@ -11,7 +11,7 @@ class Member(NamedTuple):
 
     Attributes:
         kind: how to read it, one of the constants below.
-        place: its turn in the file.
+        place: its number in the file, from 0.
         start: first byte of its headers (archives), row group or batch (tables).
         size: bytes with its headers (tar), bytes as they are stored (zip), row in the group or batch (tables).
         detail: method, CRC-32 and size (zip), column (tables), or why it cannot be read (unreadable).

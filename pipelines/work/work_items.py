@@ -14,7 +14,7 @@ from beamscribe.pipelines.work.work_item import WorkItem
 
 TEXT = pa.large_string()
 CHUNK = 10_000
-"""Work items that are objects at a time while all of them are gone through."""
+"""Work items that are objects at a time while all of them are iterated over."""
 
 NOTHING_MORE = WorkItem("", "")[2:]
 
@@ -52,7 +52,7 @@ class WorkItems(Sequence[WorkItem]):
 
     @classmethod
     def of(cls, references: Iterable[WorkItem]) -> "WorkItems":
-        """Packs references, which are gone through once."""
+        """Packs references, which are iterated over once."""
         remaining = iter(references)
         columns: tuple[list[pa.Array], ...] = ([], [], [])
         while chunk := list(itertools.islice(remaining, CHUNK)):

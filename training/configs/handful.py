@@ -1,4 +1,4 @@
-"""A recipe for a handful of photographs: the captioner learns them by heart, which shows that everything works.
+"""A recipe for a handful of photographs: the captioner memorises them, which shows that everything works.
 
 Command: beamscribe train --config training/configs/handful.py --features OUTPUT --validation OUTPUT --output BUNDLE
 Cost: under a minute on two cores for ten photographs. Score: none, it has nothing to generalise from.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from beamscribe.pipelines.outputs.report.survey import Bar
 
 WIDTH, HEIGHT = 640.0, 180.0
-"""Of the plot in the SVG's own units, without the labels below it."""
+"""Size of the plot in the SVG's own units, without the labels below it."""
 
 TICKS = 6
 """Labels below the bars at most."""

@@ -72,6 +72,6 @@ def run(argv: Sequence[str]) -> int:
 
 
 def members(output: Storage, ids: set[str]) -> dict[str, WorkItem]:
-    """Of some images those that the latest run read from files of many: image id → what it read."""
+    """Those of some images that the latest run read from files of many: image id → what it read."""
     parts = (read_part(output, entry.name) for entry in output.files(CORPUS, ".json"))
     return {one.id: one for part in parts for one in part if one.id in ids and one.member}

@@ -20,7 +20,7 @@ LONG_SIDE = 480
 """Pixels: a card of the gallery at twice the resolution of an ordinary screen."""
 
 QUALITIES = (80, 70, 60, 50, 40)
-"""Of the JPEG, the best that fits; below the last the picture is made smaller instead."""
+"""Qualities of the JPEG, of which the best that fits; below the last the picture is made smaller instead."""
 
 
 class Picture(NamedTuple):

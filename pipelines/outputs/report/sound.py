@@ -17,7 +17,8 @@ from beamscribe.storage.storage import Storage
 
 KBIT_PER_SECOND = 16
 HERTZ = 16_000
-"""Of the copies in the page: speech stays easy to follow, and a caption takes 5 KB instead of 20."""
+"""Bit rate and sample rate of the copies in the page: speech stays easy to follow, and a caption takes 5 KB instead of
+20."""
 
 
 class SpokenAt(NamedTuple):

@@ -9,11 +9,11 @@ from beamscribe.pipelines.outputs.captions import Captions, rows_by_file
 from beamscribe.pipelines.outputs.report.gallery import Gallery
 
 BAR_WIDTH = 0.1
-"""Of the histogram of scores, in nats a token."""
+"""Width of a bar of the histogram of scores, in nats a token."""
 
 CONFIDENCE_BARS = 20
 CONFIDENCE_WIDTH = 1 / CONFIDENCE_BARS
-"""Of the histogram of confidences."""
+"""Width of a bar of the histogram of confidences."""
 
 MOST_FREQUENT = 10
 
