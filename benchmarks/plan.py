@@ -98,7 +98,7 @@ def commit_half(output: Storage, references: int) -> None:
 
 def plan(manifest: str, output: Storage) -> None:
     """What `beamscribe caption --manifest` does, but for the captions."""
-    launch.CommitShards = CountShards  # type: ignore[misc,assignment]
+    launch.CommitShards = CountShards  # type: ignore[misc]
     launch.launch(
         launch.Request(
             job=CaptionJob(BundleSource("", 1, 1, 1), Reading({})),

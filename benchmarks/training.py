@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 
+import keras
 import tensorflow as tf
 
 from beamscribe.training.batches import feature_lessons, steps_an_epoch, training_batches
@@ -17,7 +18,7 @@ from beamscribe.training.material import prepare
 from beamscribe.training.precision import computing_in, resolved
 
 
-def seconds(model, batches: tf.data.Dataset, steps: int) -> float:
+def seconds(model: keras.Model, batches: tf.data.Dataset, steps: int) -> float:
     begun = time.monotonic()
     model.fit(batches, steps_per_epoch=steps, verbose=0)
     return time.monotonic() - begun
@@ -38,7 +39,7 @@ def main() -> None:
         captioner = build_captioner(material, config)
         compile_model(captioner, config, config.learning_rate, whole * config.epochs)
 
-        def batches():
+        def batches() -> tf.data.Dataset:
             return training_batches(
                 lessons.training,
                 lessons.training_tokens,

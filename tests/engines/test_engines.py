@@ -106,7 +106,8 @@ def installed(name: str) -> Path:
 @contextlib.contextmanager
 def portable_engine(name: str, log: Path, pool: Server, *more: str) -> Iterator[Engine]:
     """An engine with a job server, and workers from pools."""
-    address, pools = f"localhost:{pool.port}", (pool,)
+    address = f"localhost:{pool.port}"
+    pools: tuple[Server, ...] = (pool,)
     with contextlib.ExitStack() as stack:
         if name == "job service":
             server = python_job_service(log)

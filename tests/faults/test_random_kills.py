@@ -73,7 +73,7 @@ def jobs(
     """Of each job its command without `--output`, how to read it, what an undisturbed run gives, and its seconds."""
     folder = tmp_path_factory.mktemp("undisturbed")
     small = ["--shard-size", "4"]
-    commands = {
+    commands: dict[str, tuple[list[str], Callable[[Path], dict[str, Any]]]] = {
         "featurize": (
             ["featurize", "--annotations", str(photographs / "captions.json"), "--images", str(photographs / "images")]
             + ["--backbone", "efficientnet_lite2", "--batch-size", "4", *small],

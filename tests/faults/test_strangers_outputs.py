@@ -94,9 +94,9 @@ def test_nothing_that_a_terminal_acts_on_is_printed(tmp_path: Path, capfd: pytes
     write_annotations(tmp_path / "coco.json", {f"a/1{ESCAPE}.jpg": ["x"], f"b/1{ESCAPE}.jpg": ["y"]})
     for command in list(commands(output, tmp_path))[5:7]:
         assert main(command) == REFUSED
-        told = capfd.readouterr().err
-        assert "may be" in told
-        assert "\x1b" not in told
+        refused = capfd.readouterr().err
+        assert "may be" in refused
+        assert "\x1b" not in refused
 
 
 ODD: list[Any] = [None, True, -1, 2**70, 1e308, "", "x", "\x1b[2J", "\ud800", [], {}, [[]], {"a": 1}, "9" * 5000]

@@ -195,7 +195,8 @@ def exif(orientation: Any) -> Image.Exif:
 def test_orientation_is_applied(orientation: int, stored_rows: str, kind: str) -> None:
     scale = 16 if kind == "JPEG" else 1  # whole JPEG blocks of one colour
     stored = Image.fromarray(letters(stored_rows, scale))
-    options: dict[str, Any] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}.get(kind, {})
+    of_kind: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}}
+    options = of_kind.get(kind, {})
     decoded = decode_image(encode(stored, kind, exif=exif(orientation), **options), (2 * scale, 3 * scale))
     np.testing.assert_allclose(decoded.pixels.astype(int), letters("ABC DEF", scale), atol=4 if kind == "JPEG" else 0)
     assert (decoded.width, decoded.height) == (3 * scale, 2 * scale)

@@ -22,6 +22,7 @@ def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bundle(untrained_bundle: Bundle, memory: Storage) -> None:
     job = CaptionJob(BundleSource(untrained_bundle.path, 3, 24, 8), Reading({})).stage_artifacts(memory)
+    assert isinstance(job.captioner, BundleSource)
     assert job.captioner.bundle.startswith(f"{memory.uri('_beamscribe/bundles')}/")
     assert open_bundle(job.captioner.bundle).weights_digest == untrained_bundle.weights_digest
     assert job.stage_artifacts(memory) == job

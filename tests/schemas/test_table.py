@@ -85,7 +85,12 @@ MODULES = [caption_row, speech_row, failure_row, audio_row]
 NULLABLE = ("audio_member", "loudness_lufs")
 OF_OTHER_CAPTIONERS = ("score", "model", "prompt_digest", "tokens_in", "tokens_out", "finish_reason", "confidence")
 """Columns of captions that not every captioner fills."""
-ROW_TYPES = {caption_row: CaptionRow, speech_row: SpeechRow, failure_row: FailureRow, audio_row: AudioRow}
+ROW_TYPES: dict[Any, Any] = {
+    caption_row: CaptionRow,
+    speech_row: SpeechRow,
+    failure_row: FailureRow,
+    audio_row: AudioRow,
+}
 
 
 def through_parquet(rows: list[Any], schema: pa.Schema) -> pa.Table:

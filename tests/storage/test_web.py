@@ -95,7 +95,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
             return
         self.send_response(302 if self.path == "/elsewhere" else 200)
         if self.path == "/elsewhere":
-            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/image")
+            self.send_header("Location", f"http://localhost:{self.connection.getsockname()[1]}/image")
         self.send_header("Content-Length", "5")
         self.end_headers()
         self.wfile.write(b"image")

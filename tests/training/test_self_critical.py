@@ -86,11 +86,11 @@ def test_captions_score_higher_and_a_stopped_run_goes_on_to_the_same_weights(
     assert rewards[-1] > 2 * rewards[0]
     assert metrics["validation_images"] + metrics["training_images"] == 48
     # What is kept lies halfway between the best weights of both phases.
-    best = [
+    first, second = (
         next((tmp_path / "straight.work" / phase).glob("best-*.npz")).read_bytes()
         for phase in ("checkpoints", "self_critical")
-    ]
-    assert (tmp_path / "straight" / "captioner.npz").read_bytes() == weights.between(*best, 0.5)
+    )
+    assert (tmp_path / "straight" / "captioner.npz").read_bytes() == weights.between(first, second, 0.5)
 
     whole_epoch = self_critical._Phase.epoch
 

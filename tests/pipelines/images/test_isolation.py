@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def test_no_process_is_left(tmp_path: Path) -> None:
     loaded = load_images_apart([image(tmp_path, "a.png", (5, 5))] * 2, SPEC, Reading({}), START, limit_seconds=60)
     next(loaded)
     children = set(_children(os.getpid()))
+    assert isinstance(loaded, Generator)
     loaded.close()
     assert not children & set(_children(os.getpid()))
 

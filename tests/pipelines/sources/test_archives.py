@@ -285,9 +285,9 @@ def test_symbolic_links_in_a_zip(tmp_path: Path) -> None:
             archive.writestr(info, target)
         archive.writestr("a.jpg", b"data")
     corpus = list_images([str(path)], {})
-    long, target, link = corpus.references
-    assert read_reference(target, {}) == read_reference(link, {}) == b"data"
-    assert names([target, link]) == ["a.jpg", "deep/link.jpg"]
+    long, real, link = corpus.references
+    assert read_reference(real, {}) == read_reference(link, {}) == b"data"
+    assert names([real, link]) == ["a.jpg", "deep/link.jpg"]
     assert corpus.skipped == {"link out of its archive": 1}
     with pytest.raises(UnreadableMemberError, match="symbolic link that cannot be read"):
         read_reference(long, {})

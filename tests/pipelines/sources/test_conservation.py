@@ -68,8 +68,8 @@ def grow(folder: str, tree: list[tuple[str, int, str, object]]) -> list[str]:
         os.mkdir(place)
     made = list(places)
     archives = []
-    for kind, place, name, more in tree:
-        path = os.path.join(places[place % len(places)], name)
+    for kind, number_of_place, name, more in tree:
+        path = os.path.join(places[number_of_place % len(places)], name)
         if kind == "zip":
             path += ".zip"
         if os.path.lexists(path) or name.startswith("."):

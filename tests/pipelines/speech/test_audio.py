@@ -22,7 +22,9 @@ CAPTION = "Two dogs are playing with a frisbee in the snow."
 
 @pytest.fixture(scope="module")
 def speech() -> Waveform:
-    return open_engine(SpeechSettings()).synthesize(CAPTION)
+    spoken = open_engine(SpeechSettings()).synthesize(CAPTION)
+    assert isinstance(spoken, Waveform)
+    return spoken
 
 
 def tone(seconds: float, sample_rate: int = 22050, amplitude: float = 0.5) -> Waveform:

@@ -17,7 +17,9 @@ CAPTION = "A man riding a wave on top of a surfboard."
 
 
 def speak(text: str, **settings) -> Waveform:
-    return open_engine(SpeechSettings(**settings)).synthesize(text)
+    spoken = open_engine(SpeechSettings(**settings)).synthesize(text)
+    assert isinstance(spoken, Waveform)
+    return spoken
 
 
 def same(a: Waveform, b: Waveform) -> bool:
