@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from beamscribe import __version__, native_logs
+from beamscribe.caption_report import report_after_caption
 from beamscribe.errors import DONE, INTERRUPTED, REFUSED, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
 from beamscribe.log_lines import JSON, TEXT, told_as
@@ -69,7 +70,7 @@ exit codes:
     3  finished, but a check says no: verify, --strict, --max-failures, --plan
   130  interrupted; what is committed stays"""
 
-WRITTEN = ("output", "work")
+WRITTEN = ("output", "work", "report")
 """Flags that say where to write."""
 
 
@@ -107,7 +108,7 @@ def _run(argv: Sequence[str]) -> int:
         _refuse_unknown_command(argv[0])
         _refuse_wrong_flags(argv[0], argv[1:])
         code: int = importlib.import_module(COMMANDS[argv[0]][0]).run(argv[1:])
-        return code
+        return report_after_caption(argv[1:], code) if argv[0] == "caption" else code
     except RefusedError as error:
         print(printable(f"beamscribe {argv[0]}: {error}", lines=True), file=sys.stderr)
         return REFUSED

@@ -131,15 +131,15 @@ def run(argv: Sequence[str]) -> int:
             flags=flags,
             options=beam_options,
             strict=args.strict,
-            closing=lambda: _closing(output, args.output),
+            closing=lambda: _closing(output, args.output, args.report is not None),
         )
     )
 
 
-def _closing(output: Storage, typed: str) -> list[str]:
+def _closing(output: Storage, typed: str, has_page: bool) -> list[str]:
     """Some of the captions, and what to do next; nothing where they cannot be read, since the work is done."""
     try:
-        return closing_lines(read_samples(output, CAPTIONS), typed)
+        return closing_lines(read_samples(output, CAPTIONS), typed, has_page)
     except (OSError, ValueError):
         return []
 

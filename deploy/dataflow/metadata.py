@@ -11,8 +11,8 @@ from typing import Any
 from beamscribe.command_line import COMMANDS, JOBS, parser_of
 
 TEMPLATES = Path(__file__).parent / "templates"
-NOT_THERE = ("--help", "--plan", "--limit")
-"""What a template does not offer: `--plan` only prints, and `--sample` stands for both."""
+NOT_THERE = ("--help", "--plan", "--limit", "--report")
+"""What a template does not offer: `--plan` only prints, `--sample` stands for both, `--report` is for who waits."""
 BUCKET = "^gs://.+$"
 
 

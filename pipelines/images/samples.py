@@ -46,12 +46,13 @@ def read_samples(output: Storage, rows: ParquetRows, wanted: int = SHOWN) -> lis
     return [found[place] for place in spread_out(len(found), wanted)]
 
 
-def closing_lines(samples: Sequence[Sample], output: str) -> list[str]:
+def closing_lines(samples: Sequence[Sample], output: str, has_page: bool = False) -> list[str]:
     """Captions with the names of their photographs, and the commands that make a page, a table and sound of them.
 
     Args:
         samples: to show.
         output: as it was typed.
+        has_page: whether the page is written anyway.
     """
     names = [_short(os.path.basename(sample.image_uri.rstrip("/"))) for sample in samples]
     width = max(map(len, names), default=0)
@@ -61,7 +62,7 @@ def closing_lines(samples: Sequence[Sample], output: str) -> list[str]:
     told += [
         f"  {shlex.join(['beamscribe', *words])}"
         for words in (
-            ("report", output, "--output", f"{where}-report.html"),
+            *(() if has_page else (("report", output, "--output", f"{where}-report.html"),)),
             ("export", output, "--to", "csv", "--output", f"{where}.csv"),
             ("speak", "--captions", output, "--output", f"{where}-speech"),
         )

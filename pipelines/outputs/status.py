@@ -1,123 +1,18 @@
-"""`beamscribe status`: how far a job is, told from what it has committed."""
+"""`beamscribe status`: how far is a job?"""
 
-import datetime
+import functools
 import json
+import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from rich.console import Console
 
 from beamscribe.errors import DONE, STOPPED, RefusedError
-from beamscribe.pipelines.commits.lease import read_holder
-from beamscribe.pipelines.commits.ledger import Ledger, count_failures
-from beamscribe.pipelines.commits.pending import read_ids
-from beamscribe.pipelines.outputs.verify import format_of
+from beamscribe.pipelines.outputs.following import ShownAsBar, ShownAsLines, follow
+from beamscribe.pipelines.outputs.job_status import Status, lines, status
 from beamscribe.pipelines.runtime.flags.status import parser
-from beamscribe.pipelines.runtime.summary import done_in, failure_lines
-from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.printable import printable
-from beamscribe.storage.output_reader import OutputReader, manifest_of
 from beamscribe.storage.storage import Storage
-
-
-class Status(NamedTuple):
-    """How far a job is.
-
-    Attributes:
-        job: "featurize", "caption" or "speak".
-        asked: distinct ids of the latest run's corpus.
-        done: of these, ids with a row.
-        failures: failure rows of the others.
-        todo: ids with neither.
-        repeated: references of the corpus beyond the first of their id.
-        skipped: what its sources name and the run left out, counted by reason.
-        writer: process and host that hold the output; None if no run does.
-        this_run: images that the latest run has committed.
-        a_second: images a second of the latest run, from its start to now, or to its last commit if it is over; None
-            before its first commit.
-    """
-
-    job: str
-    asked: int
-    done: int
-    failures: list[FailureRow]
-    todo: int
-    repeated: int
-    skipped: dict[str, int]
-    writer: str | None
-    this_run: int
-    a_second: float | None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Until nothing is left to do, if a run is going on and has committed something."""
-        return self.todo / self.a_second if self.writer and self.a_second else None
-
-
-def status(output: Storage) -> Status:
-    """Reads receipts, failure rows and the stored corpus, and of data files those whose receipt is lost.
-
-    Raises:
-        RefusedError: if the folder is no output of Beamscribe.
-        ValueError: if the stored corpus, or a data file whose receipt is lost, is damaged.
-    """
-    manifest = manifest_of(output)
-    reader = OutputReader(output, manifest, format_of(manifest))
-    asked = read_ids(output)
-    receipts = reader.receipts()
-    found = Ledger(output, reader.format).completion_of(asked, receipts)
-    holder = read_holder(output)
-    writer = str(holder) if holder and not holder.dead() else None
-    this_run = done_in(manifest.run_started, receipts)
-    # Receipts of merged outputs, and those of older versions, do not say when they were committed.
-    ended = [one.committed_at for one in receipts if one.run_started == manifest.run_started and one.committed_at]
-    a_second = None
-    if this_run and (writer or ended):
-        until = datetime.datetime.now(datetime.UTC) if writer else max(map(datetime.datetime.fromisoformat, ended))
-        seconds = (until - datetime.datetime.fromisoformat(manifest.run_started)).total_seconds()
-        a_second = this_run / max(seconds, 1e-3)
-    return Status(
-        job=manifest.job,
-        asked=len(asked),
-        done=found.rows,
-        failures=found.failures,
-        todo=len(found.todo),
-        repeated=manifest.repeated,
-        skipped=manifest.skipped,
-        writer=writer,
-        this_run=this_run,
-        a_second=a_second,
-    )
-
-
-def lines(found: Status) -> list[str]:
-    """The status for people."""
-    told = [
-        f"{found.job}: {found.asked:,} in the corpus",
-        f"{found.done:>12,} done",
-        f"{len(found.failures):>12,} failed",
-        *(f"{'':>12}   {line}" for line in failure_lines(found.failures)),
-        f"{found.todo:>12,} to do",
-    ]
-    if found.repeated:
-        told.append(f"{found.repeated:>12,} repeated")
-    if found.skipped:
-        told.append(f"{sum(found.skipped.values()):>12,} skipped")
-        told += [f"{'':>12}   {count} × {reason}" for reason, count in sorted(found.skipped.items())]
-    if found.writer:
-        left = found.seconds_left
-        rate = f"{found.a_second:.1f} images a second" if found.a_second else "nothing committed yet"
-        time = f", {datetime.timedelta(seconds=round(left))} left" if left is not None else ""
-        told.append(f"running: {found.writer}, {rate}{time}")
-    else:
-        rate = f"; the latest run did {found.this_run:,}, {found.a_second:.1f} a second" if found.a_second else ""
-        told.append(f"not running{rate}")
-    return told
-
-
-def _as_json(found: Status) -> str:
-    counts = count_failures(found.failures)
-    failed = [{"stage": stage, "error_type": kind, "count": count} for (stage, kind), count in sorted(counts.items())]
-    fields = {**found._asdict(), "failures": failed, "failed": len(found.failures), "seconds_left": found.seconds_left}
-    return json.dumps(fields)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -130,9 +25,23 @@ def run(argv: Sequence[str]) -> int:
         RefusedError: if the folder is no output of Beamscribe, or cannot be read.
     """
     args = parser().parse_strictly(argv)
+    output = Storage(args.output, args.storage_options)
     try:
-        found = status(Storage(args.output, args.storage_options))
+        found = _followed(output, args.json) if args.follow else status(output)
     except (OSError, ValueError) as error:
         raise RefusedError(f"{args.output} cannot be read: {error}") from error
-    print(_as_json(found) if args.json else "\n".join(map(printable, lines(found))))
+    print(json.dumps(found.as_fields()) if args.json else "\n".join(map(printable, lines(found))), flush=True)
     return STOPPED if found.todo else DONE
+
+
+def _followed(output: Storage, as_json: bool) -> Status:
+    """The status when no run is at work any more; on a terminal with a bar until then."""
+
+    console = Console(file=sys.stderr)
+    shown = (
+        ShownAsBar(console, output.local)
+        if console.is_terminal and not as_json
+        else ShownAsLines(functools.partial(print, flush=True), as_json)
+    )
+    with shown:
+        return follow(functools.partial(status, output), shown)

@@ -41,7 +41,7 @@ def made(made_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["train", *recipe, *data]) in (DONE, CHECK_FAILED)
     model = ["--model", str(out / "bundle")]
     images = ["--images", str(made_images / "images"), "--output", str(out / "captions"), "--shard-size", "8"]
-    assert main(["caption", *images, *model]) == DONE
+    assert main(["caption", *images, *model, "--report"]) == DONE
     from_features = ["--features", str(out / "features"), "--output", str(out / "from_features")]
     assert main(["caption", *from_features, *model]) == DONE
     speech = ["--captions", str(out / "captions"), "--output", str(out / "speech")]
@@ -53,6 +53,11 @@ def made(made_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_accounted_for(made: Path, output: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(made / output)]) == DONE
     assert "is whole: 24 rows, 0 failures, 0 to do" in last_line(capsys)
+
+
+def test_the_page_came_with_the_captions(made: Path) -> None:
+    page = (made / "captions" / "report.html").read_text()
+    assert page.count('<li class="card"') == page.count("data-maps=") == 24
 
 
 def test_tensorflow_alone_reads_the_features(made: Path, made_images: Path) -> None:

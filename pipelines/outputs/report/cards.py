@@ -28,8 +28,9 @@ PAGE_BYTES = 5_000_000
 """What a page may weigh: it is opened on phones and sent by mail."""
 
 SHARE_OF_PHOTOGRAPHS = 0.5
-PHOTOGRAPH_BYTES = 45_000
-"""A photograph takes its part of the page's share, and never more than this."""
+PHOTOGRAPH_BYTES, LEAST_BYTES = 45_000, 9_000
+"""A photograph takes its part of the page's share, never more than the first and never less than the second, as much as
+one of two hundred has: a page of more photographs is larger, since they are there to be seen."""
 
 
 class Sources(NamedTuple):
@@ -43,6 +44,8 @@ class Sources(NamedTuple):
         spoken: image id and caption → where its audio is there.
         references: image id → what the job read, of images in files of many.
         evaluated: what beamscribe evaluate found, if it was asked.
+        model_of_manifest: whether `model` is what the captions' manifest says.
+        other_captioner: whether something else than a bundle wrote them, which looks at no places.
     """
 
     reading: PictureReading
@@ -53,6 +56,7 @@ class Sources(NamedTuple):
     references: dict[str, WorkItem]
     evaluated: Evaluated | None
     model_of_manifest: bool = True
+    other_captioner: bool = False
 
 
 def make_cards(choices: Sequence[Choice], sources: Sources) -> tuple[list[Card], list[str]]:
@@ -91,11 +95,13 @@ def make_cards(choices: Sequence[Choice], sources: Sources) -> tuple[list[Card],
 
 def photograph_bytes(photographs: int) -> int:
     """What each of so many photographs may take; base64 makes four bytes of three."""
-    return min(PHOTOGRAPH_BYTES, int(PAGE_BYTES * SHARE_OF_PHOTOGRAPHS * 3 / 4 / max(1, photographs)))
+    return min(PHOTOGRAPH_BYTES, max(LEAST_BYTES, int(PAGE_BYTES * SHARE_OF_PHOTOGRAPHS * 3 / 4 / max(1, photographs))))
 
 
 def _bundle(sources: Sources, notes: list[str]) -> Bundle | None:
     """The bundle that wrote the captions, if it is there."""
+    if sources.other_captioner:
+        return None
     if not sources.model:
         notes.append("Where the captioner looked is not shown: the captions name no bundle. --model says where it is.")
         return None

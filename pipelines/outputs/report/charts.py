@@ -1,69 +1,73 @@
-"""Histograms as the numbers that an SVG is drawn with."""
+"""Histograms as rows of a table: what each bar stands for, how long it is, and its count."""
 
-import math
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from beamscribe.pipelines.outputs.report.survey import Bar
 
-WIDTH, HEIGHT = 640.0, 180.0
-"""Size of the plot in the SVG's own units, without the labels below it."""
+MOST_BARS = 14
+"""Of a histogram; more are hard to read, so neighbours are counted together."""
 
-TICKS = 6
-"""Labels below the bars at most."""
-
-
-class Rectangle(NamedTuple):
-    """A bar as it is drawn, with the bar that it stands for."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    bar: Bar
+STEPS = (1, 2, 5)
+"""Neighbours that are counted together, times a power of ten: the ends of bars stay numbers that people use."""
 
 
-class Tick(NamedTuple):
-    """A label below the bars."""
+class Line(NamedTuple):
+    """A bar as a row of the table.
 
-    x: float
+    Attributes:
+        label: the values that it stands for.
+        captions: that have one of them.
+        percent: length of the bar, of the longest.
+    """
+
     label: str
+    captions: int
+    percent: float
 
 
-class Chart(NamedTuple):
-    """A histogram as it is drawn."""
+def coarser(bars: Sequence[Bar], most: int = MOST_BARS) -> list[Bar]:
+    """Bars of equal width side by side, at most so many, whose ends are multiples of their width.
 
-    rectangles: tuple[Rectangle, ...]
-    ticks: tuple[Tick, ...]
-    width: float = WIDTH
-    height: float = HEIGHT
+    Args:
+        bars: of equal width, without gaps, the lowest first.
+        most: bars that are left.
+    """
+    if len(bars) <= most:
+        return list(bars)
+    width = bars[0].high - bars[0].low
+    for together in (step * 10**power for power in itertools.count() for step in STEPS):
+        counted: dict[int, int] = {}
+        for bar in bars:
+            place = round(bar.low / width) // together
+            counted[place] = counted.get(place, 0) + bar.captions
+        if len(counted) <= most:
+            break
+    wide = width * together
+    return [Bar(place * wide, (place + 1) * wide, captions) for place, captions in sorted(counted.items())]
 
 
-def histogram(bars: Sequence[Bar], whole_numbers: bool) -> Chart | None:
-    """A chart of bars side by side; None where there are none.
+def histogram(bars: Sequence[Bar], digits: int) -> tuple[Line, ...]:
+    """A histogram; empty where nothing is counted.
 
     Args:
         bars: without gaps, the lowest first.
-        whole_numbers: whether a bar stands for one number, which is written below its middle, or for all values
-            between two, which are written below its sides.
+        digits: behind the point, of the ends of a bar; 0 for whole numbers.
     """
-    if not bars:
-        return None
-    step = WIDTH / len(bars)
-    most = max(bar.captions for bar in bars)
-    rectangles = [
-        Rectangle(index * step, HEIGHT * (1 - bar.captions / most), step * 0.88, HEIGHT * bar.captions / most, bar)
-        for index, bar in enumerate(bars)
-    ]
-    if whole_numbers:
-        places = [(index * step + step * 0.44, f"{bar.low:.0f}") for index, bar in enumerate(bars)]
-    else:
-        sides = [bar.low for bar in bars] + [bars[-1].high]
-        places = [(index * step - step * 0.06, signed(side)) for index, side in enumerate(sides)]
-    every = math.ceil(len(places) / TICKS)
-    return Chart(tuple(rectangles), tuple(Tick(*place) for place in places[::every]))
+    shown = coarser(bars)
+    most = max((bar.captions for bar in shown), default=0)
+    return tuple(Line(_label(bar, digits), bar.captions, 100 * bar.captions / max(1, most)) for bar in shown)
+
+
+def _label(bar: Bar, digits: int) -> str:
+    if digits:
+        return f"{signed(bar.low, digits)} to {signed(bar.high, digits)}"
+    low, high = round(bar.low), round(bar.high) - 1
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def signed(number: float, digits: int = 1) -> str:
-    """A number with a minus sign instead of a hyphen."""
-    return f"{number + 0.0:.{digits}f}".replace("-", "−")
+    """A number with a minus sign instead of a hyphen, and without one where it is rounded to zero."""
+    rounded = round(number, digits) + 0.0
+    return f"{rounded:.{digits}f}".replace("-", "−")

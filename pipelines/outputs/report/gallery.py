@@ -33,12 +33,14 @@ class Gallery:
     The choice depends on the rows alone, not on their order: the sample is of the least digests of ids.
 
     Args:
-        images: to be shown at most. Half of them are the sample, a sixth each the best, the worst and the repaired.
+        images: to be shown at most; as many are shown if there are so many. A sixth each are the best, the worst
+            and the repaired, the rest is the sample: half of them at least, more where the others are the same ones.
     """
 
     def __init__(self, images: int) -> None:
         rest = images // 6
-        self._wanted = {SAMPLED: images - 3 * rest, BEST: rest, WORST: rest, REPAIRED: rest}
+        self._images = images
+        self._wanted = {SAMPLED: images, BEST: rest, WORST: rest, REPAIRED: rest}
         self._kept: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
 
     def pass_by(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -51,10 +53,18 @@ class Gallery:
         """The images to show, the best-scored first, each once with all that it was chosen for."""
         groups: dict[str, list[str]] = {}
         rows: dict[str, dict[str, Any]] = {}
-        for group, kept in self._kept.items():
-            for row in kept:
+        for group in (BEST, WORST, REPAIRED):
+            for row in self._kept[group]:
                 rows[row["id"]] = row
                 groups.setdefault(row["id"], []).append(group)
+        for row in self._kept[SAMPLED]:
+            if row["id"] in rows:
+                groups[row["id"]].insert(0, SAMPLED)
+            elif len(rows) < self._images:
+                rows[row["id"]] = row
+                groups[row["id"]] = [SAMPLED]
+            else:
+                break
         return [Choice(_typed(row), tuple(groups[row["id"]])) for row in sorted(rows.values(), key=_ORDER[BEST])]
 
 
@@ -79,10 +89,13 @@ _ORDER: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def _typed(fields: dict[str, Any]) -> CaptionRow:
-    alternatives = tuple(Alternative(_cut(one["caption"]), one["score"]) for one in fields["alternatives"][:MOST_SHOWN])
-    lists = {name: tuple(map(_cut, fields[name][:MOST_SHOWN])) for name in ("flags", "repairs")}
-    return CaptionRow(**{**fields, **lists, "caption": _cut(fields["caption"]), "alternatives": alternatives})
+    alternatives = tuple(
+        Alternative(shortened(one["caption"]), one["score"]) for one in fields["alternatives"][:MOST_SHOWN]
+    )
+    lists = {name: tuple(map(shortened, fields[name][:MOST_SHOWN])) for name in ("flags", "repairs")}
+    return CaptionRow(**{**fields, **lists, "caption": shortened(fields["caption"]), "alternatives": alternatives})
 
 
-def _cut(text: str) -> str:
+def shortened(text: str) -> str:
+    """As much of a text as a page shows."""
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

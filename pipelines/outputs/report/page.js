@@ -77,14 +77,105 @@ document.querySelectorAll(".words").forEach((words) => {
   });
 });
 
-const shown = document.querySelector("#shown");
-document.querySelectorAll("input[name=group]").forEach((choice) => {
-  choice.addEventListener("change", () => {
-    let count = 0;
-    document.querySelectorAll(".card").forEach((card) => {
-      card.hidden = choice.value !== "all" && !card.dataset.groups.split(" ").includes(choice.value);
-      count += card.hidden ? 0 : 1;
-    });
-    shown.textContent = `${count} shown`;
+// The filters work on what the page holds; without this script all of it is shown. Cards come in portions, so that a
+// page of a thousand photographs is quick and what is below them can be reached.
+const PORTION = 48;
+const list = document.querySelector(".cards");
+const filters = document.querySelector("#filters");
+const cards = [...document.querySelectorAll(".card")].map((card, place) => ({
+  card,
+  place,
+  groups: new Set(card.dataset.groups.split(" ")),
+  sure: card.dataset.sure === undefined ? undefined : Number(card.dataset.sure),
+  name: card.querySelector(".path").textContent,
+  text: searched(`${card.textContent} ${card.querySelector(".path").title}`),
+}));
+let portions = 1;
+
+function searched(text) {
+  return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/\s+/g, " ");
+}
+
+function value(name) {
+  return document.querySelector(name)?.value ?? "";
+}
+
+function matcher() {
+  const words = searched(value("#search")).split(" ").filter(Boolean);
+  const group = value("#show");
+  const least = value("#least");
+  const most = value("#most");
+  return (one) =>
+    words.every((word) => one.text.includes(word)) &&
+    (!group || one.groups.has(group)) &&
+    // What has no number is in no range.
+    (least === "" || one.sure >= Number(least)) &&
+    (most === "" || one.sure <= Number(most));
+}
+
+// Failures and what has no number come last, however the others are ordered.
+function ordered(found) {
+  const order = value("#order");
+  if (order === "name") return found.toSorted((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  if (order !== "unsure") return found;
+  const known = found.filter((one) => one.sure !== undefined);
+  return [...known.reverse(), ...found.filter((one) => one.sure === undefined)];
+}
+
+function show() {
+  const found = ordered(cards.filter(matcher()));
+  const seen = new Set(found.slice(0, portions * PORTION));
+  cards.forEach((one) => (one.card.hidden = !seen.has(one)));
+  // Moved only if the order changes: a card that moves loses the focus.
+  const last = found.every((one, place) => !place || found[place - 1].card.compareDocumentPosition(one.card) & 4);
+  if (!last) list.append(...found.map((one) => one.card));
+  const left = found.length - seen.size;
+  document.querySelector("#shown").textContent = left
+    ? `${seen.size.toLocaleString("en")} of ${found.length.toLocaleString("en")} shown`
+    : `${found.length.toLocaleString("en")} shown`;
+  document.querySelector("#none").hidden = found.length > 0;
+  document.querySelector(".more").hidden = left === 0;
+  document.querySelector("#more").textContent = `Show ${Math.min(PORTION, left)} more`;
+  document.querySelector("#all").textContent = `Show all ${found.length.toLocaleString("en")}`;
+}
+
+function showMore(number) {
+  const before = new Set(cards.filter((one) => !one.card.hidden).map((one) => one.card));
+  portions = number;
+  show();
+  // To where the reader goes on, since the button moves away.
+  const next = [...list.children].find((card) => !card.hidden && !before.has(card));
+  if (next) {
+    next.tabIndex = -1;
+    next.focus({ preventScroll: true });
+  }
+}
+
+if (filters) {
+  filters.hidden = false;
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  const again = () => {
+    portions = 1;
+    show();
+  };
+  filters.addEventListener("input", again);
+  filters.addEventListener("reset", () => setTimeout(again));
+  document.querySelector("#none button").addEventListener("click", () => {
+    filters.reset();
+    document.querySelector("#search").focus();
   });
-});
+  document.querySelector("#more").addEventListener("click", () => showMore(portions + 1));
+  document.querySelector("#all").addEventListener("click", () => showMore(Infinity));
+  show();
+  // A player gets its buttons, and reads how long its sound is, when it comes into view: a thousand of them would take
+  // ten seconds, and browsers hold few that have read theirs.
+  const near = new IntersectionObserver((entries) => {
+    entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
+      const audio = entry.target.querySelector("audio");
+      audio.controls = true;
+      audio.preload = "metadata";
+      near.unobserve(entry.target);
+    });
+  }, { rootMargin: "200px" });
+  document.querySelectorAll(".sound").forEach((sound) => near.observe(sound));
+}

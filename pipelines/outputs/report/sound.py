@@ -33,6 +33,18 @@ class SpokenAt(NamedTuple):
     member: str | None
 
 
+class Sound(NamedTuple):
+    """A small copy of the audio of a caption.
+
+    Attributes:
+        uri: the MP3 as a data URI.
+        seconds: its length.
+    """
+
+    uri: str
+    seconds: float
+
+
 def spoken(output: Storage) -> dict[tuple[str, str], SpokenAt]:
     """Image id and caption → where the audio is: ids alone may be those of other images.
 
@@ -53,9 +65,9 @@ def spoken(output: Storage) -> dict[tuple[str, str], SpokenAt]:
     return found
 
 
-def sounds(output: Storage, places: Iterable[SpokenAt]) -> dict[SpokenAt, str]:
-    """Small copies of audio as data URIs; what cannot be read is left out."""
-    found: dict[SpokenAt, str] = {}
+def sounds(output: Storage, places: Iterable[SpokenAt]) -> dict[SpokenAt, Sound]:
+    """Small copies of audio; what cannot be read is left out."""
+    found: dict[SpokenAt, Sound] = {}
     by_file: dict[str, set[SpokenAt]] = {}
     for place in places:
         by_file.setdefault(place.uri, set()).add(place)
@@ -70,7 +82,8 @@ def sounds(output: Storage, places: Iterable[SpokenAt]) -> dict[SpokenAt, str]:
                 container = next(one for one in CONTAINERS.values() if uri.endswith(one.suffix))
                 members = {row.audio.path: row.audio.bytes for row in container.decode(data, uri)}
             for place in wanted & {SpokenAt(uri, member) for member in members}:
-                found[place] = small_copy(decode(members[place.member]))
+                waveform = decode(members[place.member])
+                found[place] = Sound(small_copy(waveform), len(waveform.samples) / waveform.sample_rate)
         except (OSError, ValueError, SpeechError, StopIteration):
             continue
     return found

@@ -92,6 +92,10 @@ class Survey:
         """Captions by number of words, the shortest first."""
         return _without_gaps(self.words, 1)
 
+    def more_frequent_than_shown(self) -> bool:
+        """Whether more captions than those of `most_frequent` have several images."""
+        return len([count for _, count in self.texts.most_common(MOST_FREQUENT + 1) if count > 1]) > MOST_FREQUENT
+
     def most_frequent(self) -> list[tuple[str, int]]:
         """Captions that more than one image has, the most frequent first."""
         return [(text, count) for text, count in self.texts.most_common(MOST_FREQUENT) if count > 1]

@@ -1,5 +1,7 @@
 """Flags of `beamscribe caption`."""
 
+import argparse
+
 from beamscribe.flag_parser import FlagParser, chance, not_negative, positive
 from beamscribe.model.backbone.choice import AUTO, ENGINES, PRECISIONS
 from beamscribe.pipelines.images.quality import ALARM_PERCENT, ALARM_ROWS
@@ -51,6 +53,14 @@ def parser() -> FlagParser:
     flags.add_argument("--captioner", metavar="MODULE:CLASS", help="a captioner of your own, see docs/captioners.md")
     flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
     flags.add_argument(
+        "--report",
+        nargs="?",
+        const="",
+        type=_page,
+        metavar="PAGE.html",
+        help="write the page of beamscribe report too when the job is done [OUTPUT/report.html]",
+    )
+    flags.add_argument(
         "--beam-size", type=positive, default=3, metavar="CAPTIONS", help="kept at each step; 1 is greedy"
     )
     flags.add_argument("--max-length", type=positive, default=24, metavar="TOKENS", help="of a caption at most")
@@ -87,3 +97,10 @@ def parser() -> FlagParser:
     add_reading_flags(flags)
     add_job_flags(flags, BATCH_SIZE)
     return flags
+
+
+def _page(text: str) -> str:
+    """A page's name, or none, for argparse: a word after the flag may have been meant for another one."""
+    if text and not text.endswith(".html"):
+        raise argparse.ArgumentTypeError(f"{text} is not called NAME.html")
+    return text

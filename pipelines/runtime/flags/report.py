@@ -3,6 +3,9 @@
 from beamscribe.flag_parser import FlagParser, add_storage_options, chance, positive
 from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS
 
+GALLERY = 200
+"""Photographs that a page shows, so that it weighs no more than can be sent by mail."""
+
 
 def parser() -> FlagParser:
     """The command's flags."""
@@ -12,7 +15,7 @@ def parser() -> FlagParser:
     )
     flags.add_argument("captions", metavar="OUTPUT", help="output of beamscribe caption")
     flags.add_argument("--output", required=True, metavar="PAGE.html", help="file or URI of the page")
-    flags.add_argument("--gallery", type=positive, default=60, metavar="IMAGES", help="photographs shown at most")
+    flags.add_argument("--gallery", type=positive, default=GALLERY, metavar="IMAGES", help="photographs shown at most")
     flags.add_argument("--images-root", metavar="DIR", help="folder that holds the photographs now, if they were moved")
     flags.add_argument("--model", metavar="BUNDLE", help="the bundle, if it was moved [as the captions' manifest says]")
     flags.add_argument("--speech", metavar="OUTPUT", help="output of beamscribe speak for these captions")

@@ -37,3 +37,4 @@ def test_says_what_to_do_next() -> None:
         "  beamscribe export 'my captions/' --to csv --output 'my captions.csv'",
         "  beamscribe speak --captions 'my captions/' --output 'my captions-speech'",
     ]
+    assert closing_lines(samples, "my captions/", has_page=True)[-2:] == commands[1:]

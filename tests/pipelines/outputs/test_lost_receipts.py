@@ -11,11 +11,11 @@ import pytest
 from beamscribe.errors import CHECK_FAILED, DONE, RefusedError
 from beamscribe.pipelines.outputs.captions import open_captions
 from beamscribe.pipelines.outputs.export import run as export
+from beamscribe.pipelines.outputs.job_status import status
 from beamscribe.pipelines.outputs.merge import run as merge
 from beamscribe.pipelines.outputs.report.gallery import Gallery
 from beamscribe.pipelines.outputs.report.survey import survey
 from beamscribe.pipelines.outputs.status import run as run_status
-from beamscribe.pipelines.outputs.status import status
 from beamscribe.pipelines.sources.captioned_rows import rows_of
 from beamscribe.schemas.receipt import RECEIPTS
 from beamscribe.schemas.rows import CAPTIONS, FAILURES

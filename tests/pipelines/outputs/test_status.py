@@ -1,14 +1,20 @@
 import datetime
+import io
 import json
+import re
+import threading
 
 import pytest
+from rich.console import Console
 
 from beamscribe.errors import DONE, STOPPED, RefusedError
 from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.commits.lease import Lease
 from beamscribe.pipelines.commits.pending import CORPUS
-from beamscribe.pipelines.outputs.status import lines, run, status
+from beamscribe.pipelines.outputs.following import ShownAsBar, ShownAsLines, follow, pace
+from beamscribe.pipelines.outputs.job_status import lines, status
+from beamscribe.pipelines.outputs.status import run
 from beamscribe.pipelines.sources.corpus import Skipped
 from tests.pipelines.fake_job import FakeJob, run_of, shard
 from tests.pipelines.outputs.test_verify import FINGERPRINT, go
@@ -112,3 +118,76 @@ def test_what_is_no_output_is_refused(local, tmp_path):
     local.write(local.files(CORPUS)[0].name, b"{")
     with pytest.raises(RefusedError, match="cannot be read: .*is damaged"):
         run([local.root])
+
+
+class Shown:
+    """Notes what it is to show."""
+
+    interval_seconds = 7.0
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def __call__(self, found):
+        self.told.append(f"{found.done + len(found.failures)}/{found.asked}, {pace(found)}")
+
+
+def test_a_running_job_is_followed_until_it_ends(local):
+    go(local, "abcdef", failing="b")
+    over = status(local)
+    begun = over._replace(writer="process 7", done=0, failures=[], todo=6, this_run=0, a_second=None)
+    half = over._replace(writer="process 7", done=2, todo=3, a_second=0.5)
+    looks = [begun, OSError("replaced while it was read"), half, over]
+    shown, waited = Shown(), []
+
+    def look():
+        found = looks.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    assert follow(look, shown, waited.append) == over
+    assert shown.told == ["0/6, 0 failed, nothing committed yet", "3/6, 1 failed, 0.5 a second, 0:00:06 left"]
+    assert waited == [7.0, 7.0, 7.0]
+    in_vain = []
+    with pytest.raises(OSError, match="gone"):
+        follow(lambda: in_vain.append(1) or open_nothing(), shown, waited.append)
+    assert len(in_vain) == 5
+
+
+def open_nothing():
+    raise OSError("gone")
+
+
+def test_following_what_does_not_run_ends_at_once(local, capsys):
+    go(local, "abc")
+    capsys.readouterr()
+    assert run([local.root, "--follow"]) == DONE
+    assert capsys.readouterr().out.splitlines()[0] == "caption: 3 in the corpus"
+    assert run([local.root, "--follow", "--json"]) == DONE
+    assert json.loads(capsys.readouterr().out)["done"] == 3
+
+
+def test_following_shows_lines_until_the_lease_is_given_up(local, capsys, monkeypatch):
+    go(local, "abc")
+    capsys.readouterr()
+    with Lease(local):
+        ended = threading.Timer(0.5, local.delete, [LEASE])
+        monkeypatch.setattr(ShownAsLines, "interval_seconds", 0.2)
+        ended.start()
+        assert run([local.root, "--follow"]) == DONE
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("beamscribe caption: 3 of 3 done, 0 failed, ")
+    assert told[-1].startswith("not running")
+
+
+def test_a_bar_fits_a_narrow_terminal(local):
+    go(local, "abcdef", failing="b")
+    found = status(local)._replace(writer="process 7", done=2, todo=3, a_second=0.5)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with ShownAsBar(console, local=True) as bar:
+        bar(found)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    assert "3/6" in text
+    assert "0:00:06 left" in text
+    assert max(map(len, re.split(r"[\r\n]", text))) <= 80

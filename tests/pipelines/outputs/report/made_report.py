@@ -1,20 +1,22 @@
 """A report of made photographs, with everything that a card can show and everything that can be missing."""
 
 import base64
+import functools
 import hashlib
 import io
 
 import numpy as np
 from PIL import Image
 
+from beamscribe.pipelines.outputs.job_status import Status
 from beamscribe.pipelines.outputs.report.attention import LookedAt
+from beamscribe.pipelines.outputs.report.failed import reasons
 from beamscribe.pipelines.outputs.report.gallery import BEST, REPAIRED, SAMPLED, WORST, Choice
-from beamscribe.pipelines.outputs.report.page import Card, Report, reasons
+from beamscribe.pipelines.outputs.report.page import Card, Report
 from beamscribe.pipelines.outputs.report.pictures import thumbnail
 from beamscribe.pipelines.outputs.report.references import Evaluated, ImageScores
-from beamscribe.pipelines.outputs.report.sound import small_copy
+from beamscribe.pipelines.outputs.report.sound import Sound, small_copy
 from beamscribe.pipelines.outputs.report.survey import Survey
-from beamscribe.pipelines.outputs.status import Status
 from beamscribe.pipelines.speech.engine import Waveform
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
 from beamscribe.schemas.evaluation import Score
@@ -51,9 +53,10 @@ def row(name: str, data: bytes = b"", caption: str = "A dog runs.", score: float
     )
 
 
-def beep() -> str:
-    """Three seconds of sound, as long as a caption, as a data URI."""
-    return small_copy(Waveform((8000 * np.sin(np.arange(66_150) / 9)).astype(np.int16), 22_050))
+@functools.cache
+def beep() -> Sound:
+    """Three seconds of sound, as long as a caption."""
+    return Sound(small_copy(Waveform((8000 * np.sin(np.arange(66_150) / 9)).astype(np.int16), 22_050)), 3.0)
 
 
 def looked_at(*words: str) -> LookedAt:

@@ -1,15 +1,21 @@
 """The page as text and in a browser: whole, calm, and safe from what files are called."""
 
+import base64
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from beamscribe.pipelines.outputs.report.cards import PAGE_BYTES, photograph_bytes
-from beamscribe.pipelines.outputs.report.page import reasons, render
-from tests.pipelines.outputs.report.made_report import EVIL, made_report
+from beamscribe.pipelines.outputs.report.failed import failed_cards, reasons
+from beamscribe.pipelines.outputs.report.page import render
+from beamscribe.pipelines.outputs.report.survey import Survey
+from beamscribe.schemas.failure_row import FailureRow
+from tests.pipelines.fake_job import START
+from tests.pipelines.outputs.report.made_report import EVIL, looked_at, made_report
 
 Browser = Any
 WIDTHS = {"phone": 390, "desktop": 1280}
@@ -53,11 +59,65 @@ def test_what_files_are_called_stays_text() -> None:
     assert text.count("<script>") == 1
 
 
-def test_a_page_without_any_caption_says_so() -> None:
-    empty = made_report(0)
-    text = render(empty._replace(status=empty.status._replace(a_second=None), evaluated=None, reasons=(), notes=()))
-    assert "There are no captions yet." in text
-    assert "There is nothing to show yet." in text
+EMPTY = [
+    # asked, done, failed, to do, least confidence, whether a run is at work; the headline, why there is nothing
+    (
+        0,
+        0,
+        0,
+        0,
+        0.0,
+        None,
+        "No captions yet",
+        "The corpus of the latest run is empty, so there is nothing to caption.",
+    ),
+    (9, 0, 0, 9, 0.0, None, "No captions yet", "9 images to do: beamscribe caption, run again, goes on with them."),
+    (9, 0, 0, 9, 0.0, "pid 7", "No captions yet", "No caption is committed yet. 9 images to do: a run is at work."),
+    (3, 0, 3, 0, 0.0, None, "No image could be captioned", "There is no caption: all 3 images failed."),
+    (4, 4, 0, 0, 0.9, None, "4 photographs in words", "No caption has a confidence of 0.9 or more"),
+]
+
+
+@pytest.mark.parametrize(("asked", "done", "failed", "todo", "least", "writer", "headline", "why"), EMPTY)
+def test_a_page_without_any_caption_says_why(
+    asked: int, done: int, failed: int, todo: int, least: float, writer: str | None, headline: str, why: str
+) -> None:
+    made = made_report(0)
+    failures = made.status.failures[:failed]
+    status = made.status._replace(
+        asked=asked, done=done, failures=failures, todo=todo, writer=writer, a_second=None, this_run=0
+    )
+    text = render(made._replace(status=status, reasons=reasons(failures), evaluated=None, notes=(), least=least))
+    assert f"<h1>{headline}</h1>" in text
+    assert text.count(why) == 2
+    assert "There are no captions to compare." in text
+    # Nothing is said of what is not there.
+    assert not [part for part in ("Point at a word", "small copies", "caption of its own", "<figure") if part in text]
+    assert ("No image has failed" in text) == (not failed)
+    assert text.count('<li class="card failed"') == failed
+
+
+def test_what_a_captioner_does_not_give_is_not_shown() -> None:
+    made = made_report(4)
+    survey = Survey()
+    survey.count([{"caption": f"A dog {n}.", "flags": [], "repairs": [], "score": None} for n in range(4)])
+    cards = [
+        card._replace(choice=card.choice._replace(row=card.choice.row._replace(score=None))) for card in made.cards
+    ]
+    text = render(made._replace(survey=survey, cards=tuple(cards)))
+    assert "The captioner gives no scores." in text
+    assert "mean score" not in text
+    assert 'id="order"' not in text
+    assert "data-sure" not in text
+
+
+def test_every_kind_of_failure_has_a_card_before_one_has_many() -> None:
+    frequent = [FailureRow(f"f{n}", f"{n:05}", "read", "Timeout", "m" * 5000, 1, START) for n in range(5000)]
+    rare = [FailureRow("r", "9", "decode", "Truncated", "cut off", 1, START)]
+    shown = failed_cards([*frequent, *rare])
+    assert len(shown) == 200
+    assert [card.row.error_type for card in shown].count("Truncated") == 1
+    assert len(shown[0].row.message) == 1000
 
 
 def test_nothing_is_loaded_and_nothing_complains(browser: Browser, page: str) -> None:
@@ -87,7 +147,7 @@ def test_images_have_size_and_captions_as_their_text(browser: Browser, page: str
 
 def test_words_light_the_photograph_with_the_keyboard_alone(browser: Browser, page: str) -> None:
     open_page(browser, page)
-    browser.execute_script("document.querySelector('input[name=group]').focus()")
+    browser.execute_script("document.querySelector('#filters button').focus()")
     press(browser, "Tab")
     first = "const card = document.querySelector('.card');"
     lit = first + (
@@ -122,12 +182,123 @@ def test_the_pointer_lights_it_too(browser: Browser, page: str) -> None:
     assert browser.execute_script("return document.querySelector('.seen').textContent") == "dog"
 
 
-def test_groups_can_be_shown_alone(browser: Browser, page: str) -> None:
+SHOWN = (
+    "return [...document.querySelectorAll('.card')].filter((one) => one.checkVisibility()).map((one) => one.innerText)"
+)
+
+
+def choose(browser: Browser, values: dict[str, str]) -> list[str]:
+    """Sets filters as people do; the text of the cards that are left, in their order."""
+    for name, value in values.items():
+        browser.execute_script(
+            "const field = document.getElementById(arguments[0]); field.value = arguments[1];"
+            "field.dispatchEvent(new Event('input', {bubbles: true}))",
+            name,
+            value,
+        )
+    return browser.execute_script(SHOWN)
+
+
+def test_filters(browser: Browser, page: str) -> None:
     open_page(browser, page)
-    browser.execute_script("document.querySelector('input[value=repaired]').click()")
-    visible = "return [...document.querySelectorAll('.card')].map((card) => card.checkVisibility())"
-    assert browser.execute_script(visible) == [False, False, True, False]
-    assert browser.execute_script("return document.querySelector('#shown').textContent") == "1 shown"
+    told = "return document.querySelector('#shown').textContent"
+    assert len(choose(browser, {})) == 7
+    assert browser.execute_script(told) == "7 shown"
+    (repaired,) = choose(browser, {"show": "repaired"})
+    assert "grey-to-rgb" in repaired
+    assert browser.execute_script(told) == "1 shown"
+    assert len(choose(browser, {"show": "failed"})) == 3
+    (empty_file,) = choose(browser, {"show": "reason-1"})
+    assert "decode: EmptyFile" in empty_file
+    # Words in any order and case, of captions, alternatives, failures and names of files.
+    assert len(choose(browser, {"show": "", "search": "RUNS dog"})) == 4
+    assert len(choose(browser, {"search": "not a dog runs to 2."})) == 1
+    assert len(choose(browser, {"search": "001.jpg"})) == 1
+    assert choose(browser, {"search": "no such word"}) == []
+    assert browser.execute_script("return document.querySelector('#none').checkVisibility()")
+    browser.execute_script("document.querySelector('#none button').click()")
+    time.sleep(0.1)
+    assert len(choose(browser, {})) == 7
+    # Scores are −0.2, −0.3, −0.4 and −0.5; what failed has none.
+    assert numbers(choose(browser, {"least": "-0.4", "most": "-0.3"})) == ["1", "2"]
+    assert numbers(choose(browser, {"least": "", "most": "", "order": "unsure"})) == ["3", "2", "1", "0", "", "", ""]
+
+
+def numbers(texts: list[str]) -> list[str]:
+    """Of made captions; failures have none."""
+    return [found[1] if (found := re.search(r"A dog runs to (\d)", text)) else "" for text in texts]
+
+
+def many_cards(number: int) -> str:
+    """A page of so many cards, made of four."""
+    made = made_report(4, 9_000)
+    cards = [
+        made.cards[n % 3]._replace(
+            name=f"{n}.jpg",
+            choice=made.cards[n % 3].choice._replace(row=made.cards[n % 3].choice.row._replace(caption=f"Dog {n}.")),
+        )
+        for n in range(number)
+    ]
+    return render(made._replace(cards=tuple(cards)))
+
+
+def test_a_thousand_photographs_stay_usable(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "many.html"
+    path.write_text(many_cards(1000), encoding="utf-8")
+    open_page(browser, path.as_uri())
+    assert len(choose(browser, {})) == 48
+    assert browser.execute_script("return document.querySelector('#shown').textContent") == "48 of 1,003 shown"
+    # What is below the photographs is a few screens away.
+    assert browser.execute_script("return document.querySelector('#numbers').offsetTop") < 20_000
+    assert len(choose(browser, {"search": "777.jpg"})) == 1
+    choose(browser, {"search": ""})
+    browser.execute_script("document.querySelector('#more').click()")
+    assert browser.execute_script("return document.querySelector('#shown').textContent") == "96 of 1,003 shown"
+    assert browser.execute_script("return document.querySelectorAll('.card:not([hidden])').length") == 96
+
+
+def test_it_prints_on_few_sheets(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "sixty.html"
+    path.write_text(many_cards(60), encoding="utf-8")
+    open_page(browser, path.as_uri())
+    printed = browser.execute_cdp_cmd(
+        "Page.printToPDF", {"preferCSSPageSize": True, "paperWidth": 8.27, "paperHeight": 11.7}
+    )
+    pages = base64.b64decode(printed["data"]).count(b"/Type /Page\n")
+    assert 2 <= pages <= 6
+
+
+def test_long_words_wrap_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    made = made_report(3)
+    word = "Donaudampfschifffahrtsgesellschaft" * 5
+    rows = [
+        card.choice.row._replace(caption=word, repairs=(word,), image_uri=f"file:///{word}.jpg") for card in made.cards
+    ]
+    cards = [
+        card._replace(
+            choice=card.choice._replace(row=row), name=f"{word}.jpg", looked_at=looked_at(word, "a") if n == 0 else None
+        )
+        for n, (card, row) in enumerate(zip(made.cards, rows, strict=True))
+    ]
+    failed = [row._replace(error_type=word, message=word, image_uri=word) for row in made.status.failures]
+    survey = Survey()
+    survey.count([{**row._asdict(), "flags": [word], "repairs": []} for row in rows])
+    path = tmp_path / "long.html"
+    changed = made._replace(cards=tuple(cards), survey=survey, notes=(word,), output=f"file:///{word}", model=word)
+    changed = changed._replace(
+        status=made.status._replace(failures=failed), reasons=reasons(failed), settings={word: word}
+    )
+    path.write_text(render(changed), encoding="utf-8")
+    open_page(browser, path.as_uri(), 390)
+    browser.execute_script("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('body *:not(.skip, .away, input, select, option)')]"
+        ".filter((one) => one.checkVisibility())"
+        ".filter((one) => one.getBoundingClientRect().right > 390 || one.scrollWidth > one.clientWidth + 1)"
+        ".filter((one) => one.clientWidth && getComputedStyle(one).display !== 'inline')"
+        ".map((one) => one.outerHTML.slice(0, 120))"
+    )
+    assert cut == []
 
 
 def test_audio_decodes(browser: Browser, page: str) -> None:
@@ -138,6 +309,9 @@ def test_audio_decodes(browser: Browser, page: str) -> None:
         "audio.load()"
     )
     assert seconds == pytest.approx(3, abs=0.2)
+    lengths = browser.execute_script("return [...document.querySelectorAll('.length')].map((one) => one.innerText)")
+    assert len(lengths) == 4
+    assert lengths[0].startswith("3.0 s")
 
 
 def test_a_script_in_a_file_name_does_not_run(browser: Browser, page: str) -> None:
