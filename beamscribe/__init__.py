@@ -7,6 +7,8 @@ from beamscribe import native_logs
 
 if TYPE_CHECKING:
     from beamscribe.command_line import main as main
+    from beamscribe.looking import explain as explain
+    from beamscribe.looking import report as report
     from beamscribe.model.bundle import open_bundle as open_bundle
     from beamscribe.model.captioning import CaptionWriter as CaptionWriter
     from beamscribe.model.captioning import DecodingOptions as DecodingOptions
@@ -29,6 +31,8 @@ PUBLIC = {
     "Captioner": "beamscribe.notebook",
     "featurize": "beamscribe.notebook",
     "speak": "beamscribe.notebook",
+    "explain": "beamscribe.looking",
+    "report": "beamscribe.looking",
     "CaptionModelHandler": "beamscribe.transforms",
     "CaptionImages": "beamscribe.transforms",
     "FeaturizeImages": "beamscribe.transforms",

@@ -16,6 +16,7 @@ import tensorflow as tf
 from beamscribe.model.bundle import Bundle
 from beamscribe.model.captioning import load_captioner
 from beamscribe.model.tokenizer import PAD, START, Pieces, Tokenizer
+from beamscribe.model.word_choices import WordChoice, missed, word_choices
 from beamscribe.schemas.feature_example import DTYPE
 
 
@@ -87,6 +88,28 @@ class AttentionMaps:
         # Position t has read token t and looks for the token after it, which is piece t.
         looking = tf.reduce_mean(weights, axis=1).numpy().reshape(len(captions), length, *self.grid)
         return [_joined(maps, found) for maps, found in zip(looking, pieces, strict=True)]
+
+    def choices(self, features: np.ndarray, caption: str) -> tuple[WordChoice, ...]:
+        """Probability and alternatives of each word of a caption.
+
+        Args:
+            features: of one image, float (rows, columns, channels).
+            caption: of it. What is longer than the captioner can write is left out.
+        """
+        return word_choices(self._captioner, self._tokenizer, self._encode(features[None]), self._pieces(caption))
+
+    def missed(self, features: np.ndarray, caption: str) -> tuple[WordAttention, ...]:
+        """What each word rests on, also of a decoder that looks at no places: where it is missed if it is hidden.
+
+        Args:
+            features: of one image, float (rows, columns, channels).
+            caption: of it. What is longer than the captioner can write is left out.
+        """
+        found = missed(self._captioner, features.astype(DTYPE), self._pieces(caption))
+        return tuple(WordAttention(word, weights) for word, weights in found)
+
+    def _pieces(self, caption: str) -> Pieces:
+        return self._tokenizer.pieces(caption).cut(self._captioner.config.max_length - 2)
 
     def within(self, features: np.ndarray, caption: str) -> SelfAttentions:
         """The last self-attention of encoder and decoder, averaged over heads.

@@ -84,9 +84,19 @@ def explain(bundle: Bundle, data: bytes, caption: str | None, place: tuple[int, 
     if caption is None:
         caption = CaptionWriter(bundle, DecodingOptions().fitting(bundle)).caption_features(features)[0][0].caption
     maps = AttentionMaps(bundle)
+    looks = True
     try:
         words = maps.of_words(features, [caption])[0]
     except NoAttentionError:
-        words = ()
-    within = maps.within(features[0], caption)
-    return Explained(image.pixels, image.width / image.height, caption, words, within, (row, column), maps.grid)
+        words, looks = maps.missed(features[0], caption), False
+    return Explained(
+        pixels=image.pixels,
+        aspect=image.width / image.height,
+        caption=caption,
+        words=words,
+        within=maps.within(features[0], caption),
+        cell=(row, column),
+        grid=maps.grid,
+        choices=maps.choices(features[0], caption),
+        looks=looks,
+    )

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from beamscribe.model import weights
 from beamscribe.model.attention_maps import AttentionMaps, NoAttentionError
 from beamscribe.model.bundle import VOCABULARY, WEIGHTS, Bundle, write_bundle
 from beamscribe.model.captioner import Captioner, CaptionerConfig
 from beamscribe.model.decoder_names import BASIC, DECODERS, LSTM, LSTM_ATTENTION, TRANSFORMER
-from beamscribe.model.tokenizer import RESERVED
+from beamscribe.model.tokenizer import RESERVED, Tokenizer
+from beamscribe.model.word_choices import END_OF_CAPTION, missed, word_choices
 
 WORDS = [*RESERVED, "a", "dog", "skate", "##boarder", "s", "'", "t", "-", "shirt", "!"]
 FEATURES = np.random.default_rng(3).random((2, 8, 8, 2048), np.float32)
@@ -72,3 +74,66 @@ def test_self_attentions(bundle: Bundle) -> None:
     else:
         assert kind(bundle) in (LSTM, LSTM_ATTENTION)
         assert (found.encoder, found.decoder) == (None, None)
+
+
+def test_every_decoder_tells_what_else_it_could_have_written(bundle: Bundle) -> None:
+    maps = AttentionMaps(bundle)
+    choices = maps.choices(FEATURES[0], "A dog's skateboarder.")
+    assert [choice.word for choice in choices] == ["A", "dog's", "skateboarder."]
+    for choice in choices:
+        assert 0 < choice.probability < 1
+        told = [one.word for one in choice.alternatives]
+        assert len(told) == len(set(told)) == 3
+        # What begins a word, or the end: neither what stands there, nor reserved tokens, nor the middle of a word.
+        assert set(told) <= {"a", "dog", "skate", "skateboarder", "s", "'", "t", "-", "shirt", "!", END_OF_CAPTION}
+        chances = [one.probability for one in choice.alternatives]
+        assert chances == sorted(chances, reverse=True)
+        assert sum(chances) < 1
+    assert "a" not in [one.word for one in choices[0].alternatives]
+    # Words before are the same whatever comes after; of a long word there are several probabilities.
+    again = maps.choices(FEATURES[0], "A dog's")
+    assert [one.probability for one in again] == pytest.approx([one.probability for one in choices[:2]], rel=1e-4)
+
+
+def test_an_alternative_of_several_pieces_is_whole() -> None:
+    """A captioner that says skate, then boarder, whatever it has read."""
+
+    class Fixed:
+        def decode(self, tokens: np.ndarray, image: tf.Tensor) -> tuple[tf.Tensor, None]:
+            logits = np.zeros((*tokens.shape, len(WORDS)), np.float32)
+            logits[..., WORDS.index("skate")] = 3
+            logits[tokens == WORDS.index("skate"), WORDS.index("##boarder")] = 9
+            return tf.constant(logits), None
+
+    pieces = Tokenizer(WORDS).pieces("a dog")
+    first, second = word_choices(Fixed(), Tokenizer(WORDS), tf.zeros((1, 4, 2)), pieces, most=1)  # type: ignore[arg-type]
+    assert [one.word for one in (*first.alternatives, *second.alternatives)] == ["skateboarder", "skateboarder"]
+
+
+def test_every_decoder_misses_what_is_hidden(bundle: Bundle) -> None:
+    found = AttentionMaps(bundle).missed(FEATURES[0], "A dog.")
+    assert [word.word for word in found] == ["A", "dog."]
+    for word in found:
+        assert word.weights.shape == (8, 8)
+        assert word.weights.min() >= 0
+        assert word.weights.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_what_a_word_rests_on_is_where_it_is_missed() -> None:
+    """A captioner whose second token is as probable as the first channel of the left upper cell is large."""
+
+    class Fixed:
+        def encode(self, features: np.ndarray) -> tf.Tensor:
+            return tf.constant(features)
+
+        def decode(self, tokens: np.ndarray, image: tf.Tensor) -> tuple[tf.Tensor, None]:
+            logits = np.zeros((*tokens.shape, len(WORDS)), np.float32)
+            logits[:, 1, WORDS.index("dog")] = image.numpy()[:, 0, 0]
+            return tf.constant(logits), None
+
+    features = np.zeros((5, 5, 2), np.float32)
+    features[0, 0, 0] = 5
+    (_, first), (_, second) = missed(Fixed(), features, Tokenizer(WORDS).pieces("a dog"))  # type: ignore[arg-type]
+    np.testing.assert_allclose(first, 1 / 25)
+    np.testing.assert_allclose(second[:2, :2], 1 / 4, atol=1e-6)
+    assert second.sum() == pytest.approx(1)

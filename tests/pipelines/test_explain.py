@@ -10,6 +10,7 @@ from PIL import Image
 from beamscribe.errors import DONE, RefusedError
 from beamscribe.model.attention_maps import SelfAttentions, WordAttention
 from beamscribe.model.bundle import Bundle
+from beamscribe.model.word_choices import Alternative, WordChoice
 from beamscribe.pipelines.explain import run
 from beamscribe.pipelines.images.attention_picture import Explained, draw
 
@@ -28,6 +29,10 @@ def picture(words: int, self_attention: bool) -> Image.Image:
         within=SelfAttentions(eye, ("[START]", "a", "##b", "c"), eye),
         cell=(0, 1),
         grid=(2, 2),
+        choices=[
+            WordChoice(f"word{n}", 0.5, (Alternative("$a$_{", 0.25), Alternative("b", 0.1))) for n in range(words)
+        ],
+        looks=self_attention,
     )
     return Image.open(io.BytesIO(draw(found))).convert("L")
 
@@ -44,7 +49,7 @@ def test_a_picture_grows_with_the_words(self_attention: bool) -> None:
 def test_what_is_looked_at_is_light() -> None:
     # The last row holds one word, whose map lights the right upper quarter of a white photograph.
     pixels = np.asarray(picture(6, self_attention=True))
-    word = pixels[-pixels.shape[0] // 5 :, : pixels.shape[1] // 5]
+    word = pixels[-pixels.shape[0] // 4 : -pixels.shape[0] // 16, : pixels.shape[1] // 5]
     dark = np.argwhere(word < 100)
     (top, left), (bottom, right) = dark.min(axis=0), dark.max(axis=0)
     quarter = word[(3 * top + bottom) // 4, (left + 3 * right) // 4]

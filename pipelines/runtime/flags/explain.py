@@ -10,7 +10,7 @@ def parser() -> FlagParser:
     flags = FlagParser(
         prog="beamscribe explain",
         description="Where a captioner looks: encoder self-attention of one cell, decoder self-attention, and "
-        "cross-attention word by word.",
+        "cross-attention word by word, with what could have been written instead of each word.",
     )
     flags.add_argument("image", metavar="IMAGE", help="file or URI of a photograph")
     flags.add_argument("--output", required=True, metavar="PICTURE.png", help="file or URI of the picture")
