@@ -39,10 +39,6 @@ def test_every_flag_in_the_documents_is_one(document: str, monkeypatch: pytest.M
             parser.parse_strictly(words[1:])
 
 
-def test_the_korean_readme_has_the_same_commands() -> None:
-    assert [command.text for command in commands("README.ko.md")] == [command.text for command in commands("README.md")]
-
-
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document: str) -> None:
     path = CHECKOUT / document
