@@ -72,7 +72,8 @@ image-gpu:
 	deploy/image/run.sh $(IMAGE_GPU) python -c 'import tensorflow as tf; assert tf.test.is_built_with_cuda(); print("built with CUDA")'
 
 # Starts the image as Beam's worker pool: a job on Flink and one on Beam's job service run on the workers in it.
-image-test: .venv/installed deploy/flink/jars image
+image-test: .venv/installed deploy/flink/jars
+	$$(deploy/image/engine.sh) inspect --type image $(IMAGE) >/dev/null 2>&1 || $(MAKE) image
 	BEAMSCRIBE_IMAGE=$(IMAGE) .venv/bin/pytest -rA tests/deploy/test_image.py
 
 # The versions in the images: those of constraints.txt, without what workers do not import.

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,12 +45,13 @@ def pool(work: Path, shared: Path) -> Iterator[Server]:
     os.environ["RUN_FLAGS"] = f"--volume {work}:{work} --volume {shared}:{shared}:ro"
     try:
         command = ["sh", "-c", f"umask 0; exec {RUN} {IMAGE} /opt/apache/beam/boot --worker_pool"]
-        with serving(command, POOL_PORT, log, timeout_seconds=300) as server:
+        with serving(command, POOL_PORT, log, timeout_seconds=600) as server:
             yield server
             for process in (*server.workers(), server.process):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            time.sleep(2)
+            # Where buildah runs it, run.sh takes the container away, which is a copy of the image.
+            psutil.wait_procs([server.process], timeout=120)
     finally:
         del os.environ["RUN_FLAGS"]
 
