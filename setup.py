@@ -79,7 +79,8 @@ setup(
         "Jinja2>=3.1",
         "rich>=15",
         "shtab>=1.13",
-        "tenacity>=9.1",
+        # Beam's google-genai takes no newer one: without the bound, a hundred of its versions are tried.
+        "tenacity>=9.1,<9.2",
         "aiohttp>=3.14",
         # Without it a pure-Python CRC makes TFRecord writing crawl.
         "google-crc32c>=1.9",
