@@ -1,6 +1,7 @@
 """Benchmarks take minutes and are run by hand; what they use of the project has to be there all the same."""
 
 import importlib
+import json
 import tempfile
 
 import pytest
@@ -29,3 +30,15 @@ def test_a_model_that_does_nothing_is_a_job() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         assert measure(folder, 40).images_a_second > 0
+
+
+@pytest.mark.slow
+def test_captioners_are_measured_on_whatever_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that measures a GPU, small, on a CPU."""
+    from benchmarks import gpu
+
+    gpu.main(["--small"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["batch_size"], found["precision"]) == (2, "float32")
+    assert found["device"].split()[0] in ("CPU", "GPU")
+    assert found["images_a_second"] > 0
