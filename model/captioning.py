@@ -13,7 +13,7 @@ from beamscribe.model.backbone.engine import open_engine
 from beamscribe.model.backbone.spec import Engine
 from beamscribe.model.bundle import CALIBRATION, VOCABULARY, Bundle, BundleError
 from beamscribe.model.captioner import Captioner
-from beamscribe.model.confidence import Calibration, image_channels, signals
+from beamscribe.model.confidence import Calibration, signals
 from beamscribe.model.decoding import Decoded, search_encoded
 from beamscribe.model.ensemble import Ensemble, from_config
 from beamscribe.model.freezing import compiled, freeze
@@ -91,11 +91,7 @@ def _calibration(bundle: Bundle) -> Calibration | None:
     """
     data = bundle.calibration()
     try:
-        return (
-            None
-            if data is None
-            else Calibration.from_npz(data, len(bundle.vocabulary()), image_channels(bundle.captioner))
-        )
+        return None if data is None else Calibration.from_npz(data, len(bundle.vocabulary()), bundle.backbone.grid[2])
     except ValueError as error:
         raise BundleError(f"{bundle.path}/{CALIBRATION} does not fit: {error}: calibrate the bundle again") from error
 
@@ -122,7 +118,7 @@ class CaptionWriter:
             cells = tf.reshape(features, (-1, rows * columns, channels))
             image = captioner.encode(cells, training=False)
             found = search_encoded(captioner, image, options.beam_size, options.max_length)
-            return (*found, signals(captioner, image, found, calibration)) if calibration else found
+            return (*found, signals(captioner, cells, image, found, calibration)) if calibration else found
 
         search = compiled(
             write,

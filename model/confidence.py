@@ -6,7 +6,6 @@ confidence 0.7, seven in ten are acceptable.
 """
 
 import io
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from beamscribe.model.decoding import Decoded
 from beamscribe.model.npz import read_arrays
 from beamscribe.model.tokenizer import PAD, START
 
-SIGNALS = ("score", "information", "least", "entropy", "length", "spread", "words", "picture")
+SIGNALS = ("score", "information", "least", "entropy", "length", "spread", "agreement", "definiteness")
 """
 score: mean log probability of the tokens.
 information: mean of log p(token | image) minus log p(token | mean image): how much the image matters.
@@ -24,8 +23,8 @@ least: log probability of the least probable token.
 entropy: mean entropy of the tokens' distributions, in nats.
 length: number of tokens.
 spread: score of the best caption minus that of the second; 0 with a beam of one.
-words: sum of a learned weight of each of the caption's tokens: some things are mostly recognised.
-picture: a learned linear function of the encoded image's mean, for the same reason.
+agreement: how much of the caption's words a linear model predicts from the features, see `Calibration`.
+definiteness: how much that model predicts at all.
 """
 
 CLIPPED = 4.0
@@ -35,17 +34,28 @@ CLIPPED = 4.0
 class Calibration(NamedTuple):
     """What makes signals a confidence.
 
+    A linear model predicts from the features, their means and maxima over the cells, how much weight each token has in
+    what people would write: the mean of the references' unit vectors of inverse document frequencies, as CIDEr has them
+    (Vedantam et al. 2015, arXiv:1411.5726), of single tokens. Its product with the caption's own vector is `agreement`,
+    its length `definiteness`. It sees what is in the picture and knows no sentences; the captioner is the other way.
+
     Attributes:
-        words: float32 (vocabulary,), of the signal `words`.
-        picture: float32 (channels of the encoded image,), of the signal `picture`.
+        tokens: int32 (known,), ids of the tokens that it predicts; none where nothing was learned.
+        rarity: float32 (known,), their inverse document frequencies.
+        slopes: float16 (2 × channels, known), each column divided by its scale, since float16 is coarse near zero.
+        scales: float32 (known,).
+        offsets: float32 (known,).
         mean: float32 (signals,), to standardise them.
         deviation: the same.
         weights: float32 (signals,), of the logistic regression.
         bias: float32 (1,).
     """
 
-    words: np.ndarray
-    picture: np.ndarray
+    tokens: np.ndarray
+    rarity: np.ndarray
+    slopes: np.ndarray
+    scales: np.ndarray
+    offsets: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
     weights: np.ndarray
@@ -54,7 +64,11 @@ class Calibration(NamedTuple):
     def to_npz(self) -> bytes:
         """As the bytes of an `.npz` file."""
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {name: np.asarray(value, np.float32) for name, value in self._asdict().items()}
+        # All of them are floats in the file; those of 32 bits hold every id of a token.
+        arrays: dict[str, Any] = {
+            name: np.asarray(value, np.float16 if name == "slopes" else np.float32)
+            for name, value in self._asdict().items()
+        }
         np.savez(buffer, **arrays)
         return buffer.getvalue()
 
@@ -62,18 +76,28 @@ class Calibration(NamedTuple):
     def from_npz(cls, data: bytes, vocabulary_size: int, channels: int) -> "Calibration":
         """What `to_npz` gave.
 
+        Args:
+            data: the file.
+            vocabulary_size: of the captioner.
+            channels: of the features.
+
         Raises:
             ValueError: if arrays are missing, of other shapes or not finite.
         """
         found = read_arrays(data, limit_bytes=len(data))
-        wanted = {"words": (vocabulary_size,), "picture": (channels,), "bias": (1,)}
+        known = found["tokens"].shape[:1] if "tokens" in found else (0,)
+        wanted = dict.fromkeys(("tokens", "rarity", "scales", "offsets"), known)
         wanted |= {name: (len(SIGNALS),) for name in ("mean", "deviation", "weights")}
+        wanted |= {"slopes": (2 * channels, *known), "bias": (1,)}
         for name in cls._fields:
             if name not in found or not np.isfinite(found[name]).all():
                 raise ValueError(f"its {name} are missing or not finite")
             if found[name].shape != wanted[name]:
                 raise ValueError(f"its {name} have the shape {found[name].shape}")
-        return cls(**{name: found[name].astype(np.float32) for name in cls._fields})
+        if not ((found["tokens"] >= 0) & (found["tokens"] < vocabulary_size)).all():
+            raise ValueError(f"its tokens are not all among the {vocabulary_size} of the vocabulary")
+        arrays = {name: found[name].astype(np.float16 if name == "slopes" else np.float32) for name in cls._fields}
+        return cls(**{**arrays, "tokens": arrays["tokens"].astype(np.int32)})
 
     def confidence(self, signals: np.ndarray) -> np.ndarray:
         """Signals (n, signals) to confidences (n,), 0 to 1."""
@@ -84,27 +108,30 @@ class Calibration(NamedTuple):
         return np.clip((signals - self.mean) / self.deviation, -CLIPPED, CLIPPED)
 
 
-def untrained(vocabulary_size: int, channels: int) -> Calibration:
-    """A calibration whose learned signals are zero, from which fitting begins."""
-    ones = np.ones(len(SIGNALS), np.float32)
-    return Calibration(
-        np.zeros(vocabulary_size, np.float32), np.zeros(channels, np.float32), 0 * ones, ones, 0 * ones, np.zeros(1)
-    )
+def untrained(channels: int) -> Calibration:
+    """A calibration that predicts no token, from which fitting begins."""
+    ones, none = np.ones(len(SIGNALS), np.float32), np.zeros(0, np.float32)
+    slopes = np.zeros((2 * channels, 0), np.float16)
+    return Calibration(none.astype(np.int32), none, slopes, none, none, 0 * ones, ones, 0 * ones, np.zeros(1))
 
 
-def image_channels(entry: Mapping[str, Any]) -> int:
-    """Channels of the encoded image of a bundle's captioner."""
-    return int(entry["config"]["width"]) * int(entry.get("members", 1))
+def pooled(features: tf.Tensor) -> tf.Tensor:
+    """Features (batch, cells, channels) to float32 (batch, 2 × channels): means and maxima over the cells; traced."""
+    features = tf.cast(features, tf.float32)
+    return tf.concat([tf.reduce_mean(features, axis=1), tf.reduce_max(features, axis=1)], axis=1)
 
 
-def signals(captioner: Any, image: tf.Tensor, found: Decoded, calibration: Calibration) -> tf.Tensor:
+def signals(
+    captioner: Any, features: tf.Tensor, image: tf.Tensor, found: Decoded, calibration: Calibration
+) -> tf.Tensor:
     """Signals of the best caption of each image; traced.
 
     Args:
         captioner: a `Captioner` or an `Ensemble`.
+        features: (batch, cells, channels).
         image: encoded (batch, cells, channels).
         found: its captions.
-        calibration: its learned signals.
+        calibration: what predicts tokens.
 
     Returns:
         float32 (batch, signals), in the order of `SIGNALS`.
@@ -130,11 +157,33 @@ def signals(captioner: Any, image: tf.Tensor, found: Decoded, calibration: Calib
             tf.reduce_sum(entropy, axis=1) / count,
             count,
             tf.minimum(scores[:, 0] - second, 10.0),
-            tf.reduce_sum(tf.gather(calibration.words, wanted) * first, axis=1),
-            tf.linalg.matvec(tf.reduce_mean(tf.cast(image, tf.float32), axis=1), calibration.picture),
+            *_predicted(calibration, features, wanted, first),
         ],
         axis=1,
     )
+
+
+def _predicted(
+    calibration: Calibration, features: tf.Tensor, tokens: tf.Tensor, first: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`agreement` and `definiteness` of captions, each float32 (batch,).
+
+    Args:
+        calibration: what predicts tokens.
+        features: (batch, cells, channels).
+        tokens: of the captions, (batch, length).
+        first: 1 where a token stands for the first time in its caption, else 0.
+    """
+    known = len(calibration.tokens)
+    # The last column, a zero, is that of all other tokens.
+    columns = np.full(int(max(calibration.tokens, default=0)) + 1, known, np.int32)
+    columns[calibration.tokens] = np.arange(known, dtype=np.int32)
+    places = tf.where(tokens < len(columns), tf.gather(columns, tf.minimum(tokens, len(columns) - 1)), known)
+    slopes = calibration.slopes.astype(np.float32) * calibration.scales
+    weight = tf.nn.relu(tf.matmul(pooled(features), slopes) + calibration.offsets)
+    own = tf.gather(np.append(calibration.rarity, np.float32(0)), places) * first
+    said = tf.gather(tf.pad(weight, [[0, 0], [0, 1]]), places, axis=1, batch_dims=1)
+    return tf.reduce_sum(said * own, axis=1) / tf.maximum(tf.norm(own, axis=1), 1e-6), tf.norm(weight, axis=1)
 
 
 def _blank(captioner: Any, image: tf.Tensor) -> tf.Tensor:

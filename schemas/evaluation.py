@@ -5,6 +5,9 @@ import json
 from dataclasses import dataclass
 
 VERSION = 1
+PTB, UNICODE = "ptb", "unicode"
+"""Rules by which captions are cut into words, see `beamscribe.training.words`."""
+
 METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")
 
 
@@ -110,6 +113,8 @@ class Evaluation:
         resamples: of the bootstrap that found the intervals.
         reference: version of pycocoevalcap, which defines the metrics.
         java: version of the Java that ran its tokenizer and METEOR.
+        words: how captions were cut into words, `ptb` (pycocoevalcap's tokenizer) or `unicode`, see
+            `beamscribe.training.words`; older files do not say it, and are `ptb`.
         schema_version: of this file.
     """
 
@@ -123,6 +128,7 @@ class Evaluation:
     resamples: int
     reference: str
     java: str
+    words: str
     schema_version: int = VERSION
 
     def to_json(self) -> str:

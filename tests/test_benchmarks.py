@@ -42,3 +42,14 @@ def test_captioners_are_measured_on_whatever_there_is(capsys: pytest.CaptureFixt
     assert (found["batch_size"], found["precision"]) == (2, "float32")
     assert found["device"].split()[0] in ("CPU", "GPU")
     assert found["images_a_second"] > 0
+
+
+def test_the_least_sure_are_captioned_again() -> None:
+    import numpy as np
+
+    from benchmarks.cascade import Scores, merged
+
+    scores = Scores(np.array([1.0, 0.0, 2.0, 0.0]), np.full(4, 3.0), np.array([0.6, 0.1, 0.9, 0.2]))
+    assert merged(scores, 0.5) == ((1 + 3 + 2 + 3) / 4, (0.75 + 3) / 2)
+    assert merged(scores, 0.0) == (0.75, 0.75)
+    assert merged(scores, 1.0) == (3.0, 3.0)

@@ -3,7 +3,6 @@
 A caption is acceptable if its CIDEr-D against what people wrote of the photograph is at least `--acceptable`.
 """
 
-import hashlib
 import os
 import re
 import sys
@@ -12,43 +11,35 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 import tensorflow as tf
 
 from beamscribe.errors import DONE, STOPPED, RefusedError
 from beamscribe.model.bundle import CALIBRATION, Bundle, BundleError, open_bundle, write_bundle
 from beamscribe.model.bundle_folder import unwritable
 from beamscribe.model.captioning import DecodingOptions, load_captioner
-from beamscribe.model.confidence import SIGNALS, Calibration, image_channels, signals, untrained
+from beamscribe.model.confidence import SIGNALS, Calibration, signals, untrained
 from beamscribe.model.decoding import search_encoded
 from beamscribe.model.freezing import compiled
-from beamscribe.model.tokenizer import PAD, UNKNOWN
-from beamscribe.storage import whole_files
+from beamscribe.model.tokenizer import Tokenizer
 from beamscribe.training.cider import CiderReward
 from beamscribe.training.dataset import FeatureSet, read_features
 from beamscribe.training.flags.calibrate import parser
-from beamscribe.training.reliability import auroc, bins_of, calibration_error, cross_fitted, logistic, ridge
+from beamscribe.training.reliability import auroc, bins_of, calibration_error, cross_fitted, logistic
+from beamscribe.training.token_predictor import learn_tokens
 
 BATCH = 64
 BOUNDS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 """Bounds of CIDEr: what AUROC would be if captions were acceptable from these on."""
-BEST = 2.0
-"""CIDEr above which captions count as equally good, where the learned signals are fitted."""
-WORDS_PENALTY, PICTURE_PENALTY = 300.0, 1000.0
 
 
 class Judged(NamedTuple):
     """Captions of photographs, and how good they are.
 
     Attributes:
-        tokens: int (photographs, length), of the best caption of each.
-        images: float32 (photographs, channels), means of the encoded images.
-        signals: float32 (photographs, signals); those that are learned are zero.
+        signals: float32 (photographs, signals).
         cider: float (photographs,).
     """
 
-    tokens: np.ndarray
-    images: np.ndarray
     signals: np.ndarray
     cider: np.ndarray
 
@@ -78,11 +69,12 @@ def run(argv: Sequence[str]) -> int:
         if learned is not None:
             # Spread over all of them, since outputs are read one after another.
             learned = learned.select(np.arange(0, len(learned.ids), -(-len(learned.ids) // args.learn_images)))
-        judge = _Judge(bundle, captioner, DecodingOptions(args.beam_size).fitting(bundle), work)
-        calibration = untrained(len(bundle.vocabulary()), image_channels(bundle.captioner))
+        calibration, tokenizer = untrained(held_out.grid[2]), Tokenizer(bundle.vocabulary())
+        options = DecodingOptions(args.beam_size).fitting(bundle)
         if learned is not None:
-            calibration = learn_signals(calibration, judge(learned))
-        judged = with_learned(judge(held_out), calibration)
+            calibration = learn_tokens(calibration, learned, tokenizer)
+            print(f"beamscribe calibrate: features predict {len(calibration.tokens):,} tokens", flush=True)
+        judged = judge(captioner, tokenizer, calibration, held_out, options)
     right = judged.cider >= args.acceptable
     if not right.any() or right.all():
         raise RefusedError(
@@ -146,81 +138,43 @@ def fit(calibration: Calibration, judged: Judged, right: np.ndarray) -> tuple[Ca
     return fitted(np.arange(len(right))), told, chances
 
 
-def learn_signals(calibration: Calibration, judged: Judged) -> Calibration:
-    """Weights of words and of the encoded image by which the CIDEr of training photographs is foretold."""
-    target = np.minimum(judged.cider, BEST)
-    words = _presence(judged.tokens, len(calibration.words))
-    of_words = ridge(words, target, WORDS_PENALTY)
-    images = judged.images - judged.images.mean(axis=0)
-    of_images = ridge(scipy.sparse.csr_matrix(images), target, PICTURE_PENALTY)
-    return calibration._replace(words=of_words.astype(np.float32), picture=of_images.astype(np.float32))
-
-
-def with_learned(judged: Judged, calibration: Calibration) -> Judged:
-    """With the learned signals filled in, as `beamscribe.model.confidence.signals` computes them."""
-    found = judged.signals.copy()
-    found[:, SIGNALS.index("words")] = _presence(judged.tokens, len(calibration.words)) @ calibration.words
-    found[:, SIGNALS.index("picture")] = judged.images @ calibration.picture
-    return judged._replace(signals=found)
-
-
-def _presence(tokens: np.ndarray, vocabulary_size: int) -> scipy.sparse.csr_matrix:
-    """Which tokens each caption has, float32 (captions, vocabulary) of zeros and ones."""
-    rows, places = np.nonzero(tokens > UNKNOWN)
-    found = scipy.sparse.csr_matrix(
-        (np.ones(len(rows), np.float32), (rows, tokens[rows, places])), (len(tokens), vocabulary_size)
-    )
-    found.data[:] = 1.0
-    return found
-
-
 def words_of(text: str) -> list[int]:
     """A text's words in lower case without punctuation, each as a number that stands for it."""
     return [hash(word) for word in re.findall(r"\w+", text.lower())]
 
 
-class _Judge:
-    """Captions photographs and scores the captions."""
+def judge(
+    captioner: Any, tokenizer: Tokenizer, calibration: Calibration, features: FeatureSet, options: DecodingOptions
+) -> Judged:
+    """Captions photographs and scores the captions.
 
-    def __init__(self, bundle: Bundle, captioner: Any, options: DecodingOptions, work: str) -> None:
-        from beamscribe.model.tokenizer import Tokenizer
+    Args:
+        captioner: a `Captioner` or an `Ensemble`.
+        tokenizer: its own.
+        calibration: what predicts tokens.
+        features: of photographs with references.
+        options: how to search.
+    """
+    cells, channels = features.features.shape[1:]
 
-        self._tokenizer = Tokenizer(bundle.vocabulary())
-        self._work, self._made_by = work, (bundle.weights_digest, bundle.vocabulary_digest, *options)
-        rows, columns, channels = bundle.backbone.grid
-        blank = untrained(len(bundle.vocabulary()), image_channels(bundle.captioner))
+    def caption(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = captioner.encode(features, training=False)
+        found = search_encoded(captioner, image, options.beam_size, options.max_length)
+        return found.tokens[:, 0], signals(captioner, features, image, found, calibration)
 
-        def caption(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            image = captioner.encode(features, training=False)
-            found = search_encoded(captioner, image, options.beam_size, options.max_length)
-            pooled = tf.reduce_mean(tf.cast(image, tf.float32), axis=1)
-            return found.tokens[:, 0], pooled, signals(captioner, image, found, blank)
-
-        self._caption = compiled(caption, input_signature=[tf.TensorSpec((None, rows * columns, channels), tf.float16)])
-
-    def __call__(self, features: FeatureSet) -> Judged:
-        """Kept in a file of the work folder for the next run."""
-        asked = repr((self._made_by, features.ids, features.views.tolist(), features.captions, SIGNALS))
-        path = os.path.join(self._work, f"judged-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npz")
-        if not os.path.exists(path):
-            with whole_files.replacing(path) as file:
-                np.savez(file, **self._judged(features)._asdict())
-        with np.load(path, allow_pickle=False) as stored:
-            return Judged(**{name: stored[name] for name in Judged._fields})
-
-    def _judged(self, features: FeatureSet) -> Judged:
-        parts = []
-        for start in range(0, len(features.ids), BATCH):
-            images = np.arange(start, min(start + BATCH, len(features.ids)))
-            found = self._caption(tf.constant(features.inputs(images)))
-            parts.append([part.numpy() for part in found])
-            if start // BATCH % 20 == 0:
-                print(f"beamscribe calibrate: {len(images) + start:,} of {len(features.ids):,}", flush=True)
-        tokens, pooled, found = (np.concatenate(column) for column in zip(*parts, strict=True))
-        reward = CiderReward([[words_of(text) for text in texts] for texts in features.captions])
-        said = self._tokenizer.detokenize(tokens)
-        cider = np.array([reward.score(image, words_of(text)) for image, text in enumerate(said)])
-        return Judged(np.where(tokens == PAD, 0, tokens), pooled, found, cider)
+    traced = compiled(caption, input_signature=[tf.TensorSpec((None, cells, channels), tf.float16)])
+    tokens, found = [], []
+    for start in range(0, len(features.ids), BATCH):
+        images = np.arange(start, min(start + BATCH, len(features.ids)))
+        said, told = traced(tf.constant(features.inputs(images)))
+        tokens.append(said.numpy())
+        found.append(told.numpy())
+        if start // BATCH % 20 == 0:
+            print(f"beamscribe calibrate: {len(images) + start:,} of {len(features.ids):,}", flush=True)
+    reward = CiderReward([[words_of(text) for text in texts] for texts in features.captions])
+    captions = tokenizer.detokenize(np.concatenate(tokens))
+    cider = np.array([reward.score(image, words_of(text)) for image, text in enumerate(captions)])
+    return Judged(np.concatenate(found), cider)
 
 
 def _read(bundle: Bundle, outputs: list[str], work: str, options: dict[str, Any]) -> FeatureSet:

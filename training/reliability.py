@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.optimize
-import scipy.sparse
-import scipy.sparse.linalg
 import scipy.stats
 
 BINS = 10
@@ -66,12 +64,6 @@ def logistic(inputs: np.ndarray, right: np.ndarray, penalty: float = 1.0) -> tup
 
     theta = scipy.optimize.minimize(loss, np.zeros(padded.shape[1]), jac=True, method="L-BFGS-B").x
     return theta[:-1], float(theta[-1])
-
-
-def ridge(inputs: scipy.sparse.csr_matrix, target: np.ndarray, penalty: float) -> np.ndarray:
-    """Weights (columns,) of a linear regression on sparse inputs with an L2 penalty; targets are centred."""
-    centred = target - target.mean()
-    return np.asarray(scipy.sparse.linalg.lsqr(inputs, centred, damp=np.sqrt(penalty), iter_lim=200)[0])
 
 
 def cross_fitted(

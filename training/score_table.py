@@ -1,6 +1,6 @@
 """An evaluation as text for people."""
 
-from beamscribe.schemas.evaluation import EvaluatedCaptions, Evaluation
+from beamscribe.schemas.evaluation import UNICODE, EvaluatedCaptions, Evaluation
 
 NAMES = {
     "bleu_1": "BLEU-1",
@@ -38,6 +38,11 @@ def score_table(evaluation: Evaluation) -> str:
                 f"{against.scores[metric].value:>8.4f}  {found.value:>+10.4f}  {interval:<18}  {found.first_better:.1%}"
             )
         lines.append(line.rstrip())
+    if evaluation.words == UNICODE:
+        lines.append(
+            "words: runs of letters, or single characters where a script writes no spaces; METEOR matches whole words "
+            "alone, since its stems and synonyms are English"
+        )
     lines += _diversity("captions", evaluation.captions)
     if against:
         lines += _diversity("against", against)

@@ -11,7 +11,8 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from beamscribe.schemas.evaluation import METRICS
-from beamscribe.training.java_scorers import Meteor, ptb_tokenize
+from beamscribe.training.java_scorers import Meteor
+from beamscribe.training.words import rules_for, tokenize
 
 _BLEU = METRICS[:4]
 _N = len(_BLEU)
@@ -54,13 +55,15 @@ class Scorer:
 
     Attributes:
         references: tokenised captions that people wrote, by image id.
+        words: by which rules, see `beamscribe.training.words`.
     """
 
-    def __init__(self, references: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, references: Mapping[str, Sequence[str]], words: str | None = None) -> None:
         """Tokenises the references.
 
         Args:
             references: at least one image, with at least one caption each; raw texts by image id.
+            words: `ptb` or `unicode`; by default what the letters of the references ask for.
 
         Raises:
             NoReferencesError: if there are none, or no word in any.
@@ -69,10 +72,12 @@ class Scorer:
         bare = [id for id, texts in references.items() if not texts]
         if bare or not references:
             raise NoReferencesError(f"image {bare[0]} has no references" if bare else "there are no references")
+        raw = [text for texts in references.values() for text in texts]
+        self.words = words or rules_for(raw)
         with contextlib.ExitStack() as until_ready:
             self._meteor = until_ready.enter_context(Meteor())
-            words = iter(ptb_tokenize([text for texts in references.values() for text in texts]))
-            self.references = {id: [next(words) for _ in texts] for id, texts in references.items()}
+            tokenized = iter(tokenize(raw, self.words))
+            self.references = {id: [next(tokenized) for _ in texts] for id, texts in references.items()}
             if not any(text for texts in self.references.values() for text in texts):
                 raise NoReferencesError("no reference holds a word")
             until_ready.pop_all()
@@ -95,7 +100,7 @@ class Scorer:
         Raises:
             JavaError: if Java fails.
         """
-        tokenized = ptb_tokenize([captions.get(id, "") for id in self.references])
+        tokenized = tokenize([captions.get(id, "") for id in self.references], self.words)
         results = {id: [text] for id, text in zip(self.references, tokenized, strict=True)}
         bleu_scorer = BleuScorer(n=_N)
         for id, (text,) in results.items():

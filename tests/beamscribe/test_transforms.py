@@ -17,6 +17,7 @@ from beamscribe import Captioner, CaptionImages, CaptionModelHandler, FeaturizeI
 from beamscribe.model.bundle import Bundle
 from beamscribe.model.examples import decode_example, encode_example
 from beamscribe.pipelines.speech.audio import check_audio
+from beamscribe.transforms import Spoken
 from tests.documents import CHECKOUT
 
 
@@ -94,4 +95,11 @@ def test_the_documented_example_runs(pictures: list[Path], tmp_path: Path, monke
     (tmp_path / "photographs").mkdir()
     (tmp_path / "photographs" / "cat.jpg").write_bytes(pictures[0].read_bytes())
     monkeypatch.chdir(tmp_path)
-    exec(blocks[0], {"dog_bytes": pictures[1].read_bytes()})  # noqa: S102 - the example is ours.
+
+    def check(audio: list[Spoken]) -> None:
+        assert {one.key: one.error for one in audio} == {"photographs/cat.jpg": None, "dog": None}
+        assert all(one.duration_seconds > 0.5 for one in audio)
+
+    # The block ends inside its pipeline.
+    seen = f"{blocks[0]}    assert_that(audio, check)\n"
+    exec(seen, {"dog_bytes": pictures[1].read_bytes(), "assert_that": assert_that, "check": check})  # noqa: S102 - ours.

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-import scipy.sparse
 
-from beamscribe.training.reliability import auroc, bins_of, calibration_error, cross_fitted, logistic, ridge
+from beamscribe.training.reliability import auroc, bins_of, calibration_error, cross_fitted, logistic
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
@@ -45,12 +44,3 @@ def test_what_is_cross_fitted_never_saw_the_item() -> None:
 
     assert cross_fitted(25, fit).tolist() == (np.arange(25) / 100).tolist()
     assert seen == [set()] * 10
-
-
-def test_ridge_finds_which_columns_matter() -> None:
-    random = np.random.default_rng(0)
-    inputs = scipy.sparse.csr_matrix((random.random((500, 6)) < 0.3).astype(np.float32))
-    found = ridge(inputs, inputs @ np.array([1.0, 0, 0, -2.0, 0, 0]) + random.normal(0, 0.1, 500), penalty=1.0)
-    assert np.argmax(found) == 0
-    assert np.argmin(found) == 3
-    assert np.abs(found[[1, 2, 4, 5]]).max() < 0.3

@@ -25,10 +25,10 @@ def parser() -> FlagParser:
         "--learn-from",
         nargs="+",
         metavar="OUTPUT",
-        help="the same of training photographs, to learn which words and pictures are mostly recognised",
+        help="the same of training photographs, to learn which words people use of what is in the features",
     )
     flags.add_argument(
-        "--learn-images", type=positive, default=4000, metavar="IMAGES", help="of --learn-from at most [4000]"
+        "--learn-images", type=positive, default=20_000, metavar="IMAGES", help="of --learn-from at most [20000]"
     )
     flags.add_argument("--output", metavar="BUNDLE", help="local folder for the bundle with the confidence [--model]")
     flags.add_argument("--work", metavar="DIR", help="folder for unpacked features [a temporary one]")

@@ -1,6 +1,7 @@
 """Flags of `beamscribe evaluate`."""
 
 from beamscribe.flag_parser import FlagParser, add_storage_options
+from beamscribe.schemas.evaluation import PTB, UNICODE
 
 
 def parser() -> FlagParser:
@@ -18,5 +19,11 @@ def parser() -> FlagParser:
         "came from annotations, else file names]",
     )
     flags.add_argument("--against", metavar="OUTPUT2", help="another output of beamscribe caption, to compare with")
+    flags.add_argument(
+        "--words",
+        choices=(PTB, UNICODE),
+        help="how captions are cut into words: the English rules that published scores use, or runs of letters, and "
+        "single characters where a script writes no spaces [ptb where most letters of the annotations are Latin]",
+    )
     add_storage_options(flags)
     return flags
