@@ -242,7 +242,9 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
 def _alone(item: PendingItem) -> PendingItem:
     """As if no other shard had images of the same text: a sample speaks it itself."""
     reference = item.reference
-    return item._replace(reference=reference._replace(group=normalize_text(reference.text) or reference.group))
+    return item._replace(
+        reference=reference._replace(group=normalize_text(reference.text) or reference.group, part=None)
+    )
 
 
 def check_writable(output: Storage) -> int | None:
