@@ -175,7 +175,6 @@ def fuzz(seconds: float, seed: int, results: Any) -> None:
     results.put((found, peak_bytes()))
 
 
-@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
 def test_damaged_files_raise_documented_errors_in_bounded_memory() -> None:
