@@ -96,14 +96,14 @@ def nearest(
     present = np.bincount(counts.indices, minlength=counts.shape[1])
     rarity = np.log(len(distinct) / np.maximum(present, 1)).astype(np.float32)
     rarity[present > max(1.0, EVERYWHERE * len(distinct))] *= 0.0
-    weighted = _unit(counts.multiply(rarity).tocsr())
+    weighted = unit_rows(counts.multiply(rarity).tocsr())
     columns_of = weighted.T.tocsr()
     found: list[tuple[str, ...]] = []
     for start in range(0, len(captions), BLOCK):
         block = captions[start : start + BLOCK]
         texts = [text for row in block for text in row]
         own, _ = _counts(texts, columns, grow=False)
-        own = _unit(own.multiply(rarity).tocsr())
+        own = unit_rows(own.multiply(rarity).tocsr())
         of = np.repeat(np.arange(len(block)), [len(row) for row in block])
         share = np.repeat([1 / max(1, len(row)) for row in block], [len(row) for row in block]).astype(np.float32)
         mean = scipy.sparse.csr_matrix((share, (of, np.arange(len(texts)))), (len(block), len(texts))) @ own
@@ -138,7 +138,7 @@ def _counts(
     return counts, columns
 
 
-def _unit(rows: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
+def unit_rows(rows: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     """Each row with length 1; empty rows stay so."""
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     return scipy.sparse.diags_array(1 / np.maximum(lengths, 1e-9)).astype(np.float32) @ rows

@@ -9,6 +9,7 @@ import tensorflow as tf
 from beamscribe.model.confidence import Calibration, pooled
 from beamscribe.model.tokenizer import END, Tokenizer
 from beamscribe.training.dataset import FeatureSet
+from beamscribe.training.sentences import unit_rows
 
 PENALTY = 0.2
 """Of the regression, a photograph, for standardised inputs: of 0.1 to 3 what separates held-out captions best."""
@@ -37,7 +38,7 @@ def learn_tokens(calibration: Calibration, features: FeatureSet, tokenizer: Toke
     if not len(tokens):
         return calibration
     rarity = np.log(count / photographs[tokens]).astype(np.float32)
-    wanted = mean @ _unit_rows(presence[:, tokens].multiply(rarity).tocsr())
+    wanted = mean @ unit_rows(presence[:, tokens].multiply(rarity).tocsr())
     usual = np.asarray(wanted.mean(axis=0), np.float32).ravel()
     batches = [features.inputs(np.arange(start, min(start + BATCH, count))) for start in range(0, count, BATCH)]
     inputs = np.concatenate([pooled(tf.constant(batch)).numpy() for batch in batches])
@@ -72,9 +73,3 @@ def _mean_over_captions(captions: Sequence[Sequence[str]]) -> scipy.sparse.csr_m
     rows = np.repeat(np.arange(len(captions)), counts)
     values = (1 / counts[rows]).astype(np.float32)
     return scipy.sparse.csr_matrix((values, (rows, np.arange(len(rows)))), (len(captions), len(rows)))
-
-
-def _unit_rows(rows: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
-    """Rows of length 1; those of zeros stay."""
-    norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
-    return scipy.sparse.diags((1 / np.maximum(norms, 1e-6)).astype(np.float32)) @ rows
