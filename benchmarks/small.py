@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from beamscribe.model.backbone.spec import BackboneSpec
 from beamscribe.model.captioner_interface import Written
 from beamscribe.pipelines.images.batches import Batches
 from beamscribe.pipelines.images.caption_rows import caption_rows, facts_of
+from beamscribe.pipelines.images.container_slices import container_shards
 from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
 from beamscribe.pipelines.images.inference import Inference
 from beamscribe.pipelines.images.loading import load_images, load_shard
@@ -28,6 +29,7 @@ from beamscribe.pipelines.runtime.flags.jobs import job_flags
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
 from beamscribe.schemas.caption_row import Alternative
@@ -39,6 +41,34 @@ from beamscribe.storage.storage import Storage
 from benchmarks.jobs import Measured
 
 SPEC = BackboneSpec("null", (32, 32), (1, 1, 1))
+
+
+class NullProcess:
+    """Every image of a shard gets the same words.
+
+    Args:
+        reading: how to read images.
+        run: of the job.
+    """
+
+    def __init__(self, reading: Reading, run: Run) -> None:
+        self._reading, self._run = reading, run
+        inference = Inference(lambda pixels: [Written((Alternative("Nothing.", 0.0),))] * len(pixels), 32)
+        self._once = DedupCache(
+            Batches(lambda items: inference([item.image.pixels for item in items]), 32), Remembered[Any]()
+        )
+
+    def __call__(self, shard: Shard) -> Iterator[Any]:
+        for outcome in self._once(load_shard(shard, SPEC, self._reading, self._run, 32)):
+            if isinstance(outcome, FailureRow | StageMetrics):
+                yield outcome
+            else:
+                item, captions = outcome
+                yield from caption_rows([(item.todo, facts_of(item))], [captions], self._run)
+
+    def container_shards(self, container: Container) -> Generator[Shard, None, None]:
+        """As `GoesThroughContainers`."""
+        return container_shards(container, self._reading, self._run)
 
 
 @dataclass(frozen=True)
@@ -59,20 +89,7 @@ class NullJob:
         return self
 
     def open(self, run: Run) -> Process:
-        inference = Inference(lambda pixels: [Written((Alternative("Nothing.", 0.0),))] * len(pixels), 32)
-        once = DedupCache(
-            Batches(lambda items: inference([item.image.pixels for item in items]), 32), Remembered[Any]()
-        )
-
-        def process(shard: Shard) -> Iterator[Any]:
-            for outcome in once(load_shard(shard, SPEC, self.reading, run, 32)):
-                if isinstance(outcome, FailureRow | StageMetrics):
-                    yield outcome
-                else:
-                    item, captions = outcome
-                    yield from caption_rows([(item.todo, facts_of(item))], [captions], run)
-
-        return process
+        return NullProcess(self.reading, run)
 
     def warnings(self, output: Storage, receipts: Any) -> list[str]:
         return []

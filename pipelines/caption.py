@@ -61,7 +61,7 @@ class CaptionJob:
     @property
     def is_paid(self) -> bool:
         """Whether the captioner costs money."""
-        return isinstance(self.captioner, PaidSource)
+        return is_paid(self.captioner)
 
     def stage_artifacts(self, output: Storage) -> "CaptionJob":
         """With a copy of what the captioner needs."""
@@ -86,6 +86,11 @@ class CaptionJob:
     def forecast(self, output: Storage, todo: int) -> list[str] | None:
         """What the rest will cost; None where nothing costs money."""
         return self.captioner.forecast(output, todo) if isinstance(self.captioner, PaidSource) else None
+
+
+def is_paid(captioner: CaptionerSource) -> bool:
+    """Whether a captioner costs money."""
+    return isinstance(captioner, PaidSource)
 
 
 def _captions(output: Storage, receipts: Sequence[Receipt]) -> Iterator[tuple[str, str]]:
@@ -158,7 +163,11 @@ def _ids_of(args: argparse.Namespace) -> str:
 
 def _corpus(args: argparse.Namespace, chosen: ChosenCaptioner, flags: jobs.JobFlags) -> Corpus:
     if args.images:
-        return list_images(args.images, flags.storage_options, flags.limit, args.allow_private_addresses)
+        # A number of images, the same bytes twice and a price are told only of images that are known.
+        list_members = bool(
+            args.list_members or flags.plan or flags.limit or flags.sample or args.deduplicate or is_paid(chosen.source)
+        )
+        return list_images(args.images, flags.storage_options, flags.limit, args.allow_private_addresses, list_members)
     if args.retake:
         return unsure_images(
             args.retake, BELOW if args.below is None else args.below, flags.storage_options, flags.limit

@@ -40,3 +40,34 @@ def prefetch(
         raise
     finally:
         pool.shutdown(wait=patient, cancel_futures=True)
+
+
+def prefetch_as_needed(
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], most: int
+) -> Generator[ResultT, None, None]:
+    """As `prefetch`, with as many results ahead as it takes that nobody waits: twice as many whenever somebody does.
+
+    Who takes results slowly has few ahead, which are lost if he ends before he has taken them.
+
+    Args:
+        function: called in threads; what it raises is raised here when its turn comes.
+        items: gone through in the caller's thread, no farther ahead than needed.
+        most: results that are made or under way before they are asked for.
+    """
+    waiting: collections.deque[Future[ResultT]] = collections.deque()
+    remaining = iter(items)
+    ahead, taken = min(2, most), 0
+    pool = ThreadPoolExecutor(most, thread_name_prefix="ahead")
+    try:
+        while True:
+            for item in itertools.islice(remaining, ahead - len(waiting)):
+                waiting.append(pool.submit(function, item))
+            if not waiting:
+                return
+            # Nobody can have been before the first ones.
+            if taken >= ahead and not waiting[0].done():
+                ahead, taken = min(2 * ahead, most), 0
+            taken += 1
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,7 +1,7 @@
 """What a caption job does with a shard: images, or stored features of them, through a captioner to rows."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,10 +10,12 @@ from beamscribe.model.captioner_interface import ImageInput, Outcome
 from beamscribe.pipelines.captioners.source import CaptionerSource, KeepsAnswers
 from beamscribe.pipelines.images.batches import Batches
 from beamscribe.pipelines.images.caption_rows import ImageFacts, caption_rows, facts_of, grid_of
+from beamscribe.pipelines.images.container_slices import container_shards
 from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
 from beamscribe.pipelines.images.loading import load_shard
 from beamscribe.pipelines.images.reading import READ, LoadedImage, Reading
 from beamscribe.pipelines.sources.features import read_until_damage
+from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
@@ -87,7 +89,7 @@ class CaptionProcess:
 
     def __call__(self, shard: Shard) -> Iterator[CaptionRow | FailureRow | StageMetrics]:
         """Rows and failure rows of a shard."""
-        if is_stored(shard.todo[0].reference):
+        if not shard.passing and is_stored(shard.todo[0].reference):
             yield from self._process_features(shard.todo)
             return
         if isinstance(self._captioner, KeepsAnswers):
@@ -101,6 +103,10 @@ class CaptionProcess:
                 continue
             item, captions = outcome
             yield from caption_rows([(item.todo, facts_of(item))], [captions], self._run)
+
+    def container_shards(self, container: Container) -> Generator[Shard, None, None]:
+        """As `GoesThroughContainers`."""
+        return container_shards(container, self._reading, self._run)
 
     def committed(self, shard: Shard) -> None:
         """The rows of a shard are there for good."""

@@ -41,10 +41,6 @@ def commit_shard(
         EndedEarlyError: of `process`, after what it has done is committed.
     """
     begun = time.monotonic()
-    asked = [item.reference.id for item in shard.todo]
-    made_of: dict[str, str] = {}
-    if run.format.holds_captions:
-        made_of = {item.reference.id: captions_digest(item.reference.captions) for item in shard.todo}
     row_ids: list[str] = []
     failed: list[FailureRow] = []
     spent: list[StageMetrics] = []
@@ -72,6 +68,12 @@ def commit_shard(
                 yield outcome
 
     data = run.format.encode(rows())
+    passed = shard.passing.finish() if shard.passing else None
+    todo = passed.todo if passed else shard.todo
+    asked = [item.reference.id for item in todo]
+    made_of: dict[str, str] = {}
+    if run.format.holds_captions:
+        made_of = {item.reference.id: captions_digest(item.reference.captions) for item in todo}
     done = row_ids + [row.id for row in failed]
     if ended:
         if not done:
@@ -86,6 +88,9 @@ def commit_shard(
     encode_msec = seconds * 1000 - rows_alone.msec
     with critical_section(run.output.run, fence=lambda: confirm_lease(run.output)):
         confirm_lease(run.output)
+        if passed:
+            # Before its rows, so that no row is of an image that nobody has asked for.
+            run.output.write(passed.name, passed.listing)
         # A duplicate bundle may end otherwise than its twin. The twin's receipt goes first, so that a kill between two
         # files leaves no receipt of files which are no longer there.
         receipt = Receipt(stem, run.fingerprint, run.started.isoformat(), seconds, None, None)
@@ -103,9 +108,11 @@ def commit_shard(
         )
         write_msec = encode_msec + (time.monotonic() - writing) * 1000
         receipt = receipt._replace(spent=total([*spent, StageMetrics(write_msec=write_msec)]))
-        run.output.write(receipt.name, receipt.to_json())
+        # A slice may hold no image.
+        if done or not passed:
+            run.output.write(receipt.name, receipt.to_json())
     if isinstance(process, KnowsCommits):
-        process.committed(shard._replace(todo=tuple(item for item in shard.todo if item.reference.id in set(done))))
+        process.committed(shard._replace(todo=tuple(item for item in todo if item.reference.id in set(done))))
     if ended:
         raise ended[0]
     return receipt

@@ -16,7 +16,8 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beamscribe.pipelines.commits.liveness import commit_watched
+from beamscribe.pipelines.commits.containers import commit_all
+from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.cores import share_cores
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard
@@ -132,8 +133,8 @@ def _parts(shards: Iterable[Shard]) -> Iterator[bytes]:
     lines: list[bytes] = []
     size = 0
     for shard in shards:
-        lines.append(_json((shard.name, shard.todo)) + b"\n")
-        size += len(shard.todo)
+        lines.append(_json((shard.name, shard.todo, *([shard.container] if shard.container else []))) + b"\n")
+        size += len(shard.todo) or 1
         if size >= PART_SIZE:
             yield b"".join(lines)
             lines, size = [], 0
@@ -197,8 +198,9 @@ class ReadPending(beam.PTransform):
 
     def _shard(self, place: Slice) -> Shard:
         try:
-            name, todo = json.loads(self.output.read_range(*place))
-            return Shard(name, tuple(PendingItem(WorkItem.from_json(fields), attempts) for fields, attempts in todo))
+            name, todo, *rest = json.loads(self.output.read_range(*place))
+            items = tuple(PendingItem(WorkItem.from_json(fields), attempts) for fields, attempts in todo)
+            return Shard(name, items, container=Container.from_json(rest[0]) if rest else None)
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.output.uri(place.part)} is damaged: {error}") from error
 
@@ -248,11 +250,11 @@ class _CommitShard(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._threads = ThreadPoolExecutor(self._job.shards_at_once, thread_name_prefix="shard")
-        self._in_hand: set[Future[Receipt]] = set()
+        self._in_hand: set[Future[list[Receipt]]] = set()
 
     def process(self, shard: Shard, waited_for: Any = None) -> Iterator[Receipt]:
         opened = self._shared.acquire(lambda: _Opened(self._job.open(self._run)))
-        self._in_hand.add(self._threads.submit(commit_watched, shard, opened.process, self._run))
+        self._in_hand.add(self._threads.submit(commit_all, shard, opened.process, self._run))
         if len(self._in_hand) == self._job.shards_at_once:
             yield from self._done()
 
@@ -269,8 +271,9 @@ class _CommitShard(beam.DoFn):
             # The runner may give the other shards to somebody else as soon as it knows, so they end first.
             self._threads.shutdown()
         for future in done:
-            self._count(future.result())
-            yield future.result()
+            for receipt in future.result():
+                self._count(receipt)
+                yield receipt
 
     def _count(self, receipt: Receipt) -> None:
         """Tells the engine, under the job's class name; units are in the names."""

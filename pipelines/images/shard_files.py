@@ -8,16 +8,17 @@ from typing import Any
 
 from beamscribe.pipelines.images.read_ahead import FILES_PER_READ, LOCAL_WIDTH, ReadAhead, read_width, reading_pool
 from beamscribe.pipelines.images.reading import ReadFile, Reading, not_read, read_image
+from beamscribe.pipelines.sources.archive_members import with_header
 from beamscribe.pipelines.sources.members import read_in_passing, read_piece
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.tar_parts import PIECE_BYTES, InflatedTar, Piece, pieces_of
 from beamscribe.pipelines.work.shards import PendingItem
-from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR, Member
+from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR, ZIP, Member
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.storage.location import locate
 
 PIECES_AT_ONCE = 8
-"""Pieces of a remote tar that are asked for at once: at 100 ms for an answer they are 320 MB a second."""
+"""Pieces of a remote archive that are asked for at once: at 100 ms for an answer they are 320 MB a second."""
 
 
 def read_each(
@@ -39,10 +40,10 @@ def read_each(
 
 
 def read_shard(todo: Sequence[PendingItem], reading: Reading, run_started: datetime.datetime) -> ReadAhead[Any]:
-    """Files of a shard: of a compressed tar in one pass, of a remote tar in large pieces, all others one by one.
+    """Files of a shard: of a compressed tar in one pass, of a remote tar or zip in large pieces, all others one by one.
 
     Args:
-        todo: of the shard; members of a tar come in the order of their bytes.
+        todo: of the shard; members of an archive come in the order of their bytes.
         reading: how.
         run_started: for failure rows.
     """
@@ -50,7 +51,7 @@ def read_shard(todo: Sequence[PendingItem], reading: Reading, run_started: datet
     kinds = {item.reference.member.kind if item.reference.member else "" for item in todo}
     if len(containers) == 1 and kinds == {INFLATED_TAR}:
         return _in_one_pass(todo, reading, run_started)
-    if len(containers) == 1 and kinds == {TAR} and _gives_parts(next(iter(containers))):
+    if len(containers) == 1 and kinds in ({TAR}, {ZIP}) and _gives_parts(next(iter(containers))):
         return _in_pieces(todo, reading, run_started)
     return read_each(todo, reading, run_started, read_width((item.reference for item in todo), reading))
 
@@ -111,6 +112,6 @@ def _in_pieces(todo: Sequence[PendingItem], reading: Reading, run_started: datet
             for item, outcome in zip(items, found, strict=True)
         ]
 
-    pieces = pieces_of([_member(item) for item in todo])
+    pieces = pieces_of([with_header(_member(item)) for item in todo])
     width = min(reading.io_threads or PIECES_AT_ONCE, PIECES_AT_ONCE)
     return ReadAhead(read, pieces, reading_pool(width), FILES_PER_READ * width, expected_bytes=PIECE_BYTES)

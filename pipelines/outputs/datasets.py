@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 
 from beamscribe.errors import RefusedError
 from beamscribe.model.image_formats import ImageError, find_opener
-from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.images.read_ahead import read_width
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.outputs.caption_lines import Row, json_lines
 from beamscribe.pipelines.outputs.captions import Captions, rows_by_file
 from beamscribe.pipelines.outputs.report.pictures import MissingPictureError, PictureReading, read_photograph
+from beamscribe.pipelines.sources.asked import asked_items
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.caption_row import CaptionRow
@@ -164,8 +164,7 @@ def _done(storage: Storage, record: str, name: str, digest: str) -> dict[str, An
 
 def _members(output: Storage) -> dict[str, WorkItem]:
     """The images that a job read from files of many, by id."""
-    parts = (read_part(output, entry.name) for entry in output.files(CORPUS, ".json"))
-    return {one.id: one for part in parts for one in part if one.member}
+    return {one.id: one for one in asked_items(output) if one.member}
 
 
 def _samples(

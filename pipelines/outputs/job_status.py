@@ -1,13 +1,18 @@
 """How far a job is, told from what it has committed."""
 
 import datetime
+from collections import Counter
 from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from beamscribe.pipelines.commits.lease import read_holder
 from beamscribe.pipelines.commits.ledger import Ledger, count_failures
 from beamscribe.pipelines.commits.pending import read_ids
 from beamscribe.pipelines.outputs.verify import format_of
 from beamscribe.pipelines.runtime.summary import done_in, failure_lines
+from beamscribe.pipelines.sources.asked import read_beyond
+from beamscribe.pipelines.work.work_items import TEXT
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.storage.output_reader import OutputReader, manifest_of
 from beamscribe.storage.storage import Storage
@@ -28,6 +33,10 @@ class Status(NamedTuple):
         this_run: images that the latest run has committed.
         a_second: images a second of the latest run, from its start to now, or to its last commit if it is over; None
             before its first commit.
+        archives: that are gone through without a list of their members, which count as soon as they are found.
+        archives_read: of these, how many were read to their end.
+        archive_bytes: of all of them.
+        archive_bytes_read: of these; of a compressed one that is not read to its end, none.
     """
 
     job: str
@@ -40,11 +49,21 @@ class Status(NamedTuple):
     writer: str | None
     this_run: int
     a_second: float | None
+    archives: int = 0
+    archives_read: int = 0
+    archive_bytes: int = 0
+    archive_bytes_read: int = 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is left to do."""
+        return self.todo > 0 or self.archives_read < self.archives
 
     @property
     def seconds_left(self) -> float | None:
         """Until nothing is left to do, if a run is going on and has committed something."""
-        return self.todo / self.a_second if self.writer and self.a_second else None
+        all_known = self.archives_read == self.archives
+        return self.todo / self.a_second if self.writer and self.a_second and all_known else None
 
     def as_fields(self) -> dict[str, Any]:
         """As JSON can hold it: failures are counted by stage and type."""
@@ -62,7 +81,8 @@ def status(output: Storage) -> Status:
     """
     manifest = manifest_of(output)
     reader = OutputReader(output, manifest, format_of(manifest))
-    asked = read_ids(output)
+    beyond = read_beyond(output)
+    asked = pa.chunked_array([read_ids(output), pa.array([item.id for item in beyond.items], TEXT)]).unique()
     receipts = reader.receipts()
     found = Ledger(output, reader.format).completion_of(asked, receipts)
     holder = read_holder(output)
@@ -82,10 +102,14 @@ def status(output: Storage) -> Status:
         failures=found.failures,
         todo=len(found.todo),
         repeated=manifest.repeated,
-        skipped=manifest.skipped,
+        skipped=dict(Counter(manifest.skipped) + beyond.skipped),
         writer=writer,
         this_run=this_run,
         a_second=a_second,
+        archives=beyond.containers,
+        archives_read=beyond.whole,
+        archive_bytes=beyond.bytes,
+        archive_bytes_read=beyond.passed,
     )
 
 
@@ -98,6 +122,11 @@ def lines(found: Status) -> list[str]:
         *(f"{'':>12}   {line}" for line in failure_lines(found.failures)),
         f"{found.todo:>12,} to do",
     ]
+    if found.archives_read < found.archives:
+        told.append(
+            f"{found.archives - found.archives_read:>12,} of {found.archives:,} archives not read to their end, "
+            f"{found.archive_bytes_read / 1e9:,.1f} of {found.archive_bytes / 1e9:,.1f} GB read"
+        )
     if found.repeated:
         told.append(f"{found.repeated:>12,} repeated")
     if found.skipped:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from beamscribe.errors import DONE, RefusedError, stopped_writing
-from beamscribe.pipelines.commits.pending import CORPUS, read_part, write_corpus
+from beamscribe.pipelines.commits.pending import write_corpus
 from beamscribe.pipelines.outputs.captions import Captions, open_captions
 from beamscribe.pipelines.runtime.flags.merge import parser
+from beamscribe.pipelines.sources.asked import asked_items
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
@@ -186,8 +187,6 @@ def _items(parts: Sequence[Part]) -> list[WorkItem]:
     """What the outputs were asked for, each id once."""
     found: dict[str, WorkItem] = {}
     for part in parts:
-        output = part.captioned.output
-        for entry in output.files(CORPUS, ".json"):
-            for item in read_part(output, entry.name):
-                found.setdefault(item.id, item)
+        for item in asked_items(part.captioned.output):
+            found.setdefault(item.id, item)
     return list(found.values())

@@ -31,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         raise RefusedError(f"{args.output} cannot be read: {error}") from error
     print(json.dumps(found.as_fields()) if args.json else "\n".join(map(printable, lines(found))), flush=True)
-    return STOPPED if found.todo else DONE
+    return STOPPED if found.unfinished else DONE
 
 
 def _followed(output: Storage, as_json: bool) -> Status:

@@ -11,6 +11,7 @@ from beamscribe.model.feature_records import FeatureRecords
 from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.commits.repair import repair
 from beamscribe.pipelines.runtime.flags.verify import parser
+from beamscribe.pipelines.sources.asked import Beyond, read_beyond
 from beamscribe.pipelines.speech.verify_audio import NAMELESS, check_audio_of
 from beamscribe.pipelines.work.shards import OWN_NAME
 from beamscribe.schemas.failure_row import FailureRow
@@ -56,12 +57,14 @@ class Inspection(NamedTuple):
         remove: files of which nothing can be kept, or that repeat what others hold; a run does their images again.
         orphans: files that belong to nothing.
         notes: what is not wrong and may surprise, one line each.
+        archives: that were not read to their end, so that nobody knows what is to do in them.
     """
 
     verdict: Verdict
     remove: frozenset[str]
     orphans: frozenset[str]
     notes: tuple[str, ...] = ()
+    archives: int = 0
 
 
 def verify(output: Storage) -> Verdict:
@@ -135,14 +138,20 @@ def inspect(output: Storage) -> Inspection:
             f"the sources of the latest run name {manifest.listed}, but items, repeats and what was skipped are "
             f"{counted} (the next run counts again)"
         )
+    beyond = Beyond()
+    try:
+        beyond = read_beyond(output)
+    except ValueError as error:
+        findings.append(str(error))
+    asked.update(item.id for item in beyond.items)
     todo = asked - rows.keys() - failures.keys()
     if manifest.job == "speak":
-        findings += _audio_findings(output, finished=not todo, remove=remove, orphans=orphans)
+        findings += _audio_findings(output, finished=not todo and not beyond.unfinished, remove=remove, orphans=orphans)
     foreign = sorted(name for name in remove | orphans if not OWN_NAME.fullmatch(name))
     findings += [f"{name} has no name that Beamscribe gives: delete it, or move it elsewhere" for name in foreign]
     remove, orphans = remove.difference(foreign), orphans.difference(foreign)
     verdict = Verdict(len(rows), len(failures.keys() - rows.keys()), len(todo), tuple(findings))
-    return Inspection(verdict, frozenset(remove), frozenset((*orphans, *temporaries)), tuple(notes))
+    return Inspection(verdict, frozenset(remove), frozenset((*orphans, *temporaries)), tuple(notes), beyond.unfinished)
 
 
 def format_of(manifest: Manifest) -> RowFormat:
@@ -250,12 +259,14 @@ def run(argv: Sequence[str]) -> int:
     except OSError as error:
         raise RefusedError(f"{args.output} cannot be read: {error}") from error
     verdict = inspection.verdict
-    state = "wrong" if verdict.findings else "incomplete, run its job again" if verdict.todo else "whole"
+    incomplete = verdict.todo or inspection.archives
+    state = "wrong" if verdict.findings else "incomplete, run its job again" if incomplete else "whole"
+    archives = f", {inspection.archives} archives not read to their end" if inspection.archives else ""
     print(
         f"beamscribe verify: {args.output} is {state}: "
-        f"{verdict.rows} rows, {verdict.failures} failures, {verdict.todo} to do"
+        f"{verdict.rows} rows, {verdict.failures} failures, {verdict.todo} to do{archives}"
     )
-    return CHECK_FAILED if verdict.findings else STOPPED if verdict.todo else DONE
+    return CHECK_FAILED if verdict.findings else STOPPED if incomplete else DONE
 
 
 def _tell(found: Inspection) -> None:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
@@ -33,6 +34,8 @@ from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_elsewhere, processes_a_machine, template_of
 from beamscribe.pipelines.runtime.running import WorkerLostError, interruptible, refuse_local, run_pipeline
 from beamscribe.pipelines.runtime.summary import done_in, left_out, most_frequent, summary_lines
+from beamscribe.pipelines.runtime.unlisted import Known, Unlisted, archives, refuse_empty
+from beamscribe.pipelines.sources.asked import write_containers
 from beamscribe.pipelines.sources.corpus import sampled
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import ShardPlan, shard_count
@@ -72,7 +75,8 @@ def launch(request: Request) -> int:
     """
     started = datetime.datetime.now(datetime.UTC)
     request = replace(request, corpus=sampled(request.corpus, request.flags.sample))
-    refuse_local(request.options, request.output, (reference.uri for reference in request.corpus.references))
+    uris = chain((one.uri for one in request.corpus.references), (one.uri for one in request.corpus.containers))
+    refuse_local(request.options, request.output, uris)
     # Looked at before the lease, which would otherwise be the first thing to be written into a foreign folder.
     kept = _kept(request, read_manifest_of(request.output))
     if request.flags.plan:
@@ -169,14 +173,28 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
         raise RefusedError(str(error)) from error
     except ValueError as error:
         raise RefusedError(f"{error}: delete that file, and its images are done again") from error
-    assigned = _assign(request, ledger.completion_of(request.corpus.references.ids, current), kept, started)
+    unlisted, bare = Unlisted(request, (*current, *old)), request
+    known = unlisted.look()
+    request = replace(bare, corpus=known.corpus)
+    before = ledger.completion_of(request.corpus.references.ids, current)
+    assigned = _assign(request, known, before, kept, started)
     elsewhere, template = is_elsewhere(request.options), template_of(request.options)
     # A commit whose images all failed may be made anew under the same name.
-    known = [receipt.name for receipt in (*current, *old) if receipt.rows]
-    progress = Progress(request.output, request.job.name, started, assigned.references, known=known, alone=elsewhere)
+    told = [receipt.name for receipt in (*current, *old) if receipt.rows]
+    progress = Progress(
+        request.output,
+        request.job.name,
+        started,
+        assigned.references,
+        known=told,
+        alone=elsewhere,
+        containers=known.unfinished,
+    )
     # Receipts hold all ids, which nobody needs while the job runs.
     del current, old
+    # Of a container not even the number of slices is known, and an engine may take its time to end.
     lookout = LivenessMonitor(request.output, assigned.shards)
+    foretold = not (known.unfinished and request.flags.max_failures and request.flags.max_failures.percent)
 
     def look() -> None:
         lease.check()
@@ -184,7 +202,7 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
             raise StalledError
         # Storage that does not answer now is no reason to give up what is being committed.
         with contextlib.suppress(OSError), progress.look_if_due() as signs:
-            if signs and _too_many(request, assigned.failures + progress.failures):
+            if signs and foretold and _too_many(request, assigned.failures + progress.failures):
                 raise TooManyFailuresError
             if signs and lookout.lost(signs):
                 raise WorkersLostError
@@ -206,15 +224,22 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
         # What the job needs stays until its last step, or until another command does what is to do.
         print(
             f"beamscribe {request.job.name}: {len(request.corpus.references)} in the corpus: {assigned.references} to "
-            f"do in {assigned.shards} shards by the job that is staged at {template} → {request.output.uri()}"
+            f"do in {assigned.shards} shards{archives(known)} by the job that is staged at {template} → "
+            f"{request.output.uri()}"
         )
         return DONE
     if isinstance(failed, WorkerLostError) and failed.crashed:
         suspect_started(request.output)
     write_pending(request.output, ())
+    if known.unfinished:
+        known = unlisted.look()
+        request = replace(bare, corpus=known.corpus)
+        _store_asked(request, known, kept, started)
+        if failed is None:
+            refuse_empty(known)
 
     current, replaced = _current(ledger, request.fingerprint.digest, kept, asked)
-    code = _summarize(request, ledger, current, started, failed)
+    code = _summarize(request, known, ledger, current, started, failed)
     if code == DONE and replaced:
         # Only now, when everything that replaces them is committed.
         ledger.remove_done(replaced, current)
@@ -235,10 +260,9 @@ def _current(
     return current, [receipt for receipt in receipts if receipt.fingerprint not in kept]
 
 
-def _assign(request: Request, before: Completion, kept: list[str], started: datetime.datetime) -> Assignment:
-    """Stores what is asked and what of it is to do, where workers find it."""
-    references, flags = request.corpus.references, request.flags
-    shards = shard_count(len(references), flags.shard_size)
+def _store_asked(request: Request, known: Known, kept: list[str], started: datetime.datetime) -> None:
+    """Stores what is asked, as far as it is known."""
+    references = request.corpus.references
     write_corpus(request.output, references)
     manifest = Manifest(
         job=request.job.name,
@@ -249,15 +273,27 @@ def _assign(request: Request, before: Completion, kept: list[str], started: date
         repeated=request.corpus.repeated,
         skipped=dict(request.corpus.skipped),
         listed=request.corpus.listed,
-        shards=shards,
+        shards=shard_count(len(references), request.flags.shard_size),
         run_started=started.isoformat(),
     )
+    # Before the manifest, without which nobody takes the output for one whose work is done.
+    write_containers(request.output, known.containers)
     request.output.write(MANIFEST, manifest.to_json().encode())
+
+
+def _assign(
+    request: Request, known: Known, before: Completion, kept: list[str], started: datetime.datetime
+) -> Assignment:
+    """Stores what is asked and what of it is to do, where workers find it."""
+    references, flags = request.corpus.references, request.flags
+    shards = shard_count(len(references), flags.shard_size)
+    _store_asked(request, known, kept, started)
     places = sample_of(before.pending(flags.retry_failed), request.most)
     # The launcher knows what is done, so that nothing needs to be shuffled for that.
     todo = ShardPlan(references, before.attempts(), places, shards, flags.shard_size)
     failures = 0 if flags.retry_failed else len(before.failures)
-    return Assignment(write_pending(request.output, todo), len(todo), len(places), failures)
+    parts = write_pending(request.output, chain(todo, known.shards()))
+    return Assignment(parts, len(todo) + len(known.unfinished), len(places), failures)
 
 
 def _kept(request: Request, earlier: Manifest | None) -> list[str]:
@@ -276,7 +312,12 @@ def _command_line() -> str:
 
 
 def _summarize(
-    request: Request, ledger: Ledger, receipts: list[Receipt], started: datetime.datetime, failed: Exception | None
+    request: Request,
+    known: Known,
+    ledger: Ledger,
+    receipts: list[Receipt],
+    started: datetime.datetime,
+    failed: Exception | None,
 ) -> int:
     asked = len(request.corpus.references)
     found = ledger.completion_of(request.corpus.references.ids, receipts)
@@ -297,10 +338,11 @@ def _summarize(
     if failed is not None:
         print(printable(f"{name}: {failed}", lines=True), file=sys.stderr)
     code, advice = DONE, ""
-    if failed is not None or len(found.todo):
+    if failed is not None or len(found.todo) or known.unfinished:
         shards = shard_count(asked, request.flags.shard_size)
         left = ShardPlan(request.corpus.references, {}, found.todo, shards, request.flags.shard_size)
-        code, advice = STOPPED, f"; {len(left)} shards not committed, run the same command again"
+        left_shards = f"; {len(left)} shards not committed" if len(left) or not known.unfinished else ""
+        code, advice = STOPPED, f"{left_shards}{archives(known)}, run the same command again"
         if failed is None and request.most is not None:
             code, advice = DONE, ""
         if statement.exhausted:

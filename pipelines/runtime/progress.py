@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -15,6 +15,8 @@ from rich.text import Text
 
 from beamscribe.log_lines import tell
 from beamscribe.pipelines.commits.liveness import Signs, in_hand
+from beamscribe.pipelines.sources.slice_listing import StoredSlices
+from beamscribe.pipelines.work.container import Container
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.storage.storage import Storage
 
@@ -41,6 +43,7 @@ class Progress:
         known: names of receipts that are not of this run, so that they need not be read.
         alone: whether this process does nothing else: the work of other threads counts as that of looking too, such as
             those of a client of remote storage.
+        containers: that this run goes through: until they are read to their end, nobody knows how many ids there are.
     """
 
     output: Storage
@@ -52,9 +55,12 @@ class Progress:
     failures: int = 0
     known: Iterable[str] = ()
     alone: bool = False
+    containers: Sequence[Container] = ()
+    whole: int = 0
 
     def __post_init__(self) -> None:
         self._counted = set(self.known)
+        self._bytes = 0
         self._wait_until_next_look(0.0)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
@@ -128,25 +134,42 @@ class Progress:
             if receipt and receipt.run_started == self.started.isoformat():
                 self.rows += len(receipt.rows.ids) if receipt.rows else 0
                 self.failures += len(receipt.failures.ids) if receipt.failures else 0
+        self._look_at_containers()
         if self.console.is_terminal:
             completed = self.rows + self.failures + in_hand(self.output.run)
-            total = self.todo if completed else None
+            total = self.todo if completed and self.all_known else None
             self._bar.update(self._task, completed=completed, total=total, done=self._done())
         else:
             tell(
                 sys.stderr,
                 "progress",
-                f"beamscribe {self.job}: {self.rows:,} of {self.todo:,} done, {self.pace()}",
+                f"beamscribe {self.job}: {self.rows:,}{self._of_all()} done, {self.pace()}",
                 job=self.job,
                 done=self.rows,
                 failed=self.failures,
-                asked=self.todo,
+                asked=self.todo if self.all_known else None,
                 in_hand=in_hand(self.output.run),
                 seconds=round((datetime.datetime.now(datetime.UTC) - self.started).total_seconds(), 1),
             )
 
+    @property
+    def all_known(self) -> bool:
+        """Whether it is known how many ids there are."""
+        return not self.containers
+
+    def _look_at_containers(self) -> None:
+        if not self.containers:
+            return
+        stored = StoredSlices(self.output)
+        read = [one for one in self.containers if stored.is_whole(one)]
+        self.whole, self._bytes = len(read), sum(one.size for one in read)
+
+    def _of_all(self) -> str:
+        return f" of {self.todo:,}" if self.all_known else ""
+
     def _done(self) -> str:
-        return f"{self.rows + self.failures:,}/{self.todo:,}"
+        done = self.rows + self.failures
+        return f"{done:,}/{self.todo:,}" if self.all_known else f"{done:,}"
 
     def pace(self) -> str:
         """Failures so far, items a second and the time that is left."""
@@ -156,6 +179,13 @@ class Progress:
             seen = in_hand(self.output.run)
             told = f"{seen:,} in hand" if seen else "nothing committed yet"
             return f"{self.failures:,} failed, {told}, {datetime.timedelta(seconds=round(seconds))}"
+        if not self.all_known:
+            size = sum(one.size for one in self.containers)
+            archives = f"{self.whole:,} of {len(self.containers):,} archives"
+            return (
+                f"{self.failures:,} failed, {done / seconds:.1f} a second, {archives} "
+                f"({self._bytes / 1e9:,.1f} of {size / 1e9:,.1f} GB) read to their end"
+            )
         left = datetime.timedelta(seconds=round((self.todo - done) * seconds / done))
         return f"{self.failures:,} failed, {done / seconds:.1f} a second, {left} left"
 

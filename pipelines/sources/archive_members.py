@@ -49,6 +49,11 @@ def read_zip_member(read: ReadRange, member: Member, max_bytes: int) -> bytes:
     return zip_directory.unpack(packed, method, size, crc)
 
 
+def with_header(member: Member) -> Member:
+    """A member with as many bytes as are read of it: of one of a zip, only its header in the archive says how many."""
+    return member._replace(size=member.size + SLACK) if member.kind == ZIP else member
+
+
 def read_tar_member(read: ReadRange, member: Member, max_bytes: int) -> bytes:
     """The bytes of a file in a tar, whose headers are read again.
 

@@ -1,21 +1,19 @@
 """Archives as a corpus: which images a tar or a zip holds, told without unpacking it."""
 
 import contextlib
-import fnmatch
 import io
-import posixpath
 import stat
 from collections.abc import Callable, Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from beamscribe.pipelines.sources import tar_stream, zip_directory
+from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
 from beamscribe.pipelines.sources.archive_members import read_zip_member, zip_member
-from beamscribe.pipelines.sources.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX, Skipped
+from beamscribe.pipelines.sources.corpus import Skipped
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.inflating import inflated
-from beamscribe.pipelines.sources.links import Folders, Link, normal, resolve
+from beamscribe.pipelines.sources.links import Link
 from beamscribe.pipelines.sources.opened import PIECE_BYTES, Where
-from beamscribe.pipelines.sources.packed_members import PackedMembers
 from beamscribe.pipelines.sources.versions import version_of
 from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR, UNREADABLE, ZIP, Member, WorkItem
 from beamscribe.storage.location import base_name
@@ -39,21 +37,7 @@ MAX_TARGET = 4096
 """Bytes of a symbolic link in a zip, which stores what it names as its content; Linux allows no more."""
 
 SPECIAL = "device, pipe or label"
-MACOS = "metadata of macOS"
-NOT_ASKED = "not asked for in its archive"
-"""Reasons for which members are left out, beside those of links."""
-
-
-class Inside(NamedTuple):
-    """What a listing of an archive finds.
-
-    Attributes:
-        name: of the member; bytes that are not UTF-8 are surrogates.
-        what: how to read it, what it is a link to, or why it is nothing that can be read.
-    """
-
-    name: str
-    what: Member | Link | str
+"""Why a member is left out, beside the reasons of `archive_listing`."""
 
 
 def kind_of(uri: str) -> str | None:
@@ -100,7 +84,7 @@ def list_archive(
     """
     where = Where.of(uri, options, allow_private)
     version = version_of(where)
-    listing = _Listing(uri, inside, version)
+    listing = ArchiveListing(uri, inside, version)
     try:
         # In a remote tar every header is another request; to read it in large pieces takes less time.
         in_order = kind != ZIP and where.local_path() is None
@@ -136,91 +120,6 @@ class _Reads:
             return self._file.seek(offset, whence)
 
 
-class _Listing:
-    """What has been found so far in an archive."""
-
-    def __init__(self, uri: str, inside: str, version: str) -> None:
-        self._uri, self._inside, self._version = uri, inside, version
-        self._place, self.images = 0, 0
-        self._names: set[str] = set()
-        self._repeats: dict[str, int] = {}
-        self._members = PackedMembers()
-        self._files: dict[str, int] = {}
-        self._links: dict[str, Link] = {}
-        self._waiting: list[tuple[int, str, Link]] = []
-
-    def next(self, found: Inside) -> WorkItem | Skipped | None:
-        """The next member, in the order of the archive; None: a link that is told at the end, see `links`."""
-        place, name, path = self._place, self._unique(found.name), normal(found.name)
-        self._place += 1
-        if not isinstance(found.what, Link):
-            self._links.pop(path, None)
-            if isinstance(found.what, str):
-                return Skipped(found.what)
-            self._files[path] = self._members.append(found.what)
-            return self._item(found.name, name, place, found.what)
-        # A hard link is the file that bears the name when it is made, not one that comes later.
-        file = None if found.what.symbolic else self._files.get(found.what.path() or "")
-        if file is None:
-            self._files.pop(path, None)
-            self._links[path] = found.what
-            self._waiting.append((place, name, found.what))
-            return None
-        self._links.pop(path, None)
-        self._files[path] = file
-        return self._item(found.name, name, place, self._members[file])
-
-    def links(self) -> Iterator[WorkItem | Skipped]:
-        """Links to what stands after them in the archive, and those to nothing."""
-        folders = Folders(self._files)
-        for place, name, link in self._waiting:
-            file = resolve(link, self._files, self._links, folders)
-            if isinstance(file, int):
-                yield self._item(link.name, name, place, self._members[file])
-            else:
-                yield Skipped(_left_out(link.name, self._inside) or file)
-
-    def damage(self, why: str) -> WorkItem:
-        """The archive itself, as a failure."""
-        reason = f"the archive is damaged; {self.images} images of it could be listed: {why}"
-        member = Member(UNREADABLE, self._place, detail=reason)
-        return WorkItem(self._uri, self._uri, container=self._uri, member=member)
-
-    def _item(self, stored_name: str, name: str, place: int, member: Member) -> WorkItem | Skipped:
-        reason = _left_out(stored_name, self._inside)
-        if reason:
-            return Skipped(reason)
-        self.images += 1
-        id = f"{self._uri}::{name}"
-        member = member._replace(place=place, version=self._version)
-        return WorkItem(id, id, container=self._uri, member=member)
-
-    def _unique(self, stored_name: str) -> str:
-        """A name that is UTF-8, as ids are, and not yet taken: `a.jpg#2` is the second `a.jpg`."""
-        name = unique = stored_name.encode("utf-8", "backslashreplace").decode()
-        while unique in self._names:
-            self._repeats[name] = self._repeats.get(name, 1) + 1
-            unique = f"{name}#{self._repeats[name]}"
-        self._names.add(unique)
-        return unique
-
-
-def _left_out(name: str, inside: str) -> str:
-    """Why a member is no item; empty: it is one."""
-    name = name.removeprefix("./")
-    if inside and name == inside:
-        return ""
-    # What macOS puts beside each file bears its suffix.
-    if name.startswith("__MACOSX/") or posixpath.basename(name).startswith("._"):
-        return MACOS
-    image = name.lower().endswith(IMAGE_SUFFIXES)
-    if not inside:
-        return "" if image else NO_IMAGE_SUFFIX
-    if (image and name.startswith(f"{inside}/")) or fnmatch.fnmatchcase(name, inside):
-        return ""
-    return NOT_ASKED
-
-
 def _tar_members(file: IO[bytes], uri: str) -> Iterator[Inside]:
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -238,13 +137,21 @@ def _inflated_members(file: IO[bytes], uri: str) -> Iterator[Inside]:
 
 def _tar_entries(source: tar_stream.Source, kind: str) -> Iterator[Inside]:
     for entry in tar_stream.walk(source):
-        if entry.kind == tar_stream.FILE:
-            size = entry.start + entry.size - entry.header
-            yield Inside(entry.name, Member(kind, 0, entry.header, size, check=entry.check))
-        elif entry.kind == tar_stream.SPECIAL:
-            yield Inside(entry.name, SPECIAL)
-        elif entry.kind != tar_stream.DIRECTORY:
-            yield Inside(entry.name, Link(entry.name, entry.link, entry.kind == tar_stream.SYMBOLIC_LINK))
+        found = inside_of(entry, kind)
+        if found is not None:
+            yield found
+
+
+def inside_of(entry: tar_stream.TarEntry, kind: str) -> Inside | None:
+    """What a member of a tar is to a listing; None: a folder, which is nothing."""
+    if entry.kind == tar_stream.FILE:
+        size = entry.start + entry.size - entry.header
+        return Inside(entry.name, Member(kind, 0, entry.header, size, check=entry.check))
+    if entry.kind == tar_stream.SPECIAL:
+        return Inside(entry.name, SPECIAL)
+    if entry.kind == tar_stream.DIRECTORY:
+        return None
+    return Inside(entry.name, Link(entry.name, entry.link, entry.kind == tar_stream.SYMBOLIC_LINK))
 
 
 def _zip_members(file: IO[bytes], uri: str) -> Iterator[Inside]:

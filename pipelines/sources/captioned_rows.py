@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.pending import CORPUS, read_part
+from beamscribe.pipelines.sources.asked import asked_items
 from beamscribe.pipelines.sources.listing import find_files
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas import caption_row
@@ -57,8 +57,7 @@ def members_of(source: str, options: dict[str, Any]) -> dict[str, WorkItem]:
     if _is_pattern(source):
         return {}
     output = Storage(source, options)
-    parts = (read_part(output, entry.name) for entry in output.files(CORPUS, ".json"))
-    return {one.id: one for part in parts for one in part if one.member}
+    return {one.id: one for one in asked_items(output) if one.member}
 
 
 def _is_pattern(source: str) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from beamscribe.errors import RefusedError
+from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.shards import bucket
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
@@ -44,16 +45,18 @@ class Corpus(NamedTuple):
     """A listing. What its sources name is exactly references + repeated + skipped, which `listed` counts on its own.
 
     Attributes:
-        references: distinct by id, in the order found.
+        references: distinct by id, in the order found; of containers whose members nobody has listed, none.
         repeated: references beyond the first of their id.
         skipped: what was left out, counted by reason.
         listed: everything that the sources name.
+        containers: that workers go through; their members count when they are known.
     """
 
     references: WorkItems
     repeated: int = 0
     skipped: Mapping[str, int] = {}
     listed: int = 0
+    containers: tuple[Container, ...] = ()
 
 
 def distinct(

@@ -13,8 +13,11 @@ from beamscribe.errors import RefusedError
 from beamscribe.model.image_formats import begins_like_an_image
 from beamscribe.pipelines.sources.archives import kind_of, list_archive, split_chained
 from beamscribe.pipelines.sources.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX, Corpus, Skipped, distinct
+from beamscribe.pipelines.sources.opened import Where
+from beamscribe.pipelines.sources.versions import size_and_version
 from beamscribe.pipelines.sources.walking import FOLDER, left_out_by_name, match, walk
-from beamscribe.pipelines.work.work_item import UNREADABLE, Member, WorkItem
+from beamscribe.pipelines.work.container import Container
+from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR, UNREADABLE, Member, WorkItem
 from beamscribe.schemas.coco import CocoImage
 from beamscribe.storage.location import locate
 from beamscribe.storage.prefetch import prefetch
@@ -37,18 +40,52 @@ SAME_URI = "name that is not UTF-8, as another file is called"
 
 
 def list_images(
-    sources: Iterable[str], options: dict[str, Any], limit: int | None = None, allow_private: bool = False
+    sources: Iterable[str],
+    options: dict[str, Any],
+    limit: int | None = None,
+    allow_private: bool = False,
+    list_members: bool = True,
 ) -> Corpus:
     """Lists directories (recursively, image suffixes only), globs and single files; archives by what is in them.
+
+    Args:
+        sources: what to list.
+        options: passed to fsspec.
+        limit: of images.
+        allow_private: as in `beamscribe.storage.uri.read_uri`.
+        list_members: whether archives are listed that would have to be read as a whole for that; else such a one is a
+            container of the corpus. One that is named twice is listed in any case.
 
     Raises:
         RefusedError: if a source does not exist or names no image.
     """
-    images = (one for source in sources for one in _images(source, options, allow_private))
-    return distinct(images, limit)
+    sources = list(sources)
+    containers: list[Container] = []
+
+    def images() -> Iterator[WorkItem | Skipped]:
+        for source in sources:
+            for one in _images(source, options, allow_private, list_members):
+                if isinstance(one, Container):
+                    containers.append(one)
+                else:
+                    yield one
+
+    corpus = distinct(images(), limit)
+    if len({one.uri for one in containers}) < len(containers):
+        return list_images(sources, options, limit, allow_private)
+    return corpus._replace(containers=tuple(containers))
 
 
-def _images(source: str, options: dict[str, Any], allow_private: bool) -> Iterator[WorkItem | Skipped]:
+def _is_gone_through(uri: str) -> bool:
+    """Whether a list of what is in an archive costs as much as reading it: of a local tar its headers tell."""
+    place = locate(uri)
+    kind = kind_of(uri)
+    return kind == INFLATED_TAR and not place.web or kind == TAR and not place.local and not place.web
+
+
+def _images(
+    source: str, options: dict[str, Any], allow_private: bool, list_members: bool
+) -> Iterator[WorkItem | Skipped | Container]:
     """What one source names, which is not nothing."""
     inside, source = split_chained(source)
     files, left_out = find_files(source, "--images", options, allow_private)
@@ -58,13 +95,16 @@ def _images(source: str, options: dict[str, Any], allow_private: bool) -> Iterat
     if is_plain(source) and len(files) == 1:
         _refuse_no_image(source, files[0], options, allow_private)
 
-    def named(uri: str) -> Iterable[WorkItem | Skipped]:
+    def named(uri: str) -> Iterable[WorkItem | Skipped | Container]:
         kind = kind_of(uri)
+        if kind and not list_members and _is_gone_through(uri):
+            return [_container(uri, kind, inside, options, len(files))]
         return _members(uri, kind, inside, options, allow_private, len(files)) if kind else [WorkItem(uri, uri)]
 
     # Remote archives are listed side by side; of local ones the disk is the bound.
     archives = [uri for uri in files if kind_of(uri) and not locate(uri).local]
-    ahead = prefetch(lambda uri: list(named(uri)), archives, ARCHIVES_AT_ONCE, ARCHIVES_AT_ONCE)
+    at_once = ARCHIVES_AT_ONCE if list_members else FOLDERS_AT_ONCE
+    ahead = prefetch(lambda uri: list(named(uri)), archives, at_once, 2 * at_once)
     side_by_side = frozenset(archives)
     for uri in files:
         for one in next(ahead) if uri in side_by_side else named(uri):
@@ -111,10 +151,25 @@ def _members(
     try:
         yield from list_archive(uri, kind, inside, options, allow_private)
     except OSError as error:
-        if files == 1:
-            raise RefusedError(f"--images {uri} cannot be read: {error}") from error
-        # One of many is an item that fails.
-        yield WorkItem(uri, uri, container=uri, member=Member(UNREADABLE, 0, detail=f"it cannot be listed: {error}"))
+        yield _not_listed(uri, error, files)
+
+
+def _not_listed(uri: str, error: OSError, files: int) -> WorkItem:
+    """An archive that cannot be read: one of many is an item that fails.
+
+    Raises:
+        RefusedError: if it is the only one.
+    """
+    if files == 1:
+        raise RefusedError(f"--images {uri} cannot be read: {error}") from error
+    return WorkItem(uri, uri, container=uri, member=Member(UNREADABLE, 0, detail=f"it cannot be listed: {error}"))
+
+
+def _container(uri: str, kind: str, inside: str, options: dict[str, Any], files: int) -> WorkItem | Container:
+    try:
+        return Container(uri, kind, *size_and_version(Where.of(uri, options, False)), inside)
+    except OSError as error:
+        return _not_listed(uri, error, files)
 
 
 class Found(NamedTuple):

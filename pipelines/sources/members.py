@@ -58,11 +58,11 @@ def read_reference(
 def read_piece(
     references: Sequence[WorkItem], piece: Piece, options: dict[str, Any], allow_private: bool, max_bytes: int
 ) -> list[bytes | Exception]:
-    """The bytes of members of a tar that lie in one piece of it, each as `read_reference` gives it, or why it does not.
+    """The bytes of members of a tar or a zip that lie in one piece of it, or why there are none, as `read_reference`.
 
     Args:
         references: of the piece, in its order.
-        piece: of the tar.
+        piece: of the archive.
         options: passed to fsspec.
         allow_private: as in `beamscribe.storage.uri.read_uri`.
         max_bytes: of an image file.
@@ -79,11 +79,14 @@ def read_piece(
         if data is None or member is None:
             return read_reference(reference, options, allow_private, max_bytes)
         there = memoryview(data)
-        return _checked(
-            where,
-            member,
-            lambda: read_tar_member(lambda start, size: bytes(there[start - piece.start :][:size]), member, max_bytes),
-        )
+
+        def part(start: int, size: int) -> bytes:
+            if start + size > piece.start + piece.size:
+                return where.read(start, size)  # The header of a member of a zip may be longer than expected.
+            return bytes(there[start - piece.start :][:size])
+
+        read = read_zip_member if member.kind == ZIP else read_tar_member
+        return _checked(where, member, lambda: read(part, member, max_bytes))
 
     return [_outcome(functools.partial(one, reference)) for reference in references]
 

@@ -93,10 +93,15 @@ class SeekableSource:
 
 
 class PiecesSource:
-    """Pieces of bytes, one after the other, of which one is held at a time."""
+    """Pieces of bytes, one after the other, of which one is held at a time.
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._piece, self._start, self.position = pieces, b"", 0, 0
+    Args:
+        pieces: of the archive.
+        position: of their first byte in it.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], position: int = 0) -> None:
+        self._pieces, self._piece, self._start, self.position = pieces, b"", 0, position
 
     def read(self, size: int) -> bytes:
         """As `Source`."""

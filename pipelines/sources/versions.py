@@ -58,6 +58,16 @@ def version_of(where: Where, fresh: bool = True) -> str:
     return version
 
 
+def size_and_version(where: Where) -> tuple[int, str]:
+    """Bytes of a file, and its version, as storage tells them now.
+
+    Raises:
+        OSError: if it does not.
+    """
+    _, info = _info(where)
+    return int(info.get("size") or 0), fingerprint(info)
+
+
 @retried
 def _info(where: Where) -> tuple[bool, Mapping[str, Any]]:
     fs, path = filesystem(where.uri, where.fsspec_options, where.allow_private)

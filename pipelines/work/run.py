@@ -1,9 +1,10 @@
 """One run of a job: where its rows go, and what it does with a shard."""
 
 import datetime
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas.limits import STALL_TIMEOUT_SECONDS
 from beamscribe.schemas.rows import RowFormat
@@ -16,6 +17,23 @@ Process = Callable[[Shard], Iterable[Any]]
 
 class EndedEarlyError(OSError):
     """The rest of a shard cannot be done now: what was done of it is committed, and the job stops."""
+
+
+class ContainerUnreadError(OSError):
+    """A container cannot be read to its end now: what was committed of it stays, and a later run goes on there."""
+
+
+@runtime_checkable
+class GoesThroughContainers(Protocol):
+    """A `Process` that takes containers whose members nobody has listed."""
+
+    def container_shards(self, container: Container) -> Generator[Shard, None, None]:
+        """Shards of it, one after the other: each is committed before the next is asked for.
+
+        Raises:
+            ContainerUnreadError: if it cannot be read to its end.
+        """
+        ...
 
 
 @runtime_checkable

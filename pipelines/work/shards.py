@@ -3,10 +3,11 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.work_item import INFLATED_TAR, WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
 
@@ -22,6 +23,36 @@ class PendingItem(NamedTuple):
     attempts: int = 0
 
 
+class PassedSlice(NamedTuple):
+    """What was found in a slice of a container that was gone through.
+
+    Attributes:
+        todo: its images.
+        name: of the file below the output that says so.
+        listing: bytes of that file.
+    """
+
+    todo: tuple[PendingItem, ...]
+    name: str
+    listing: bytes
+
+
+class Passing(Protocol):
+    """The images of a slice, which are told one by one while their container is gone through; the iterator of files."""
+
+    def listed(self) -> tuple[PendingItem, ...]:
+        """All images of the slice, whose bytes are passed over."""
+        ...
+
+    def finish(self) -> PassedSlice:
+        """What was found in it.
+
+        Raises:
+            ContainerUnreadError: if the container is another one by now.
+        """
+        ...
+
+
 class Shard(NamedTuple):
     """Work that is committed together.
 
@@ -29,11 +60,15 @@ class Shard(NamedTuple):
         name: shard id, the same after every restart.
         todo: what is still to do, in the order of their container, else by group and id.
         suspect: whether an earlier attempt at it never ended, as after an image that kills its decoder.
+        container: to be gone through, which is committed in slices, a shard each; then nothing else is to do.
+        passing: tells what is to do while a container is gone through.
     """
 
     name: str
     todo: tuple[PendingItem, ...]
     suspect: bool = False
+    container: Container | None = None
+    passing: Passing | None = None
 
 
 def bucket(key: str, count: int) -> int:
@@ -61,9 +96,14 @@ def shard_name(reference: WorkItem, count: int, size: int) -> str:
     if not reference.container:
         parted = "" if reference.part is None else f" {reference.part}"
         return bucket_name(f"{reference.group}{parted}" or reference.id, count)
-    name = hashlib.blake2b(reference.container.encode(), digest_size=8).hexdigest()
+    name = container_name(reference.container)
     member = reference.member
     return name if member is None or member.kind == INFLATED_TAR else f"{name}-{member.place // size:05d}"
+
+
+def container_name(uri: str) -> str:
+    """What the shards of a container whose members are listed begin with."""
+    return hashlib.blake2b(uri.encode(), digest_size=8).hexdigest()
 
 
 def bucket_name(key: str, count: int) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.outputs.captions import open_captions
 from beamscribe.pipelines.outputs.job_status import status
 from beamscribe.pipelines.outputs.report.cards import Sources, make_cards
@@ -18,6 +17,7 @@ from beamscribe.pipelines.outputs.report.references import read_scores
 from beamscribe.pipelines.outputs.report.sound import spoken
 from beamscribe.pipelines.outputs.report.survey import survey
 from beamscribe.pipelines.runtime.flags.report import GALLERY
+from beamscribe.pipelines.sources.asked import asked_items
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS
 from beamscribe.storage.storage import Storage
@@ -137,5 +137,4 @@ def write_page(settings: PageSettings) -> WrittenPage:
 
 def members(output: Storage, ids: set[str]) -> dict[str, WorkItem]:
     """Of some images those that the latest run read from files of many: image id → what it read."""
-    parts = (read_part(output, entry.name) for entry in output.files(CORPUS, ".json"))
-    return {one.id: one for part in parts for one in part if one.id in ids and one.member}
+    return {one.id: one for one in asked_items(output) if one.id in ids and one.member}

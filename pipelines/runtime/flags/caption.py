@@ -86,6 +86,13 @@ def parser() -> FlagParser:
         help="store URLs without what follows their question mark, such as signatures; they are asked for with it",
     )
     flags.add_argument(
+        "--list-members",
+        action="store_true",
+        help="read tars that are compressed or in object stores once before the job to list them, so that many workers "
+        "share an archive; else each is read once, by one worker. --plan, --limit, --sample, --deduplicate and "
+        "--endpoint do so too",
+    )
+    flags.add_argument(
         "--deduplicate",
         action="store_true",
         help="read every image once more before the job, so that equal ones are captioned once by all workers together",

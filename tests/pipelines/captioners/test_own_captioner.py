@@ -1,5 +1,7 @@
+import json
 import re
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +53,28 @@ def test_what_is_no_captioner_is_refused(name: str, tmp_path: Path, capsys: pyte
     command = ["caption", "--images", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--captioner", name]
     assert main(command) == REFUSED
     assert "--captioner" in capsys.readouterr().err
+
+
+def test_a_compressed_tar_is_gone_through(example: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "photographs.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for light in (0, 50, 200):
+            picture = tmp_path / f"{light}.png"
+            Image.fromarray(np.full((40, 30, 3), light, np.uint8)).save(picture)
+            tar.add(picture, picture.name)
+    rows = {}
+    for name, flags in (("passed", []), ("listed", ["--list-members"])):
+        output = tmp_path / name
+        command = ["caption", "--images", str(path), "--output", str(output), "--captioner", example, *flags]
+        assert main(command) == DONE
+        assert "3 in the corpus: 2 done, 1 failed, 0 to do" in capsys.readouterr().out
+        table = ds.dataset(output / "captions").to_table(["id", "image_uri", "caption", "sha256"])
+        rows[name] = sorted(table.to_pylist(), key=lambda row: row["id"])
+        assert main(["verify", str(output)]) == DONE
+        assert (output / "_beamscribe" / "slices").exists() == (name == "passed")
+        capsys.readouterr()
+        main(["status", str(output), "--json"])
+        found = json.loads(capsys.readouterr().out)
+        assert (found["done"], found["failed"], found["archives"]) == (2, 1, int(name == "passed"))
+    assert rows["passed"] == rows["listed"]
+    assert [row["id"] for row in rows["passed"]] == [f"file://{path}::200.png", f"file://{path}::50.png"]

@@ -3,6 +3,7 @@ import gzip
 import io
 import os
 import tarfile
+import zipfile
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -168,3 +169,32 @@ def test_a_compressed_tar_is_inflated_once_and_nowhere(tmp_path, monkeypatch):
     files = list(read_shard(list(reversed(todo)), Reading({}), START))
     assert all(isinstance(file, ReadFile) for file in files)
     assert len(passes) == 1
+
+
+def test_a_remote_zip_costs_few_requests_and_its_bytes_once(memory, monkeypatch):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as found:
+        for number in range(40):
+            found.writestr(f"{number}.jpg", os.urandom(3000))
+            found.writestr(f"{number}.txt", "no image")
+        long = zipfile.ZipInfo("long.jpg")
+        # Beyond what is read with a member, so that it is asked for by itself.
+        long.extra = b"\xfe\xca" + (8000).to_bytes(2, "little") + bytes(8000)
+        found.writestr(long, b"a long header")
+    data = file.getvalue()
+    memory.write("photos.zip", data)
+    reading = Reading({})
+    todo = [PendingItem(one) for one in list_images([memory.uri("photos.zip")], {}).references]
+    alone = [read_image(item, reading, START).data for item in todo]
+    asked = []
+    cat_file = MemoryFileSystem.cat_file
+
+    def counting(self, path, start=None, end=None, **options):
+        found = cat_file(self, path, start, end, **options)
+        asked.append(len(found))
+        return found
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", counting)
+    assert [one.data for one in read_shard(todo, reading, START)] == alone
+    assert len(asked) == 2
+    assert asked[0] <= len(data)

@@ -1,0 +1,96 @@
+"""A tar gone through once from one of its members on: members as a listing finds them, images with their bytes."""
+
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple
+
+from beamscribe.pipelines.sources.archive_listing import Inside
+from beamscribe.pipelines.sources.archives import compression_of, inside_of
+from beamscribe.pipelines.sources.damage import DamagedArchiveError
+from beamscribe.pipelines.sources.inflating import inflated
+from beamscribe.pipelines.sources.opened import Readable, UnreadableMemberError, Where
+from beamscribe.pipelines.sources.tar_stream import FILE, PiecesSource, TarEntry, content, walk
+from beamscribe.pipelines.sources.versions import check_version
+from beamscribe.pipelines.work.container import Container
+from beamscribe.pipelines.work.work_item import TAR
+from beamscribe.storage.uri import FileTooLargeError, only_os_errors
+
+READ_BYTES = 2**18
+"""Taken at a time."""
+
+
+class Passed(NamedTuple):
+    """A member that was passed.
+
+    Attributes:
+        found: as a listing finds it.
+        begins: first byte of its headers.
+        data: of a file that is wanted, or why it cannot be told; None of any other.
+    """
+
+    found: Inside
+    begins: int
+    data: bytes | Exception | None = None
+
+
+def pass_through(
+    container: Container, where: Where, begins: int, wanted: Callable[[str], bool], max_bytes: int
+) -> Generator[Passed, None, None]:
+    """The members of a tar from a byte on.
+
+    Args:
+        container: which one.
+        where: it is.
+        begins: the byte, inflated where it is compressed, at which a member begins.
+        wanted: whether a file of this name is read.
+        max_bytes: that a file may have.
+
+    Raises:
+        ReplacedError: if it is no longer the archive that was asked for.
+        DamagedArchiveError: where it ends early or is none, after the members before it.
+        OSError: if the storage cannot read it.
+    """
+    plain = container.kind == TAR
+    with where.opened_in_order(begins if plain else 0) as file:
+        check_version(where, container.version, fresh=True)
+        source = PiecesSource(_pieces(file) if plain else inflated(_Reads(file), compression_of(container.uri)))
+        if plain:
+            source.position = begins
+        source.skip(begins - source.position)
+        for entry in walk(source):
+            found = inside_of(entry, container.kind)
+            if found is None:
+                continue
+            is_read = entry.kind == FILE and wanted(entry.name)
+            yield Passed(found, entry.header, _read(source, entry, max_bytes) if is_read else None)
+
+
+def _pieces(file: Readable) -> Iterator[bytes]:
+    reads = _Reads(file)
+    return iter(lambda: reads.read(READ_BYTES), b"")
+
+
+class _Reads:
+    """A file whose storage's errors are of one kind, so that others are those of what is in it."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+
+    def read(self, size: int, /) -> bytes:
+        """As `Readable`."""
+        with only_os_errors():
+            return self._file.read(size)
+
+
+def _read(source: PiecesSource, entry: TarEntry, max_bytes: int) -> bytes | Exception:
+    """As `members.read_in_passing`, of the member at which the source is."""
+    size = entry.size if entry.sparse is None else max(entry.size, entry.sparse.size)
+    if size > max_bytes:
+        return FileTooLargeError(f"it has {size} bytes, more than {max_bytes}; --max-bytes sets the limit")
+    try:
+        return content(entry, source.read(entry.size))
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's member brings about is its own failure
+        if isinstance(error, DamagedArchiveError):
+            return UnreadableMemberError(str(error))
+        return error

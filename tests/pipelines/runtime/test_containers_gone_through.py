@@ -1,0 +1,269 @@
+"""Containers as work items: nobody lists them, a worker reads each once, and a killed one goes on where it was."""
+
+import contextlib
+import gzip
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beamscribe import main
+from beamscribe.errors import DONE, STOPPED, RefusedError
+from beamscribe.flag_parser import FlagParser
+from beamscribe.pipelines.commits.lease import FILE as LEASE
+from beamscribe.pipelines.images import container_stream
+from beamscribe.pipelines.images.container_slices import container_shards
+from beamscribe.pipelines.images.reading import ReadFile, Reading
+from beamscribe.pipelines.images.shard_files import read_shard
+from beamscribe.pipelines.outputs.job_status import status
+from beamscribe.pipelines.outputs.verify import inspect, verify
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.options import parse
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.sources import archives, tar_passing
+from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.sources.slice_listing import FOLDER
+from beamscribe.pipelines.work.failure import failure
+from beamscribe.pipelines.work.run import Run
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.storage.output_reader import MANIFEST, manifest_of
+from beamscribe.storage.storage import Storage
+from tests.pipelines.dying_storage import DyingStorage, Killed
+from tests.pipelines.fake_job import START, FakeJob, caption, captions_of, failures_of
+from tests.pipelines.images.test_shard_files import BOUND, archive
+from tests.pipelines.sources.made_tars import by_tarfile
+
+BETWEEN_TWO_WRITES = (5, 14)
+"""Writes and deletes before a kill: the members of the first slice are stored and not its rows, rows of the second are
+and not its receipt."""
+
+FINGERPRINT = Fingerprint({"style": "oil"})
+
+
+class Reader:
+    """Says of an image what its bytes are."""
+
+    def __init__(self, run: Run, failing: frozenset[str], met: dict[str, Callable[[], None]]) -> None:
+        self._run, self._failing, self._met = run, failing, met
+
+    def container_shards(self, container: Any) -> Iterator[Any]:
+        return container_shards(container, Reading({}, max_bytes=BOUND), self._run)
+
+    def __call__(self, shard: Any) -> Iterator[Any]:
+        files = shard.passing or read_shard(shard.todo, Reading({}, max_bytes=BOUND), self._run.started)
+        for file in files:
+            if not isinstance(file, ReadFile):
+                yield file
+                continue
+            name = file.todo.reference.id.rpartition("::")[2]
+            self._met.get(name, list)()
+            files.release(file)
+            if name in self._failing:
+                yield failure(file.todo, "decode", "FakeError", "as it was told", self._run.started)
+            else:
+                yield caption(file.todo.reference, f"{len(file.data)} bytes {file.data[:9]!r}", self._run)
+
+
+@dataclass(frozen=True)
+class ReadingJob(FakeJob):
+    met: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    def open(self, run: Run) -> Any:
+        return Reader(run, self.failing, self.met)
+
+
+def go(source: Any, output: Storage, list_members: bool = False, **how: Any) -> int:
+    """Launches a job; of its flags a shard has two images if nothing else is said."""
+    failing, met = frozenset(how.pop("failing", ())), how.pop("met", {})
+    sources = [source] if isinstance(source, str) else source
+    flags = {"shard_size": 2, "limit": None, "retry_failed": False, "on_change": "refuse", **how}
+    return launch(
+        Request(
+            job=ReadingJob(failing, met=met),
+            corpus=list_images(sources, {}, list_members=list_members),
+            output=output,
+            fingerprint=FINGERPRINT,
+            details={},
+            flags=JobFlags(storage_options={}, **flags),
+            options=parse(FlagParser(prog="beamscribe fake"), [])[1],
+        )
+    )
+
+
+def rows_of(output: Storage) -> tuple[Any, Any]:
+    """Captions, and failures without the words of their messages."""
+    return captions_of(output), [(one.id, one.stage, one.error_type) for one in failures_of(output)]
+
+
+def photos(count: int, first: int = 0) -> bytes:
+    """A tar of samples as WebDataset has them."""
+    files = []
+    for number in range(first, first + count):
+        files += [(f"{number:03}.jpg", b"photo %d" % number * 50), (f"{number:03}.json", b"{}")]
+    return by_tarfile(files)
+
+
+@pytest.fixture
+def put(memory: Storage, tmp_path: Any) -> Any:
+    """Stores an archive where it is gone through; gives its URI."""
+
+    def store(name: str, data: bytes) -> str:
+        if name.endswith(".tar"):
+            memory.write(name, data)
+            return memory.uri(name)
+        (tmp_path / name).write_bytes(gzip.compress(data))
+        return str(tmp_path / name)
+
+    return store
+
+
+@pytest.mark.parametrize(("name", "damaged"), [("photos.tar", True), ("photos.tar.gz", False)])
+def test_what_is_gone_through_is_what_is_listed(
+    name: str, damaged: bool, put: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    uri = put(name, archive(damaged))
+    listed, passed = Storage(str(tmp_path / "listed")), Storage(str(tmp_path / "passed"))
+    assert go(uri, listed, list_members=True) == DONE
+    reads: list[Any] = []
+    pass_through = tar_passing.pass_through
+    monkeypatch.setattr(container_stream, "pass_through", lambda *a: reads.append(a) or pass_through(*a))
+    monkeypatch.setattr(archives, "list_archive", None)
+    assert go(uri, passed) == DONE
+    assert len(reads) == 1
+    assert rows_of(passed) == rows_of(listed)
+    one, other = manifest_of(passed), manifest_of(listed)
+    for field_name in ("references", "repeated", "skipped", "listed"):
+        assert getattr(one, field_name) == getattr(other, field_name), field_name
+    found = status(passed)
+    assert (found.asked, found.todo, found.archives, found.archives_read) == (one.references, 0, 1, 1)
+    assert found.skipped == one.skipped
+    assert verify(passed).findings == ()
+    assert not passed.files("_beamscribe/started")
+    # A further run reads nothing.
+    before = rows_of(passed)
+    assert go(uri, passed) == DONE
+    assert len(reads) == 1
+    assert rows_of(passed) == before
+    capsys.readouterr()
+
+
+def killed_and_continued(uri: str, operations: int, undisturbed: Any) -> bool:
+    """Dies at an operation, then runs to the end; whether there was so much to do."""
+    output = DyingStorage(f"memory://dying-{operations}")
+    output.live(operations)
+    code: int | None = None
+    with contextlib.suppress(Killed):
+        code = go(uri, output)
+    output.live(None)
+    output.delete(LEASE)
+    if code != DONE and output.exists(MANIFEST):
+        found = inspect(output)
+        assert found.archives or found.verdict.todo or found.verdict.findings, operations
+        told = status(output)
+        assert told.unfinished or told.done == len(undisturbed[0]), operations
+    assert go(uri, output) == DONE
+    assert rows_of(output) == undisturbed, operations
+    assert verify(output) == (len(undisturbed[0]), 0, 0, ()), operations
+    assert len(output.files(FOLDER)) == 3
+    output.remove()
+    return code != DONE
+
+
+def test_a_kill_between_any_two_writes_of_a_slice_costs_no_row_and_no_second_one(put: Any, memory: Storage) -> None:
+    uri = put("photos.tar", photos(5))
+    assert go(uri, memory) == DONE
+    undisturbed = rows_of(memory)
+    assert len(undisturbed[0]) == 5
+    for operations in BETWEEN_TWO_WRITES:
+        assert killed_and_continued(uri, operations, undisturbed)
+
+
+@pytest.mark.slow
+def test_kills_anywhere_cost_no_row_and_no_second_one(put: Any, memory: Storage) -> None:
+    uri = put("photos.tar", photos(5))
+    assert go(uri, memory) == DONE
+    undisturbed = rows_of(memory)
+    operations = 0
+    while killed_and_continued(uri, operations, undisturbed):
+        operations += 1
+    assert operations > 25
+
+
+def test_a_container_that_is_replaced_while_it_is_read_is_noticed(tmp_path: Path, capsys: Any) -> None:
+    path, output = tmp_path / "photos.tar.gz", Storage(str(tmp_path / "output"))
+    path.write_bytes(gzip.compress(photos(5)))
+
+    def replace() -> None:
+        path.write_bytes(gzip.compress(photos(7)))
+
+    assert go(str(path), output, met={"003.jpg": replace}) == STOPPED
+    told = capsys.readouterr()
+    assert f"{path} cannot be read to its end: it was replaced while the job ran" in told.err
+    assert "2 done, 0 failed, 0 to do" in told.out
+    assert told.out.strip().endswith("; 1 archives not read to their end, run the same command again")
+    before = status(output)
+    assert (before.archives, before.archives_read, before.unfinished) == (1, 0, True)
+    assert inspect(output).archives == 1
+    assert main(["verify", str(output.uri())]) == STOPPED
+    # What is there stays, as where members are listed; the other archive has the others.
+    assert go(str(path), output) == DONE
+    assert [id.rpartition("::")[2] for id, _ in captions_of(output)] == [f"{number:03}.jpg" for number in range(7)]
+    assert verify(output) == (7, 0, 0, ())
+
+
+def test_failures_are_tried_again_and_an_attempt_that_is_repeated_does_nothing_twice(
+    put: Any, memory: Storage, tmp_path: Path
+) -> None:
+    uris = [put("photos.tar", photos(5)), put("others.tar.gz", photos(3, first=5))]
+    output = Storage(str(tmp_path / "output"))
+    assert go(uris, output, failing=["001.jpg", "006.jpg"]) == DONE
+    assert verify(output) == (6, 2, 0, ())
+    files = {entry.name: output.read(entry.name) for entry in output.files("captions")}
+    # An engine may give a container to a second worker after a first one that has done its slices.
+    containers = list_images(uris, {}, list_members=False).containers
+    run = Run(output, ReadingJob().format, FINGERPRINT.digest, START)
+    shards = [list(container_shards(one._replace(slice_size=2), Reading({}), run)) for one in containers]
+    assert [[shard.name[-5:] for shard in found] for found in shards] == [["00002"], ["00001"]], "only the last slices"
+    assert go(uris, output, retry_failed=True) == DONE
+    assert verify(output) == (8, 0, 0, ())
+    assert files.items() <= {entry.name: output.read(entry.name) for entry in output.files("captions")}.items()
+    assert status(output).skipped == {"no image suffix": 8}
+
+
+def test_an_archive_without_an_image_is_refused_once_it_is_read(put: Any, tmp_path: Path) -> None:
+    uri = put("texts.tar.gz", by_tarfile([("a.txt", b"a"), ("b.txt", b"b")]))
+    with pytest.raises(RefusedError, match=r"texts.tar.gz names no image; 2 files there: no image suffix"):
+        go(uri, Storage(str(tmp_path / "output")))
+
+
+def test_what_listed_members_before_is_continued(put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs of earlier versions, and of flags that need a list."""
+    uri, output = put("photos.tar.gz", photos(4)), Storage(str(tmp_path / "output"))
+    assert go(uri, output, list_members=True, failing=["002.jpg"]) == DONE
+    before = rows_of(output)
+    monkeypatch.setattr(container_stream, "pass_through", None)
+    assert go(uri, output) == DONE
+    assert rows_of(output) == before
+    assert verify(output) == (3, 1, 0, ())
+    assert not output.files(FOLDER)
+
+
+def test_an_image_that_ends_its_process_is_read_apart(put: Any, memory: Storage) -> None:
+    """A slice that two attempts did not end is listed first, so that its images can be read one by one."""
+    uri = put("photos.tar", photos(3))
+    [container] = list_images([uri], {}, list_members=False).containers
+    run = Run(memory, ReadingJob().format, FINGERPRINT.digest, START)
+    [first, *_] = container_shards(container._replace(slice_size=9), Reading({}), run)
+    assert first.passing is not None
+    assert [item.reference.id for item in first.passing.listed()] == [f"{uri}::{number:03}.jpg" for number in range(3)]
+    assert list(first.passing) == []
+    assert len(first.passing.finish().todo) == 3
+
+
+def test_an_archive_that_is_named_twice_is_listed(put: Any, memory: Storage) -> None:
+    uri = put("photos.tar", photos(3))
+    corpus = list_images([uri, uri], {}, list_members=False)
+    assert (corpus.containers, len(corpus.references), corpus.repeated) == ((), 3, 3)
