@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -38,7 +38,11 @@ class PassedSlice(NamedTuple):
 
 
 class Passing(Protocol):
-    """The images of a slice, which are told one by one while their container is gone through; the iterator of files."""
+    """The images of a slice, which are told one by one while their container is gone through."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Files, or failures where there is none."""
+        ...
 
     def listed(self) -> tuple[PendingItem, ...]:
         """All images of the slice, whose bytes are passed over."""
