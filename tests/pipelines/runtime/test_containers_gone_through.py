@@ -190,7 +190,7 @@ def test_kills_anywhere_cost_no_row_and_no_second_one(put: Any, memory: Storage)
     operations = 3
     while killed_and_continued(uri, operations, undisturbed):
         operations += 2
-    assert operations > 25
+    assert operations > 15
 
 
 def test_a_container_that_is_replaced_while_it_is_read_is_noticed(tmp_path: Path, capsys: Any) -> None:
