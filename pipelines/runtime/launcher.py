@@ -7,12 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import NamedTuple
 
 from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, STOPPED, RefusedError
-from beamscribe.log_lines import tell
-from beamscribe.pipelines.captioners.source import Statement
-from beamscribe.pipelines.commits.completion import Completion
 from beamscribe.pipelines.commits.crashes import crashed_before, crashes_noted
 from beamscribe.pipelines.commits.lease import Lease, LeaseLostError
 from beamscribe.pipelines.commits.ledger import Ledger
@@ -24,28 +20,27 @@ from beamscribe.pipelines.commits.liveness import (
     suspect_started,
 )
 from beamscribe.pipelines.commits.manifest_file import kept_fingerprints
-from beamscribe.pipelines.commits.pending import CommitShards, ReadPending, write_corpus, write_pending
+from beamscribe.pipelines.commits.pending import CommitShards, ReadPending, write_pending
 from beamscribe.pipelines.commits.staged_lease import staged_token
 from beamscribe.pipelines.commits.stale import asked_captions, remove_stale, stale_rows, without_stale
-from beamscribe.pipelines.runtime.paid_plan import is_paid, plan_paid, sample_of
+from beamscribe.pipelines.runtime.assignment import assign, store_asked
+from beamscribe.pipelines.runtime.outcome import exceeds_failures, tell_outcome
+from beamscribe.pipelines.runtime.paid_plan import is_paid, plan_paid
 from beamscribe.pipelines.runtime.plan import plan
 from beamscribe.pipelines.runtime.progress import Progress
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_elsewhere, processes_a_machine, template_of
 from beamscribe.pipelines.runtime.running import WorkerLostError, interruptible, refuse_local, run_pipeline
-from beamscribe.pipelines.runtime.summary import done_in, left_out, most_frequent, summary_lines
-from beamscribe.pipelines.runtime.unlisted import Known, Unlisted, archives, refuse_empty
-from beamscribe.pipelines.sources.asked import write_containers
+from beamscribe.pipelines.runtime.unlisted import Unlisted, archives, refuse_empty
 from beamscribe.pipelines.sources.corpus import sampled
 from beamscribe.pipelines.work.run import Run
-from beamscribe.pipelines.work.shards import ShardPlan, shard_count
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.receipt import Receipt
-from beamscribe.schemas.rows import FAILURES, OWN_FOLDERS
+from beamscribe.schemas.rows import OWN_FOLDERS
 from beamscribe.schemas.table import NewerSchemaError
 from beamscribe.storage.critical_section import RunStoppedError, stop
-from beamscribe.storage.output_reader import MANIFEST, read_manifest_of
+from beamscribe.storage.output_reader import read_manifest_of
 from beamscribe.storage.storage import Storage
 
 STOP_SECONDS = 5.0
@@ -142,22 +137,6 @@ def _remove_temporaries(output: Storage) -> None:
         output.delete(name)
 
 
-class Assignment(NamedTuple):
-    """What a run has to do.
-
-    Attributes:
-        parts: names of the files that say it.
-        shards: number.
-        references: in these.
-        failures: of earlier runs, which are not tried again.
-    """
-
-    parts: list[str]
-    shards: int
-    references: int
-    failures: int
-
-
 def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease, stalled: Sequence[str]) -> int:
     # Another run may have ended just before the lease was ours.
     earlier = read_manifest_of(request.output)
@@ -177,7 +156,7 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
     known = unlisted.look()
     request = replace(bare, corpus=known.corpus)
     before = ledger.completion_of(request.corpus.references.ids, current)
-    assigned = _assign(request, known, before, kept, started)
+    assigned = assign(request, known, before, kept, started)
     elsewhere, template = is_elsewhere(request.options), template_of(request.options)
     # A commit whose images all failed may be made anew under the same name.
     told = [receipt.name for receipt in (*current, *old) if receipt.rows]
@@ -202,7 +181,7 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
             raise StalledError
         # Storage that does not answer now is no reason to give up what is being committed.
         with contextlib.suppress(OSError), progress.look_if_due() as signs:
-            if signs and foretold and _too_many(request, assigned.failures + progress.failures):
+            if signs and foretold and exceeds_failures(request, assigned.failures + progress.failures):
                 raise TooManyFailuresError
             if signs and lookout.lost(signs):
                 raise WorkersLostError
@@ -234,12 +213,12 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
     if known.unfinished:
         known = unlisted.look()
         request = replace(bare, corpus=known.corpus)
-        _store_asked(request, known, kept, started)
+        store_asked(request, known, kept, started)
         if failed is None:
             refuse_empty(known)
 
     current, replaced = _current(ledger, request.fingerprint.digest, kept, asked)
-    code = _summarize(request, known, ledger, current, started, failed)
+    code = tell_outcome(request, known, ledger, current, started, failed)
     if code == DONE and replaced:
         # Only now, when everything that replaces them is committed.
         ledger.remove_done(replaced, current)
@@ -260,42 +239,6 @@ def _current(
     return current, [receipt for receipt in receipts if receipt.fingerprint not in kept]
 
 
-def _store_asked(request: Request, known: Known, kept: list[str], started: datetime.datetime) -> None:
-    """Stores what is asked, as far as it is known."""
-    references = request.corpus.references
-    write_corpus(request.output, references)
-    manifest = Manifest(
-        job=request.job.name,
-        fingerprint=request.fingerprint,
-        kept_fingerprints=kept,
-        details=request.details,
-        references=len(references),
-        repeated=request.corpus.repeated,
-        skipped=dict(request.corpus.skipped),
-        listed=request.corpus.listed,
-        shards=shard_count(len(references), request.flags.shard_size),
-        run_started=started.isoformat(),
-    )
-    # Before the manifest, without which nobody takes the output for one whose work is done.
-    write_containers(request.output, known.containers)
-    request.output.write(MANIFEST, manifest.to_json().encode())
-
-
-def _assign(
-    request: Request, known: Known, before: Completion, kept: list[str], started: datetime.datetime
-) -> Assignment:
-    """Stores what is asked and what of it is to do, where workers find it."""
-    references, flags = request.corpus.references, request.flags
-    shards = shard_count(len(references), flags.shard_size)
-    _store_asked(request, known, kept, started)
-    places = sample_of(before.pending(flags.retry_failed), request.most)
-    # The launcher knows what is done, so that nothing needs to be shuffled for that.
-    todo = ShardPlan(references, before.attempts(), places, shards, flags.shard_size)
-    failures = 0 if flags.retry_failed else len(before.failures)
-    parts = write_pending(request.output, chain(todo, known.shards()))
-    return Assignment(parts, len(todo) + len(known.unfinished), len(places), failures)
-
-
 def _kept(request: Request, earlier: Manifest | None) -> list[str]:
     return kept_fingerprints(request.output, earlier, request.job, request.fingerprint, request.flags.on_change)
 
@@ -309,86 +252,3 @@ def _command_line() -> str:
         elif place and arguments[place - 1] == "--storage-options":
             arguments[place] = "…"
     return shlex.join(["beamscribe", *arguments])
-
-
-def _summarize(
-    request: Request,
-    known: Known,
-    ledger: Ledger,
-    receipts: list[Receipt],
-    started: datetime.datetime,
-    failed: Exception | None,
-) -> int:
-    asked = len(request.corpus.references)
-    found = ledger.completion_of(request.corpus.references.ids, receipts)
-    seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
-    name = f"beamscribe {request.job.name}"
-    this_run = [receipt for receipt in receipts if receipt.run_started == started.isoformat()]
-    done = done_in(started.isoformat(), receipts)
-    before = found.rows + len(found.failures) - done
-    told = f"; {before} were done before" if before > 0 else ""
-    print(f"{name}: this run did {done} of {asked} in {seconds:.1f} s{told}")
-    print("\n".join(summary_lines(found, request.corpus, this_run, seconds)))
-    statement = request.job.statement(request.output, started.isoformat()) if is_paid(request.job) else Statement()
-    for line in statement.lines:
-        print(f"{'':>12}  {line}")
-    for folder in (request.job.format.folder, FAILURES.folder):
-        if request.output.files(folder):
-            print(f"{folder:>12}  {request.output.uri(folder)}/")
-    if failed is not None:
-        print(printable(f"{name}: {failed}", lines=True), file=sys.stderr)
-    code, advice = DONE, ""
-    if failed is not None or len(found.todo) or known.unfinished:
-        shards = shard_count(asked, request.flags.shard_size)
-        left = ShardPlan(request.corpus.references, {}, found.todo, shards, request.flags.shard_size)
-        left_shards = f"; {len(left)} shards not committed" if len(left) or not known.unfinished else ""
-        code, advice = STOPPED, f"{left_shards}{archives(known)}, run the same command again"
-        if failed is None and request.most is not None:
-            code, advice = DONE, ""
-        if statement.exhausted:
-            code, advice = CHECK_FAILED, f"; {statement.exhausted}: raise --max-cost and run the command again"
-    else:
-        # Nothing is in hand; markers of shards that are cut otherwise by now would stay for ever.
-        forget_started(request.output)
-    if code == DONE and _too_many(request, len(found.failures)):
-        code = CHECK_FAILED
-    if code == DONE and found.failures and not found.rows:
-        code, advice = CHECK_FAILED, f"; {most_frequent(found.failures)}"
-    if code == DONE and done:
-        for warning in request.job.warnings(request.output, receipts):
-            print(printable(f"{name}: warning: {warning}"), file=sys.stderr)
-            code = CHECK_FAILED if request.strict else code
-    if code == DONE and found.rows:
-        for line in request.closing():
-            print(printable(line))
-    tell(
-        sys.stdout,
-        "summary",
-        f"{name}: {asked} in the corpus: {found.rows} done, {len(found.failures)} failed, {len(found.todo)} to do"
-        f"{left_out(request.corpus.repeated, request.corpus.skipped)} → {request.output.uri()}{advice}",
-        job=request.job.name,
-        asked=asked,
-        done=found.rows,
-        failed=len(found.failures),
-        to_do=len(found.todo),
-        this_run=done,
-        repeated=request.corpus.repeated,
-        skipped=dict(request.corpus.skipped),
-        seconds=round(seconds, 3),
-        output=request.output.uri(),
-        exit_code=code,
-    )
-    return code
-
-
-def _too_many(request: Request, failures: int) -> bool:
-    """Whether there are more failures than `--max-failures` allows; says so."""
-    bound, corpus = request.flags.max_failures, len(request.corpus.references)
-    if bound is None or not bound.exceeded(failures, corpus):
-        return False
-    print(
-        f"beamscribe {request.job.name}: {failures} failures of {corpus} are more than --max-failures {bound} allows; "
-        f"{request.output.uri(FAILURES.folder)} says what they are, and --retry-failed tries them again",
-        file=sys.stderr,
-    )
-    return True

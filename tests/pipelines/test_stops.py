@@ -20,8 +20,7 @@ from beamscribe.pipelines.commits import lease
 from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.commits.liveness import STARTED
 from beamscribe.pipelines.outputs.verify import verify
-from beamscribe.pipelines.runtime import launcher as launch_module
-from beamscribe.pipelines.runtime import running
+from beamscribe.pipelines.runtime import assignment, running
 from beamscribe.pipelines.runtime.flags.jobs import JobFlags, failure_bound
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.options import parse
@@ -128,7 +127,7 @@ def storage_error(output, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(launch_module, "write_corpus", full)
+        patch.setattr(assignment, "write_corpus", full)
         return launch(request(output))
 
 

@@ -15,8 +15,8 @@ from beamscribe.pipelines.commits.liveness import STARTED, commit_watched
 from beamscribe.pipelines.commits.manifest_file import is_resumed
 from beamscribe.pipelines.commits.pending import CORPUS
 from beamscribe.pipelines.outputs.verify import verify
+from beamscribe.pipelines.runtime import assignment, running
 from beamscribe.pipelines.runtime import launcher as launch_module
-from beamscribe.pipelines.runtime import running
 from beamscribe.pipelines.runtime.flags.jobs import JobFlags, failure_bound
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.options import parse
@@ -394,7 +394,7 @@ def test_storage_that_fails_stops_with_what_to_do(go, local, capsys, monkeypatch
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(launch_module, "write_corpus", full)
+    monkeypatch.setattr(assignment, "write_corpus", full)
     assert go("ab") == STOPPED
     error = capsys.readouterr().err
     assert "No space left on device" in error
