@@ -14,7 +14,7 @@ from beamscribe.command_line import main
 from beamscribe.errors import CHECK_FAILED, DONE
 from tests.pipelines.captioners.endpoint_server import KEY, EndpointServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 SENTENCES = {
     "red": ("Bricks of a red house.", "A red house has bricks."),

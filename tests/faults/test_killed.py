@@ -90,7 +90,11 @@ def test_killed_and_continued_equals_undisturbed(
     [
         (signal.SIGINT, []),
         (signal.SIGTERM, []),
-        (signal.SIGTERM, ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]),
+        pytest.param(
+            signal.SIGTERM,
+            ["--direct_running_mode=multi_processing", "--direct_num_workers=2"],
+            marks=pytest.mark.nightly,
+        ),
     ],
     ids=["ctrl-c", "sigterm", "sigterm-worker-processes"],
 )

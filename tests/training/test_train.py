@@ -78,6 +78,7 @@ def test_it_learns_what_the_features_show(tmp_path: Path, command: list[str], ex
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_members_are_trained_alone_and_write_together(tmp_path: Path, command: list[str]) -> None:
     few = [*command, "--epochs", "3"]
     train.run([*few, "--seed", "5", "--output", str(tmp_path / "first")])
@@ -188,6 +189,7 @@ def test_a_captioner_worse_than_word_frequencies_ends_with_three(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_full_disk_stops_in_one_line_and_the_same_command_goes_on(
     tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
