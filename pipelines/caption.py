@@ -19,6 +19,7 @@ from beamscribe.pipelines.runtime.chosen_captioner import ChosenCaptioner
 from beamscribe.pipelines.runtime.dry_run import dry_run
 from beamscribe.pipelines.runtime.flags import jobs
 from beamscribe.pipelines.runtime.flags.caption import parser
+from beamscribe.pipelines.runtime.keeping import keep_columns, refuse_columns, unread_values
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_dry
@@ -29,10 +30,11 @@ from beamscribe.pipelines.sources.manifests import Columns, read_manifests
 from beamscribe.pipelines.sources.queries import strip_queries
 from beamscribe.pipelines.sources.retake import BELOW, unsure_images
 from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.schemas.kept_columns import DETAIL
 from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS, ids_of_output
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import CAPTIONS, ParquetRows
-from beamscribe.storage.output_reader import manifest_of
+from beamscribe.storage.output_reader import manifest_of, read_manifest_of
 from beamscribe.storage.storage import Storage
 
 
@@ -73,8 +75,8 @@ class CaptionJob:
 
     def warnings(self, output: Storage, receipts: Sequence[Receipt]) -> list[str]:
         """Whether one caption is said of too many images, and what the captioner has to say."""
-        found = sameness(_captions(output, receipts), self.alarm_percent)
-        return ([found] if found else []) + list(self.statement(output, "").warnings)
+        found = [sameness(_captions(output, receipts), self.alarm_percent), unread_values(_repairs(output, receipts))]
+        return [*filter(None, found), *self.statement(output, "").warnings]
 
     def tidy(self, output: Storage) -> None:
         """Everything is in the rows."""
@@ -101,6 +103,16 @@ def _captions(output: Storage, receipts: Sequence[Receipt]) -> Iterator[tuple[st
         yield from zip(table["sha256"].to_pylist(), table["caption"].to_pylist(), strict=True)
 
 
+def _repairs(output: Storage, receipts: Sequence[Receipt]) -> Iterator[list[str]]:
+    """Repairs of all rows, of outputs that keep columns."""
+    manifest = read_manifest_of(output)
+    if manifest is None or DETAIL not in manifest.details:
+        return
+    names = [receipt.rows.name for receipt in receipts if receipt.rows]
+    for name, data in zip(names, output.read_each(names), strict=True):
+        yield from CAPTIONS.read(data, name, ["repairs"])["repairs"].to_pylist()
+
+
 def run(argv: Sequence[str]) -> int:
     """Parses, builds, runs.
 
@@ -111,6 +123,7 @@ def run(argv: Sequence[str]) -> int:
         RefusedError: if the command cannot do its work.
     """
     args, beam_options = options.parse(parser(), argv)
+    refuse_columns(args)
     share_cores(beam_options)
     flags = jobs.job_flags(args)
     if is_dry(beam_options):
@@ -124,6 +137,7 @@ def run(argv: Sequence[str]) -> int:
         corpus = strip_queries(corpus)
     if args.deduplicate:
         corpus = grouped_by_content(corpus, options.reading(args))
+    chosen = keep_columns(chosen, corpus, output, flags.on_change)
     if not is_resumed(output, chosen.fingerprint):
         chosen.check()
     return launch(
@@ -174,7 +188,7 @@ def _corpus(args: argparse.Namespace, chosen: ChosenCaptioner, flags: jobs.JobFl
         )
     if args.manifest:
         columns = Columns(args.uri_column, args.id_column)
-        return read_manifests(args.manifest, columns, flags.storage_options, flags.limit)
+        return read_manifests(args.manifest, columns, flags.storage_options, flags.limit, args.keep_columns or ())
     if chosen.features is None:
         raise RefusedError("--features are for a bundle: other captioners need --images or --manifest")
     return chosen.features(args.features, flags.limit)

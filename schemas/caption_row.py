@@ -24,7 +24,9 @@ class Alternative(NamedTuple):
 
 
 class CaptionRow(NamedTuple):
-    """See `SCHEMA` for the meaning and unit of each field."""
+    """See `SCHEMA` for the meaning and unit of each field; `kept` is no column but the values of several, see
+    `beamscribe.schemas.kept_columns`.
+    """
 
     image_uri: str
     id: str
@@ -45,6 +47,7 @@ class CaptionRow(NamedTuple):
     finish_reason: str | None = None
     confidence: float | None = None
     structured: dict[str, Any] | None = None
+    kept: pa.RecordBatch | None = None
 
 
 SCHEMA = versioned(

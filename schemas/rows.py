@@ -1,5 +1,6 @@
 """How rows become the bytes of a data file, and how their ids are read back."""
 
+import dataclasses
 import io
 import sys
 from collections.abc import Collection, Iterable, Sequence
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from beamscribe.schemas import audio_row, caption_row, failure_row, feature_example, manifest, speech_row
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.kept_columns import with_kept
 from beamscribe.schemas.stored import read_stored
 from beamscribe.schemas.table import to_table
 
@@ -125,6 +127,11 @@ class ParquetRows:
 CAPTIONS = ParquetRows(caption_row.FOLDER, caption_row.SCHEMA, caption_row.VERSION)
 INDEX = ParquetRows(speech_row.FOLDER, speech_row.SCHEMA, speech_row.VERSION)
 FAILURES = ParquetRows(failure_row.FOLDER, failure_row.SCHEMA, failure_row.VERSION)
+
+
+def with_kept_columns(form: ParquetRows, kept: pa.Schema) -> ParquetRows:
+    """Rows that have columns of their sources too, see `beamscribe.schemas.kept_columns`."""
+    return dataclasses.replace(form, schema=with_kept(form.schema, kept)) if kept.names else form
 
 
 def read_failures(data: bytes, name: str) -> list[FailureRow]:

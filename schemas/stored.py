@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from beamscribe.schemas.kept_columns import is_kept
 from beamscribe.schemas.table import NewerSchemaError, check_version, schema_version
 
 MAX_BYTES = 2**30
@@ -122,7 +123,8 @@ def _typed(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     columns = {}
     for column in table.column_names:
         field = schema.field(column)
-        for where in _nulls(table.column(column), field, column):
+        # What others wrote may hold nulls anywhere.
+        for where in [] if is_kept(field) else _nulls(table.column(column), field, column):
             raise ValueError(f"{name} has a row without {where}: it is damaged, or another program wrote it")
         columns[column] = table.column(column).cast(field.type)
     return pa.table(

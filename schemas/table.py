@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
+from beamscribe.schemas.kept_columns import as_columns, is_kept, kept_of
+
 VERSION_KEY = b"beamscribe.schema_version"
 """Key of the schema version in the key-value metadata of every Parquet file."""
 
@@ -64,8 +66,16 @@ def schema_version(schema: pa.Schema) -> int:
 
 
 def to_table(rows: Iterable[_NamedRow], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table; nested NamedTuples become structs."""
-    return pa.Table.from_pylist([_plain(row) for row in rows], schema=schema)
+    """Rows as an Arrow table; nested NamedTuples become structs, and kept columns are as they are."""
+    kept = kept_of(schema)
+    if not kept.names:
+        return pa.Table.from_pylist([_plain(row) for row in rows], schema=schema)
+    rows = list(rows)
+    own = pa.schema([field for field in schema if not is_kept(field)])
+    table = pa.Table.from_pylist([_plain(row) for row in rows], schema=own)
+    values = as_columns([getattr(row, "kept", None) for row in rows], kept)
+    columns = dict(zip(kept.names, values, strict=True))
+    return pa.table([columns[name] if name in columns else table[name] for name in schema.names], schema=schema)
 
 
 def _plain(value: Any) -> Any:

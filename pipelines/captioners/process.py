@@ -1,13 +1,14 @@
 """What a caption job does with a shard: images, or stored features of them, through a captioner to rows."""
 
 import itertools
+import json
 from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from beamscribe.model.captioner_interface import ImageInput, Outcome
-from beamscribe.pipelines.captioners.source import CaptionerSource, KeepsAnswers
+from beamscribe.pipelines.captioners.source import CaptionerSource, ClassSource, KeepsAnswers
 from beamscribe.pipelines.images.batches import Batches
 from beamscribe.pipelines.images.caption_rows import ImageFacts, caption_rows, facts_of, grid_of
 from beamscribe.pipelines.images.container_slices import container_shards
@@ -22,6 +23,7 @@ from beamscribe.pipelines.work.shards import PendingItem, Shard
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.caption_row import CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.kept_columns import texts_of
 from beamscribe.schemas.stage_metrics import StageMetrics
 
 
@@ -58,8 +60,7 @@ def image_input(item: LoadedImage) -> ImageInput:
     """A loaded image as captioners take it."""
     reference = item.todo.reference
     fields = {"id": reference.id, "uri": reference.uri, "file_name": reference.uri.rsplit("/", 1)[-1]}
-    # Columns of a manifest that are kept come with the item.
-    fields |= {name: str(value) for name, value in getattr(reference, "columns", {}).items()}
+    fields |= texts_of(item.todo.kept)
     return ImageInput(reference.id, item.sha256, item.image.pixels, item.encoded, fields, item.todo.attempts)
 
 
@@ -80,7 +81,11 @@ class CaptionProcess:
             yield from captioner.caption([image_input(item) for item in images])
 
         def key(item: LoadedImage) -> str:
-            return captioner.key(image_input(item)) if isinstance(captioner, KeyedImages) else item.sha256
+            if isinstance(captioner, KeyedImages):
+                return captioner.key(image_input(item))
+            # A class of a user's own may heed what its source says of an image.
+            heeded = texts_of(item.todo.kept) if isinstance(source, ClassSource) else {}
+            return f"{item.sha256} {json.dumps(heeded)}" if heeded else item.sha256
 
         batches: Batches[Outcome] = Batches(see, source.batch_size, source.calls_at_once)
         self._caption_once: DedupCache[Outcome] = DedupCache(

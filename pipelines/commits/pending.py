@@ -17,10 +17,10 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beamscribe.pipelines.commits.containers import commit_all
-from beamscribe.pipelines.work.container import Container
+from beamscribe.pipelines.commits.shard_lines import from_line, to_line
 from beamscribe.pipelines.work.cores import share_cores
 from beamscribe.pipelines.work.run import Process, Run
-from beamscribe.pipelines.work.shards import PendingItem, Shard
+from beamscribe.pipelines.work.shards import Shard
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import TEXT
 from beamscribe.schemas import manifest
@@ -82,10 +82,11 @@ class PreparedJob(Job, Protocol):
 def write_corpus(output: Storage, references: Sequence[WorkItem]) -> None:
     """Stores the references below `_beamscribe/`, so that `status` and `verify` know what was asked.
 
-    Queries, the last field, are not among them: they may be signatures, which only workers need.
+    Queries are not among them: they may be signatures, which only workers need. Nor is what follows, which says
+    something to the launcher that listed them alone.
     """
     starts = range(0, len(references), PART_SIZE)
-    parts = ([one[:-1] for one in references[start : start + PART_SIZE]] for start in starts)
+    parts = ([one[:-2] for one in references[start : start + PART_SIZE]] for start in starts)
     _write_parts(output, CORPUS, ((f"{number:05d}.json", _json(part)) for number, part in enumerate(parts)))
 
 
@@ -133,7 +134,7 @@ def _parts(shards: Iterable[Shard]) -> Iterator[bytes]:
     lines: list[bytes] = []
     size = 0
     for shard in shards:
-        lines.append(_json((shard.name, shard.todo, *([shard.container] if shard.container else []))) + b"\n")
+        lines.append(to_line(shard))
         size += len(shard.todo) or 1
         if size >= PART_SIZE:
             yield b"".join(lines)
@@ -198,9 +199,7 @@ class ReadPending(beam.PTransform):
 
     def _shard(self, place: Slice) -> Shard:
         try:
-            name, todo, *rest = json.loads(self.output.read_range(*place))
-            items = tuple(PendingItem(WorkItem.from_json(fields), attempts) for fields, attempts in todo)
-            return Shard(name, items, container=Container.from_json(rest[0]) if rest else None)
+            return from_line(self.output.read_range(*place))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.output.uri(place.part)} is damaged: {error}") from error
 

@@ -15,6 +15,7 @@ from beamscribe.pipelines.work.shards import PendingItem
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import DTYPE, FeatureExample
+from beamscribe.schemas.kept_columns import REPAIR, is_unread
 
 
 class ImageFacts(NamedTuple):
@@ -74,6 +75,8 @@ def caption_rows(
         if best is None or not best.caption.strip():
             yield failure(todo, INFER, "NoCaption", NO_CAPTION, run.started)
             continue
+        if is_unread(todo.kept):
+            facts = facts._replace(repairs=(*facts.repairs, REPAIR))
         yield CaptionRow(
             **facts._asdict(),
             caption=best.caption,
@@ -82,5 +85,6 @@ def caption_rows(
             fingerprint=run.fingerprint,
             run_started=run.started,
             confidence=best.confidence,
+            kept=todo.kept,
             **written._asdict(),
         )

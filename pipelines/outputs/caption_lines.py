@@ -9,6 +9,7 @@ from typing import Any
 
 from beamscribe.errors import RefusedError
 from beamscribe.schemas import caption_row
+from beamscribe.schemas.conversion import json_of, text_of
 from beamscribe.schemas.matching import BY_ID, Matcher
 
 Row = dict[str, Any]
@@ -28,22 +29,24 @@ DURATION = "duration_seconds"
 """In a table of sound."""
 
 
-def columns_of(wanted: Sequence[str] | None, spoken: bool) -> tuple[str, ...]:
+def columns_of(wanted: Sequence[str] | None, spoken: bool, kept: Sequence[str] = ()) -> tuple[str, ...]:
     """The columns of a table.
 
     Args:
         wanted: names, or "all"; None means the usual ones.
         spoken: whether there is audio.
+        kept: columns that are kept of the source.
 
     Raises:
         RefusedError: for a name that is none, or for audio where there is none.
     """
     if wanted is None:
         return (*COLUMNS, AUDIO) if spoken else COLUMNS
-    names = tuple(ALL if spoken else ALL[:-1]) if tuple(wanted) == ("all",) else tuple(wanted)
-    unknown = [name for name in names if name not in ALL]
+    there = (*caption_row.SCHEMA.names, *kept, AUDIO)
+    names = (there if spoken else there[:-1]) if tuple(wanted) == ("all",) else tuple(wanted)
+    unknown = [name for name in names if name not in there]
     if unknown or len(set(names)) < len(names):
-        raise RefusedError(f"--columns {','.join(wanted)}: each once of {', '.join(ALL)}")
+        raise RefusedError(f"--columns {','.join(wanted)}: each once of {', '.join(there)}")
     if AUDIO in names and not spoken:
         raise RefusedError("--columns audio needs --speech, the output of beamscribe speak for these captions")
     return names
@@ -67,7 +70,7 @@ def csv_lines(
     for row in rows:
         fields = _plain(row)
         fields[AUDIO] = (audio or {}).get((row["id"], row["caption"]), "")
-        yield csv_line([cell(fields[name], formulas) for name in columns])
+        yield csv_line([(cell if name in ALL else _kept_cell)(fields[name], formulas) for name in columns])
 
 
 def cell(value: Any, formulas: bool) -> Any:
@@ -81,6 +84,11 @@ def cell(value: Any, formulas: bool) -> Any:
     if isinstance(value, str) and not formulas and value.lstrip(" ").startswith(FORMULA):
         return f"'{value}"
     return value
+
+
+def _kept_cell(value: Any, formulas: bool) -> Any:
+    """A value of the source, of which no digit is lost."""
+    return cell(value, formulas) if isinstance(value, str) else text_of(value)
 
 
 def csv_line(fields: Sequence[Any]) -> str:
@@ -103,8 +111,10 @@ def json_lines(rows: Iterable[Row]) -> Iterator[str]:
 def _plain(row: Row) -> Row:
     """As JSON and CSV can hold it: they have no infinity, and no number that is none."""
     alternatives = [{**one, "score": _finite(one["score"])} for one in row["alternatives"]]
+    kept = {name: json_of(value) for name, value in row.items() if name not in ALL}
     return {
         **row,
+        **kept,
         "score": _finite(row["score"]),
         "confidence": _finite(row["confidence"]),
         "alternatives": alternatives,

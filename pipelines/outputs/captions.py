@@ -1,10 +1,14 @@
 """An output of caption as later commands read it: its committed rows, file by file."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from beamscribe.errors import RefusedError
-from beamscribe.schemas.rows import CAPTIONS, ParquetRows
+from beamscribe.schemas.kept_columns import from_details, kept_of, plain_times
+from beamscribe.schemas.rows import CAPTIONS, ParquetRows, with_kept_columns
 from beamscribe.storage.output_reader import OutputReader, open_output
 from beamscribe.storage.storage import Storage
 
@@ -21,7 +25,16 @@ def open_captions(path: str, options: dict[str, Any]) -> Captions:
     found = open_output(Storage(path, options), CAPTIONS)
     if found.manifest.job != "caption":
         raise RefusedError(f"{path} holds the output of {found.manifest.job}: give an output of beamscribe caption")
-    return found
+    try:
+        kept = from_details(found.manifest.details)
+    except ValueError as error:
+        raise RefusedError(f"{path}: {error}") from error
+    return dataclasses.replace(found, format=with_kept_columns(CAPTIONS, kept))
+
+
+def kept_names(captioned: Captions) -> list[str]:
+    """The columns that an output has kept of its sources."""
+    return kept_of(captioned.format.schema).names
 
 
 def rows_by_file(captioned: Captions, least: float = 0.0) -> Iterator[list[dict[str, Any]]]:
@@ -36,5 +49,5 @@ def rows_by_file(captioned: Captions, least: float = 0.0) -> Iterator[list[dict[
         OSError: if one cannot be read.
     """
     for table in captioned.tables():
-        rows = table.to_pylist()
+        rows = pa.Table.from_arrays(list(map(plain_times, table.columns)), table.column_names).to_pylist()
         yield [row for row in rows if row["confidence"] is None or row["confidence"] >= least] if least else rows

@@ -26,7 +26,6 @@ from beamscribe.pipelines.outputs.captions import Captions, rows_by_file
 from beamscribe.pipelines.outputs.report.pictures import MissingPictureError, PictureReading, read_photograph
 from beamscribe.pipelines.sources.asked import asked_items
 from beamscribe.pipelines.work.work_item import WorkItem
-from beamscribe.schemas import caption_row
 from beamscribe.schemas.caption_row import CaptionRow
 from beamscribe.storage.prefetch import prefetch
 from beamscribe.storage.storage import Storage
@@ -95,7 +94,7 @@ def write_dataset(
         if form == WEBDATASET
         else (lambda number: f"data/train-{number:05}-of-{len(digests):05}.parquet")
     )
-    encode = _as_tar if form == WEBDATASET else _as_parquet
+    encode = _as_tar if form == WEBDATASET else functools.partial(_as_parquet, captioned.format.schema)
     members = functools.cache(lambda: _members(captioned.output))
     samples, files, left_out = 0, 0, Counter[str]()
     for number, rows in enumerate(rows for rows in rows_by_file(captioned, least) if rows):
@@ -209,11 +208,11 @@ def _as_tar(samples: Sequence[Sample], number: int) -> bytes:
     return file.getvalue()
 
 
-def _as_parquet(samples: Sequence[Sample], number: int) -> bytes:
+def _as_parquet(captions: pa.Schema, samples: Sequence[Sample], number: int) -> bytes:
     """A table as the library `datasets` loads it: a column of images beside those of the captions."""
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    schema = pa.schema([pa.field("image", image), *caption_row.SCHEMA])
-    features = {"image": {"_type": "Image"}} | {field.name: _feature(field.type) for field in caption_row.SCHEMA}
+    schema = pa.schema([pa.field("image", image), *captions])
+    features = {"image": {"_type": "Image"}} | {field.name: _feature(field.type) for field in captions}
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     rows = [
         {**row, "image": {"bytes": data, "path": f"{number:05}{place:06}.{suffix_of(data)}"}}
@@ -229,7 +228,9 @@ def _feature(dtype: pa.DataType) -> Any:
     """A type as `datasets` writes it."""
     if pa.types.is_list(dtype):
         return [_feature(dtype.value_type)]
+    if pa.types.is_large_list(dtype):
+        return {"feature": _feature(dtype.value_type), "_type": "LargeList"}
     if pa.types.is_struct(dtype):
         return {field.name: _feature(field.type) for field in dtype}
-    names = {"float": "float32", "double": "float64"}
+    names = {"halffloat": "float16", "float": "float32", "double": "float64", "date32[day]": "date32"}
     return {"dtype": names.get(str(dtype), str(dtype)), "_type": "Value"}

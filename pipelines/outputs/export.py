@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from beamscribe.errors import CHECK_FAILED, DONE, RefusedError, stopped_writing
 from beamscribe.pipelines.outputs.audio_files import audio_of
 from beamscribe.pipelines.outputs.caption_lines import Row, coco_results, columns_of, csv_lines, json_lines
-from beamscribe.pipelines.outputs.captions import Captions, open_captions, rows_by_file
+from beamscribe.pipelines.outputs.captions import Captions, kept_names, open_captions, rows_by_file
 from beamscribe.pipelines.outputs.datasets import write_dataset
 from beamscribe.pipelines.outputs.export_speech import export_speech
 from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
@@ -84,8 +84,8 @@ def run(argv: Sequence[str]) -> int:
                 written = write(photographs, args.sidecar, args.output or args.beside, args.replace, options)
         else:
             if not args.replace:
-                refuse_foreign(args.output, args.to, options)
-            write_lines(args.output, _lines(args, rows(), matcher), options)
+                refuse_foreign(args.output, args.to, options, kept_names(captioned))
+            write_lines(args.output, _lines(args, rows(), matcher, kept_names(captioned)), options)
     except MatchError as error:
         raise RefusedError(f"{args.captions} cannot be exported: {error}") from error
     except OSError as error:
@@ -139,13 +139,15 @@ def _refuse_places(args: argparse.Namespace) -> None:
         )
 
 
-def _lines(args: argparse.Namespace, rows: Iterable[Row], matcher: Matcher | None) -> Iterator[str]:
+def _lines(
+    args: argparse.Namespace, rows: Iterable[Row], matcher: Matcher | None, kept: Sequence[str]
+) -> Iterator[str]:
     if args.to == "coco-results":
         return coco_results(rows, matcher)
     if args.to == "jsonl":
         return json_lines(rows)
     audio = audio_of(args.speech, args.storage_options) if args.speech else None
-    return csv_lines(rows, args.formulas, columns_of(args.columns, audio is not None), audio)
+    return csv_lines(rows, args.formulas, columns_of(args.columns, audio is not None, kept), audio)
 
 
 def _readable(path: str, captioned: Captions, least: float) -> Iterator[Row]:

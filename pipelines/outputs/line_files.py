@@ -1,8 +1,9 @@
 """Files of lines that an export writes: whole or not at all, and never over those of others."""
 
+import csv
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -36,8 +37,14 @@ def write_lines(uri: str, lines: Iterable[str], options: dict[str, Any]) -> None
             fs.put_file(temporary, path)
 
 
-def refuse_foreign(uri: str, form: str, options: dict[str, Any]) -> None:
+def refuse_foreign(uri: str, form: str, options: dict[str, Any], kept: Sequence[str] = ()) -> None:
     """Leaves files alone that an earlier export of this form did not write.
+
+    Args:
+        uri: of the file.
+        form: of the export.
+        options: for storage.
+        kept: columns that the output has kept of its source.
 
     Raises:
         RefusedError: if there is one.
@@ -47,17 +54,17 @@ def refuse_foreign(uri: str, form: str, options: dict[str, Any]) -> None:
         if not fs.exists(path):
             return
         begun = fs.cat_file(path, start=0, end=BEGINNING) if fs.isfile(path) else None
-    if begun is None or not _is_ours(begun, form):
+    if begun is None or not _is_ours(begun, form, kept):
         raise RefusedError(
             f"--output {uri} is there and no {form} that beamscribe export wrote: --replace writes over it, or name "
             "another file"
         )
 
 
-def _is_ours(begun: bytes, form: str) -> bool:
+def _is_ours(begun: bytes, form: str, kept: Sequence[str]) -> bool:
     if form == "csv":
-        header = begun.split(b"\n", 1)[0].decode("utf-8", "replace").strip()
-        return {"caption", "image_uri"} & set(header.split(",")) != set() and set(header.split(",")) <= {*ALL, DURATION}
+        header = set(next(csv.reader([begun.split(b"\n", 1)[0].decode("utf-8", "replace").strip()]), []))
+        return bool({"caption", "image_uri"} & header) and header <= {*ALL, DURATION, *kept}
     if form == "jsonl":
         return begun == b"" or begun.startswith(b'{"image_uri": ')
     return begun.startswith((b"[]\n", b'[{"image_id": '))

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from beamscribe.errors import DONE, RefusedError, stopped_writing
 from beamscribe.pipelines.commits.pending import write_corpus
 from beamscribe.pipelines.outputs.captions import Captions, open_captions
@@ -15,10 +17,11 @@ from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.kept_columns import DETAIL, kept_of, to_text
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.matching import IDS
 from beamscribe.schemas.receipt import Receipt, stamp
-from beamscribe.schemas.rows import CAPTIONS, FAILURES
+from beamscribe.schemas.rows import CAPTIONS, FAILURES, ParquetRows, with_kept_columns
 from beamscribe.storage.output_reader import MANIFEST, failures_of, read_manifest_of
 from beamscribe.storage.storage import Storage
 
@@ -104,9 +107,12 @@ def _write(output: Storage, parts: Sequence[Part]) -> tuple[int, int]:
     Returns:
         Its rows, and those of them that replace an earlier one.
     """
+    columns = _columns(parts)
     output.write(_BEGUN, b"")
     output.delete(MANIFEST)
     begun = datetime.now(UTC)
+    form = with_kept_columns(CAPTIONS, columns)
+    sources: dict[str, pa.RecordBatch] = {}
     kept: dict[str, None] = {part.captioned.manifest.kept_fingerprints[-1]: None for part in parts[:1]}
     names: set[str] = set()
     done: set[str] = set()
@@ -115,10 +121,10 @@ def _write(output: Storage, parts: Sequence[Part]) -> tuple[int, int]:
         for receipt in part.receipts:
             if not receipt.rows:
                 continue
-            rows = [_typed(row, part.writer) for row in _rows(part, receipt.rows.name, done)]
+            rows = [_typed(*found, part.writer) for found in _rows(part, receipt.rows.name, done, sources, columns)]
             replaced += len(receipt.rows.ids) - len(rows)
             if rows:
-                names.add(_commit(output, receipt, rows, begun))
+                names.add(_commit(output, receipt, rows, begun, form))
                 kept[receipt.fingerprint] = None
                 done.update(row.id for row in rows)
                 written += len(rows)
@@ -129,6 +135,7 @@ def _write(output: Storage, parts: Sequence[Part]) -> tuple[int, int]:
     items = _items(parts)
     write_corpus(output, items)
     details = {**parts[0].captioned.manifest.details, IDS: parts[0].captioned.ids}
+    details |= {DETAIL: to_text(columns)} if columns.names else {}
     details[MERGED] = [part.captioned.output.uri() for part in parts]
     fingerprint = Fingerprint({MERGED: " ".join(part.captioned.manifest.fingerprint.digest for part in parts)})
     manifest = Manifest("caption", fingerprint, [*kept], details, len(items), 0, {}, len(items), 1, begun.isoformat())
@@ -140,25 +147,63 @@ def _write(output: Storage, parts: Sequence[Part]) -> tuple[int, int]:
 _FOLDERS = (CAPTIONS.folder, FAILURES.folder, f"{os.path.dirname(MANIFEST)}/shards")
 
 
-def _rows(part: Part, name: str, done: Collection[str]) -> Iterator[dict[str, Any]]:
-    for row in part.captioned.table(name).to_pylist():
-        if row["id"] not in part.replaced and row["id"] not in done:
-            yield row
+def _columns(parts: Sequence[Part]) -> pa.Schema:
+    """The columns that are kept of the sources of all outputs.
+
+    Raises:
+        ValueError: if two have one of them in different types.
+    """
+    found = pa.schema([])
+    for part in parts:
+        for field in kept_of(part.captioned.format.schema):
+            place = found.get_field_index(field.name)
+            if place >= 0 and found.field(place).type != field.type:
+                raise ValueError(
+                    f"the kept column {field.name} is {found.field(place).type} in one and {field.type} in another: "
+                    f"caption one of them again with --keep-columns {field.name}:TYPE"
+                )
+            found = found if place >= 0 else found.append(field)
+    return found
 
 
-def _typed(row: dict[str, Any], writer: str) -> CaptionRow:
+def _rows(
+    part: Part, name: str, done: Collection[str], sources: dict[str, pa.RecordBatch], columns: pa.Schema
+) -> Iterator[tuple[dict[str, Any], pa.RecordBatch | None]]:
+    """Rows of a file that no other output replaces, each with its kept columns.
+
+    Args:
+        part: the output.
+        name: of the file.
+        done: ids that are written.
+        sources: kept columns of rows that were replaced, by id: an output that has none takes them from there.
+        columns: that are kept in what is written.
+    """
+    table = part.captioned.table(name)
+    kept = kept_of(part.captioned.format.schema).names
+    of_all = [table[one.name] if one.name in kept else pa.nulls(len(table), one.type) for one in columns]
+    values = pa.table(of_all, columns).combine_chunks().to_batches()[:1] if kept else []
+    for number, row in enumerate(table.drop_columns(kept).to_pylist()):
+        id = row["id"]
+        of_source = values[0].slice(number, 1) if values else sources.get(id)
+        if id not in part.replaced and id not in done:
+            yield row, of_source
+        elif of_source is not None and id not in done:
+            sources[id] = of_source
+
+
+def _typed(row: dict[str, Any], kept: pa.RecordBatch | None, writer: str) -> CaptionRow:
     """A row that says who wrote it."""
     alternatives = tuple(Alternative(one["caption"], one["score"]) for one in row["alternatives"])
-    return CaptionRow(**{**row, "alternatives": alternatives, "model": row["model"] or writer})
+    return CaptionRow(**{**row, "alternatives": alternatives, "model": row["model"] or writer}, kept=kept)
 
 
-def _commit(output: Storage, receipt: Receipt, rows: Sequence[CaptionRow], begun: datetime) -> str:
+def _commit(output: Storage, receipt: Receipt, rows: Sequence[CaptionRow], begun: datetime, form: ParquetRows) -> str:
     """Writes the rows of one file and their receipt; gives the stem of both names."""
     ids = [row.id for row in rows]
     digest = hashlib.sha256("\n".join([receipt.fingerprint, *ids]).encode()).hexdigest()[:16]
     stem = f"merged-{digest}"
     name = f"{CAPTIONS.folder}/{stem}{CAPTIONS.suffix}"
-    data = CAPTIONS.encode(rows)
+    data = form.encode(rows)
     output.write(name, data)
     found = Receipt(stem, receipt.fingerprint, begun.isoformat(), 0.0, stamp(name, data, ids), None)
     output.write(found.name, found.to_json())

@@ -1,6 +1,7 @@
 """Stores what a run is asked for and what of it is to do, where workers find it."""
 
 import datetime
+from collections.abc import Iterable
 from itertools import chain
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from beamscribe.pipelines.runtime.paid_plan import sample_of
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.unlisted import Known
 from beamscribe.pipelines.sources.asked import write_containers
-from beamscribe.pipelines.work.shards import ShardPlan, shard_count
+from beamscribe.pipelines.work.shards import Shard, ShardPlan, shard_count
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.storage.output_reader import MANIFEST
 
@@ -50,7 +51,9 @@ def assign(
     # The launcher knows what is done, so that nothing needs to be shuffled for that.
     todo = ShardPlan(references, before.attempts(), places, shards, flags.shard_size)
     failures = 0 if flags.retry_failed else len(before.failures)
-    parts = write_pending(request.output, chain(todo, known.shards()))
+    columns = request.corpus.kept
+    shards_to_do: Iterable[Shard] = map(columns.filled, todo) if columns else todo
+    parts = write_pending(request.output, chain(shards_to_do, known.shards()))
     return Assignment(parts, len(todo) + len(known.unfinished), len(places), failures)
 
 

@@ -33,14 +33,14 @@ def checked_prompt(args: argparse.Namespace, structured: bool = False) -> Prompt
         PRESETS.get(preset) or text_of("--prompt", given), preset, text_of("--system", args.system or ""), language
     )
     try:
-        unknown = prompt.field_names() - KNOWN_FIELDS - set(getattr(args, "keep_columns", None) or ())
+        unknown = prompt.field_names() - KNOWN_FIELDS - {one.column for one in args.keep_columns or ()}
     except ValueError as error:
         raise RefusedError(f"--prompt: {error}") from error
     if unknown:
         raise RefusedError(
             f"--prompt names {', '.join(f'{{{name}}}' for name in sorted(unknown))}: it may name "
-            f"{', '.join(f'{{{name}}}' for name in sorted(KNOWN_FIELDS))} and kept columns; a brace of the text itself "
-            "is doubled"
+            f"{', '.join(f'{{{name}}}' for name in sorted(KNOWN_FIELDS))}, and columns that --keep-columns names, "
+            f"as --keep-columns {','.join(sorted(unknown))}; a brace of the text itself is doubled"
         )
     return prompt
 

@@ -101,7 +101,9 @@ class Unlisted:
             skipped += [Skipped(*one) for one in listed.skipped.items()]
         items = chain.from_iterable(listed.items for listed in known.values())
         found = distinct(chain(corpus.references, items, *self._listed_here.values(), skipped))
-        found = found._replace(repeated=found.repeated + corpus.repeated, listed=found.listed + corpus.repeated)
+        found = found._replace(
+            repeated=found.repeated + corpus.repeated, listed=found.listed + corpus.repeated, kept=corpus.kept
+        )
         return Known(found, containers, tuple(one for one in containers if not known[one.uri].whole))
 
 

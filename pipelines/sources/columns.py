@@ -24,10 +24,14 @@ class ColumnError(ValueError):
 
 
 class Columns(NamedTuple):
-    """What `--uri-column` and `--id-column` say; None where they are not given, and "" for no ids at all."""
+    """What `--uri-column` and `--id-column` say; None where they are not given, and "" for no ids at all.
+
+    `keep` are names of further columns whose values are wanted, where there are such columns.
+    """
 
     uri: str | None = None
     id: str | None = None
+    keep: tuple[str, ...] = ()
 
 
 class Column(NamedTuple):

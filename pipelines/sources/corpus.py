@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from beamscribe.errors import RefusedError
+from beamscribe.pipelines.sources.kept_rows import KeptRows
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.shards import bucket
 from beamscribe.pipelines.work.work_item import WorkItem
@@ -50,6 +51,7 @@ class Corpus(NamedTuple):
         skipped: what was left out, counted by reason.
         listed: everything that the sources name.
         containers: that workers go through; their members count when they are known.
+        kept: columns of the sources that are kept, where there are any.
     """
 
     references: WorkItems
@@ -57,6 +59,7 @@ class Corpus(NamedTuple):
     skipped: Mapping[str, int] = {}
     listed: int = 0
     containers: tuple[Container, ...] = ()
+    kept: KeptRows | None = None
 
 
 def distinct(

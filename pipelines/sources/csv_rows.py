@@ -17,13 +17,19 @@ MOST_LINES, LONGEST_RECORD = 1000, 2**20
 _ENDS = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
-def csv_rows(lines: Iterator[Line], columns: Columns, delimiters: str) -> Iterator[Named]:
+def csv_rows(
+    lines: Iterator[Line],
+    columns: Columns,
+    delimiters: str,
+    see_names: Callable[[Sequence[str]], None] = lambda names: None,
+) -> Iterator[Named]:
     """Rows of CSV.
 
     Args:
         lines: of the file.
         columns: what the user says.
         delimiters: of which one is chosen.
+        see_names: is told the names of all columns.
 
     Raises:
         ValueError: if its header is none, or has not the columns that are needed.
@@ -42,7 +48,9 @@ def csv_rows(lines: Iterator[Line], columns: Columns, delimiters: str) -> Iterat
         raise ValueError(f"line {header.line}: {header.problem}")
     names = [name.strip() for name in header.fields]
     uri_column, id_column = choose_named(names, columns)
-    for one in (uri_column, id_column):
+    see_names(names)
+    keep_places = {name: names.index(name) for name in columns.keep if name in names}
+    for one in (uri_column, id_column, *keep_places):
         if one is not None and names.count(one) > 1:
             raise ColumnError(f"it has more than one column with the name {one}: give each a name of its own")
     uri_place = names.index(uri_column)
@@ -57,7 +65,8 @@ def csv_rows(lines: Iterator[Line], columns: Columns, delimiters: str) -> Iterat
             problem = f"it has {len(fields)} fields, the header {len(names)}: quote fields that hold a {delimiter!r}"
         uri = fields[uri_place].strip() if uri_place < len(fields) else ""
         id = fields[id_place].strip() if id_place is not None and id_place < len(fields) else ""
-        yield Named("", "", problem, place) if problem else checked(Named(uri, id, place=place))
+        kept = {name: fields[at] if at < len(fields) else "" for name, at in keep_places.items()}
+        yield Named("", "", problem, place) if problem else checked(Named(uri, id, place=place, kept=kept))
 
 
 class _Record(NamedTuple):

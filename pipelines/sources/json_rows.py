@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from beamscribe.pipelines.sources.cells import CellError, number_id
@@ -71,8 +71,16 @@ def json_values(lines: Iterator[Line]) -> Iterator[_Value]:
         yield _Value(f"item {number}", value)
 
 
-def json_rows(values: Iterable[_Value], columns: Columns) -> Iterator[Named]:
-    """Rows of JSON objects, or of texts that are URIs."""
+def json_rows(
+    values: Iterable[_Value], columns: Columns, see_names: Callable[[Iterable[str]], None] = lambda names: None
+) -> Iterator[Named]:
+    """Rows of JSON objects, or of texts that are URIs.
+
+    Args:
+        values: of the file.
+        columns: what the user says.
+        see_names: is told the names in each object.
+    """
     uri_column: str | None = None
     # Objects need not have the same names.
     id_column = ID_COLUMN if columns.id is None else columns.id
@@ -87,7 +95,8 @@ def json_rows(values: Iterable[_Value], columns: Columns) -> Iterator[Named]:
                 if uri_column is None or uri_column not in value:
                     uri_column, _ = choose_named(list(value), columns._replace(id=""))
                 has_ids = has_ids or id_column in value
-                row = _row(value, uri_column, id_column)
+                see_names(value)
+                row = _row(value, uri_column, id_column, columns.keep)
             else:
                 raise CellError(f"it is no JSON object: {str(value)[:40]}")
             good = True
@@ -101,11 +110,12 @@ def json_rows(values: Iterable[_Value], columns: Columns) -> Iterator[Named]:
         raise ColumnError(f"it has no column {columns.id}")
 
 
-def _row(value: _Object, uri_column: str, id_column: str) -> Named:
-    for name in (uri_column, id_column):
+def _row(value: _Object, uri_column: str, id_column: str, keep: Sequence[str]) -> Named:
+    for name in (uri_column, id_column, *keep):
         if name in value.repeated:
             raise CellError(f"the name {name} stands in it more than once")
-    return Named(_json_uri(value[uri_column]), _json_id(value.get(id_column)))
+    kept = {name: value[name] for name in keep if name in value}
+    return Named(_json_uri(value[uri_column]), _json_id(value.get(id_column)), kept=kept)
 
 
 def _json_uri(value: Any) -> str:

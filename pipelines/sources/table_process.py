@@ -11,9 +11,11 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
+
+import pyarrow as pa
 
 from beamscribe.pipelines.sources.columns import Column, Columns
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
@@ -81,7 +83,7 @@ class TableProcess:
             TableError: if the table, or what follows the parts that came before, cannot be read.
             OSError: if storage fails.
         """
-        for piece in self._asked(where, {"do": "rows", "columns": columns, "max_bytes": max_bytes}):
+        for piece in self._asked(where, {"do": "rows", "columns": columns[:2], "max_bytes": max_bytes}):
             kind, *fields = json.loads(piece)
             if kind == "column":
                 path, name, flat = fields
@@ -99,6 +101,21 @@ class TableProcess:
         """
         for piece in self._asked(where, {"do": "texts", "wanted": wanted, "optional": optional}):
             yield json.loads(piece)
+
+    def kept(self, where: Where, names: Sequence[str]) -> tuple[list[str], pa.Schema, Iterator[pa.RecordBatch]]:
+        """Columns that are kept, see `beamscribe.pipelines.sources.table_kept`.
+
+        Returns:
+            The names of all columns of the table, the types of those that are kept, and their rows, which have to be
+            taken to their end before anything else is asked for.
+
+        Raises:
+            TableError: if the table cannot be read, or, from the rows, what follows those that came before.
+            OSError: if storage fails.
+        """
+        pieces = self._asked(where, {"do": "kept", "names": list(names)})
+        columns, schema = json.loads(next(pieces)), pa.ipc.read_schema(pa.py_buffer(next(pieces)))
+        return columns, schema, (pa.ipc.open_stream(piece).read_next_batch() for piece in pieces)
 
     def close(self) -> None:
         """Ends the process."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from beamscribe.pipelines.sources import table_rows, tables
 from beamscribe.pipelines.sources.columns import Column, Columns
+from beamscribe.pipelines.sources.table_kept import kept_batches
 from beamscribe.pipelines.sources.table_texts import texts
 
 DATA, ERROR, END, READ = b"D", b"E", b".", b"R"
@@ -56,6 +57,7 @@ class Server:
             "row": _row,
             "rows": _rows,
             "texts": _texts,
+            "kept": _kept,
         }
 
     def answer(self, request: dict[str, Any]) -> None:
@@ -99,6 +101,10 @@ def _rows(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
 def _texts(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
     for part in texts(table.table, request["wanted"], request["optional"]):
         yield _json(part)
+
+
+def _kept(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
+    return kept_batches(table.table, request["names"])
 
 
 def _json(value: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from beamscribe.pipelines.sources.columns import ID_COLUMN, URI_COLUMNS, ColumnError, Columns, some_of
@@ -24,12 +24,14 @@ class Named(NamedTuple):
         id: of it; empty where there is none.
         problem: why the row cannot be used.
         place: of the row, for people.
+        kept: values of the columns that are kept, of those that the row has.
     """
 
     uri: str
     id: str = ""
     problem: str = ""
     place: str = ""
+    kept: Mapping[str, Any] = {}
 
 
 class Line(NamedTuple):
@@ -105,7 +107,7 @@ def choose_named(names: Sequence[str], columns: Columns) -> tuple[str, str | Non
     Raises:
         ColumnError: if a column that was asked for is not there, or none is known to hold URIs.
     """
-    for asked in columns:
+    for asked in columns[:2]:
         if asked and asked not in names:
             raise ColumnError(f"it has no column {asked}, only {some_of(names)}")
     known = [name for wanted in URI_COLUMNS for name in names if name.lower() == wanted]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.work_item import INFLATED_TAR, WorkItem
@@ -17,10 +18,17 @@ OWN_NAME = re.compile(rf"[a-z]+/{_STEM}\.[a-z.]+|audio/[0-9a-f]{{2}}/[0-9a-f]{{2
 
 
 class PendingItem(NamedTuple):
-    """A reference that is still to do, and how many runs have failed at it."""
+    """A reference that is still to do.
+
+    Attributes:
+        reference: which.
+        attempts: runs that have failed at it.
+        kept: what its source says of it in the columns that are kept, see `beamscribe.schemas.kept_columns`.
+    """
 
     reference: WorkItem
     attempts: int = 0
+    kept: pa.RecordBatch | None = None
 
 
 class PassedSlice(NamedTuple):

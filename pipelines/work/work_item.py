@@ -51,6 +51,7 @@ class WorkItem(NamedTuple):
         part: of a group that is parted since it has more items than a shard holds, which of its parts the item is in;
             None: the group stays together.
         query: of the URL of the file, with its question mark, where it is asked for but stored in no row.
+        kept: number of its row among the kept columns that the launcher has, where it has them.
     """
 
     id: str
@@ -63,6 +64,7 @@ class WorkItem(NamedTuple):
     member: Member | None = None
     part: int | None = None
     query: str = ""
+    kept: int | None = None
 
     def to_read(self) -> "WorkItem":
         """With the query, as storage is asked for it."""
@@ -85,6 +87,8 @@ class WorkItem(NamedTuple):
             raise TypeError("a field that is text is none")
         if found.part is not None and type(found.part) is not int:
             raise TypeError("the part of a group is no number")
+        if found.kept is not None and type(found.kept) is not int:
+            raise TypeError("the row of kept columns is no number")
         return found._replace(
             captions=tuple(CocoCaption(*caption) for caption in found.captions),
             member=Member(*found.member) if found.member else None,

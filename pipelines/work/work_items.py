@@ -16,7 +16,8 @@ TEXT = pa.large_string()
 CHUNK = 10_000
 """Work items that are objects at a time while all of them are iterated over."""
 
-NOTHING_MORE = WorkItem("", "")[2:]
+NOTHING_MORE = WorkItem("", "")[2:-1]
+"""The fields between those that have columns of their own: id, URI, and the number of kept columns at the end."""
 
 
 class Repeats(NamedTuple):
@@ -40,25 +41,38 @@ class WorkItems(Sequence[WorkItem]):
         ids: of all, in order.
     """
 
-    def __init__(self, ids: pa.LargeStringArray, uris: pa.LargeStringArray, others: pa.LargeStringArray) -> None:
+    def __init__(
+        self,
+        ids: pa.LargeStringArray,
+        uris: pa.LargeStringArray,
+        others: pa.LargeStringArray,
+        kept: pa.Int64Array | None = None,
+    ) -> None:
         """Takes columns as they are, see `of`.
 
         Args:
             ids: of all.
             uris: null where the URI is the id.
             others: the other fields as a JSON list; null where all are empty.
+            kept: rows of kept columns; None where no reference has one.
         """
         self.ids, self._uris, self._others = ids, uris, others
+        self._kept = pa.nulls(len(ids)) if kept is None or kept.null_count == len(kept) else kept
 
     @classmethod
     def of(cls, references: Iterable[WorkItem]) -> "WorkItems":
         """Packs references, which are iterated over once."""
         remaining = iter(references)
-        columns: tuple[list[pa.Array], ...] = ([], [], [])
+        columns: tuple[list[pa.Array], ...] = ([], [], [], [])
         while chunk := list(itertools.islice(remaining, CHUNK)):
-            for column, values in zip(columns, zip(*map(_packed, chunk), strict=True), strict=True):
-                column.append(pa.array(values, TEXT))
-        return cls(*(pa.concat_arrays(column) if column else pa.array([], TEXT) for column in columns))
+            for column, values, dtype in zip(columns, zip(*map(_packed, chunk), strict=True), _TYPES, strict=True):
+                column.append(pa.array(values, dtype))
+        return cls(
+            *(
+                pa.concat_arrays(column) if column else pa.array([], dtype)
+                for column, dtype in zip(columns, _TYPES, strict=True)
+            )
+        )
 
     def take(self, places: np.ndarray) -> "WorkItems":
         """Those at some places, in that order.
@@ -67,7 +81,7 @@ class WorkItems(Sequence[WorkItem]):
             places: (count,) integers.
         """
         indices = pa.array(places, pa.int64())
-        return WorkItems(*(column.take(indices) for column in (self.ids, self._uris, self._others)))
+        return WorkItems(*(column.take(indices) for column in self._columns))
 
     def repeats(self) -> "Repeats":
         """The first of each id, and what comes again."""
@@ -91,7 +105,7 @@ class WorkItems(Sequence[WorkItem]):
 
     def __iter__(self) -> Iterator[WorkItem]:
         for start in range(0, len(self), CHUNK):
-            columns = (column[start : start + CHUNK].to_pylist() for column in (self.ids, self._uris, self._others))
+            columns = (column[start : start + CHUNK].to_pylist() for column in self._columns)
             yield from itertools.starmap(_unpacked, zip(*columns, strict=True))
 
     @overload
@@ -101,21 +115,29 @@ class WorkItems(Sequence[WorkItem]):
     def __getitem__(self, place: int | slice) -> "WorkItem | WorkItems":
         if isinstance(place, slice):
             return self.take(np.arange(*place.indices(len(self))))
-        return _unpacked(*(column[place].as_py() for column in (self.ids, self._uris, self._others)))
+        return _unpacked(*(column[place].as_py() for column in self._columns))
+
+    @property
+    def _columns(self) -> tuple[pa.Array, ...]:
+        return self.ids, self._uris, self._others, self._kept
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
 
 
-def _packed(reference: WorkItem) -> tuple[str, str | None, str | None]:
-    others = reference[2:]
+_TYPES = (TEXT, TEXT, TEXT, pa.int64())
+
+
+def _packed(reference: WorkItem) -> tuple[str, str | None, str | None, int | None]:
+    others = reference[2:-1]
     return (
         reference.id,
         None if reference.uri == reference.id else reference.uri,
         None if others == NOTHING_MORE else json.dumps(others, ensure_ascii=False),
+        reference.kept,
     )
 
 
-def _unpacked(id: str, uri: str | None, others: str | None) -> WorkItem:
+def _unpacked(id: str, uri: str | None, others: str | None, kept: int | None) -> WorkItem:
     uri = id if uri is None else uri
-    return WorkItem(id, uri) if others is None else WorkItem.from_json((id, uri, *json.loads(others)))
+    return WorkItem(id, uri, kept=kept) if others is None else WorkItem.from_json((id, uri, *json.loads(others), kept))

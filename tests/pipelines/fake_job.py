@@ -64,7 +64,7 @@ class FakeJob:
                 if item.reference.id in self.failing:
                     yield failure(item, "read", "FakeError", f"cannot read {item.reference.id}", run.started)
                 else:
-                    yield caption(item.reference, self.style, run)
+                    yield caption(item.reference, self.style, run)._replace(kept=item.kept)
 
         return process
 

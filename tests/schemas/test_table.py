@@ -51,6 +51,7 @@ CAPTION_ROWS = st.builds(
     finish_reason=st.none() | st.text(),
     confidence=st.none() | FLOAT32,
     structured=st.none(),
+    kept=st.none(),
 )
 SPEECH_ROWS = st.builds(
     SpeechRow,
@@ -129,8 +130,8 @@ def test_failure_rows_come_back(rows: list[FailureRow]) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.FOLDER)
 def test_columns_are_the_fields_in_order_each_described_and_seldom_null(module: types.ModuleType) -> None:
-    # A structured answer is a column only of the jobs that ask for one, whose schema it depends on.
-    fields = tuple(name for name in ROW_TYPES[module]._fields if name != caption_row.STRUCTURED)
+    # A structured answer and what is kept of the source are columns only of the jobs that ask for them.
+    fields = tuple(name for name in ROW_TYPES[module]._fields if name not in (caption_row.STRUCTURED, "kept"))
     assert tuple(module.SCHEMA.names) == fields
     for field in module.SCHEMA:
         assert field.metadata[b"description"]

@@ -5,6 +5,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from beamscribe.schemas import caption_row
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
 
 SAMPLED, BEST, WORST, REPAIRED = "sampled", "best", "worst", "repaired"
@@ -93,7 +94,8 @@ def _typed(fields: dict[str, Any]) -> CaptionRow:
         Alternative(shortened(one["caption"]), one["score"]) for one in fields["alternatives"][:MOST_SHOWN]
     )
     lists = {name: tuple(map(shortened, fields[name][:MOST_SHOWN])) for name in ("flags", "repairs")}
-    return CaptionRow(**{**fields, **lists, "caption": shortened(fields["caption"]), "alternatives": alternatives})
+    own = {name: value for name, value in fields.items() if name in caption_row.SCHEMA.names}
+    return CaptionRow(**{**own, **lists, "caption": shortened(fields["caption"]), "alternatives": alternatives})
 
 
 def shortened(text: str) -> str:

@@ -7,6 +7,7 @@ from beamscribe.model.backbone.choice import AUTO, ENGINES, PRECISIONS
 from beamscribe.pipelines.images.quality import ALARM_PERCENT, ALARM_ROWS
 from beamscribe.pipelines.runtime.flags.endpoint import add_endpoint_flags
 from beamscribe.pipelines.runtime.flags.jobs import BATCH_SIZE, BEAM_EPILOG, add_job_flags, add_reading_flags
+from beamscribe.schemas.keep import TYPES, Keep, parse_keep
 
 
 def parser() -> FlagParser:
@@ -43,6 +44,13 @@ def parser() -> FlagParser:
     flags.add_argument("--uri-column", metavar="NAME", help="of a manifest: URIs, or images [uri, image_uri, url, …]")
     flags.add_argument(
         "--id-column", metavar="NAME", help="of a manifest: ids [id, if there is one, else the URI]; '' for none"
+    )
+    flags.add_argument(
+        "--keep-columns",
+        type=_columns,
+        metavar="NAME,NAME",
+        help="of a manifest: columns to copy into the rows of captions; NAME:TYPE says of which type they are, "
+        f"{', '.join(TYPES)}; COLUMN=NAME keeps them under another name",
     )
     flags.add_argument(
         "--model",
@@ -104,6 +112,14 @@ def parser() -> FlagParser:
     add_reading_flags(flags)
     add_job_flags(flags, BATCH_SIZE)
     return flags
+
+
+def _columns(text: str) -> tuple[Keep, ...]:
+    """Columns to keep, for argparse."""
+    try:
+        return parse_keep(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _page(text: str) -> str:

@@ -11,7 +11,8 @@ from beamscribe.schemas.coco import CocoCaption
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 CAPTIONS = st.lists(st.builds(CocoCaption, st.integers(), TEXT), max_size=2).map(tuple)
 MEMBERS = st.none() | st.builds(Member, TEXT, st.integers(0), st.integers(0), st.integers(0), TEXT)
-ANY = st.builds(WorkItem, TEXT, TEXT, TEXT, CAPTIONS, TEXT, TEXT, TEXT, MEMBERS)
+KEPT = st.none() | st.integers(0, 2**40)
+ANY = st.builds(WorkItem, TEXT, TEXT, TEXT, CAPTIONS, TEXT, TEXT, TEXT, MEMBERS, kept=KEPT)
 ITSELF = TEXT.map(lambda id: WorkItem(id, id))
 UNHURRIED = settings(deadline=None)  # the machine may be busy
 

@@ -1,0 +1,98 @@
+"""Columns of a table that are kept, in their types, row by row as the table lists them."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from beamscribe.pipelines.sources.columns import ColumnError
+from beamscribe.pipelines.sources.table_rows import LISTED_ROWS, check_count, validated
+from beamscribe.pipelines.sources.tables import Table
+from beamscribe.schemas.kept_columns import UNREAD, UnkeptTypeError, kept_type
+
+MOST_NAMES = 1000
+"""Of columns that are told."""
+
+
+def kept_batches(table: Table, names: Sequence[str]) -> Iterator[bytes]:
+    """Rows of some columns, of which the table need not have all.
+
+    What cannot be read is null, and the column `UNREAD` says so.
+
+    Yields:
+        The names of the table's columns, as JSON; the schema of those that are there; then its rows in batches, each an
+        Arrow stream.
+
+    Raises:
+        ColumnError: if one stands there more than once, or its values are not kept.
+        pa.ArrowException: where the table ends early.
+    """
+    found = [name for name in names if name in table.schema.names]
+    schema = pa.schema([pa.field(name, _type_of(table.schema, name)) for name in found])
+    yield json.dumps(table.schema.names[:MOST_NAMES]).encode()
+    yield schema.serialize().to_pybytes()
+    if not found:
+        return
+    for group, rows in enumerate(table.groups(found)):
+        done = 0
+        try:
+            for batch in table.batches(group, found, LISTED_ROWS):
+                for start in range(0, batch.num_rows, LISTED_ROWS):
+                    part = batch.slice(start, LISTED_ROWS)
+                    yield _stream(_typed(part, schema))
+                    done += part.num_rows
+            check_count(done, rows)
+        except Exception:  # noqa: BLE001 - whatever damage brings about costs only these rows.
+            for start in range(done, rows, LISTED_ROWS):
+                yield _stream(_nulls(schema, min(LISTED_ROWS, rows - start)))
+
+
+def _type_of(schema: pa.Schema, name: str) -> pa.DataType:
+    if schema.names.count(name) > 1:
+        raise ColumnError(f"it has more than one column with the name {name}: give each a name of its own")
+    dtype = schema.field(name).type
+    try:
+        return dtype if pa.types.is_null(dtype) else kept_type(dtype)
+    except UnkeptTypeError as error:
+        raise ColumnError(f"--keep-columns {name}: it {error}") from None
+
+
+def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns, unread = [], [False] * batch.num_rows
+    for field in schema:
+        array, wrong = validated(batch.column(batch.schema.get_field_index(field.name)))
+        if wrong:
+            pieces = [
+                pa.nulls(1, field.type) if row in wrong else _plain(array.slice(row, 1), field.type)
+                for row in range(len(array))
+            ]
+            columns.append(pa.concat_arrays(pieces))
+            unread = [before or row in wrong for row, before in enumerate(unread)]
+        else:
+            columns.append(_plain(array, field.type))
+    return pa.RecordBatch.from_arrays([*columns, pa.array(unread, pa.bool_())], schema=_with_unread(schema))
+
+
+def _plain(array: pa.Array, dtype: pa.DataType) -> pa.Array:
+    if isinstance(array, pa.ExtensionArray):
+        return _plain(array.storage, dtype)
+    if pa.types.is_dictionary(array.type):
+        return _plain(array.dictionary_decode(), dtype)
+    return array if array.type == dtype else array.cast(dtype)
+
+
+def _nulls(schema: pa.Schema, rows: int) -> pa.RecordBatch:
+    columns = [pa.nulls(rows, field.type) for field in schema]
+    return pa.RecordBatch.from_arrays([*columns, pa.array([True] * rows, pa.bool_())], schema=_with_unread(schema))
+
+
+def _with_unread(schema: pa.Schema) -> pa.Schema:
+    return schema.append(pa.field(UNREAD, pa.bool_()))
+
+
+def _stream(batch: pa.RecordBatch) -> bytes:
+    buffer = io.BytesIO()
+    with pa.ipc.new_stream(buffer, batch.schema) as writer:
+        writer.write_batch(batch)
+    return buffer.getvalue()
