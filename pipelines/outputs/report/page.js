@@ -80,6 +80,8 @@ document.querySelectorAll(".words").forEach((words) => {
 // The filters work on what the page holds; without this script all of it is shown. Cards come in portions, so that a
 // page of a thousand photographs is quick and what is below them can be reached.
 const PORTION = 48;
+// What the search box searches.
+const READ = ".photo.none, .caption, .facts, details, .kind, .message, .path";
 const list = document.querySelector(".cards");
 const filters = document.querySelector("#filters");
 const cards = [...document.querySelectorAll(".card")].map((card, place) => ({
@@ -88,7 +90,7 @@ const cards = [...document.querySelectorAll(".card")].map((card, place) => ({
   groups: new Set(card.dataset.groups.split(" ")),
   sure: card.dataset.sure === undefined ? undefined : Number(card.dataset.sure),
   name: card.querySelector(".path").textContent,
-  text: searched(`${card.textContent} ${card.querySelector(".path").title}`),
+  text: searched([...card.querySelectorAll(READ)].map((part) => `${part.textContent} ${part.title}`).join(" ")),
 }));
 let portions = 1;
 
@@ -167,13 +169,14 @@ if (filters) {
   document.querySelector("#more").addEventListener("click", () => showMore(portions + 1));
   document.querySelector("#all").addEventListener("click", () => showMore(Infinity));
   show();
-  // A player gets its buttons, and reads how long its sound is, when it comes into view: a thousand of them would take
-  // ten seconds, and browsers hold few that have read theirs.
+  // A player is made, and reads how long its sound is, when it comes into view: a player has more than a hundred elements
+  // of the browser's own, and browsers hold few that have read theirs.
   const near = new IntersectionObserver((entries) => {
     entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
-      const audio = entry.target.querySelector("audio");
-      audio.controls = true;
-      audio.preload = "metadata";
+      const later = entry.target.querySelector("noscript");
+      // Markup of this page, where captions are escaped.
+      if (later) later.outerHTML = later.textContent;
+      entry.target.querySelector("audio").preload = "metadata";
       near.unobserve(entry.target);
     });
   }, { rootMargin: "200px" });
