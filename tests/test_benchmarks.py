@@ -4,6 +4,7 @@ import importlib
 import json
 import tempfile
 
+import numpy as np
 import pytest
 
 from tests.documents import CHECKOUT
@@ -53,3 +54,13 @@ def test_the_least_sure_are_captioned_again() -> None:
     assert merged(scores, 0.5) == ((1 + 3 + 2 + 3) / 4, (0.75 + 3) / 2)
     assert merged(scores, 0.0) == (0.75, 0.75)
     assert merged(scores, 1.0) == (3.0, 3.0)
+
+
+def test_strange_pictures_are_the_same_each_time_and_confidence_is_compared_by_pairs() -> None:
+    from benchmarks.strange_pictures import KINDS, separation
+
+    for draw in KINDS.values():
+        one, again = (np.asarray(draw(np.random.default_rng(3))) for _ in range(2))
+        assert one.shape[2] == 3
+        assert (one == again).all()
+    assert separation(np.array([0.9, 0.5]), np.array([0.1, 0.5])) == pytest.approx((1 + 1 + 1 + 0.5) / 4)
