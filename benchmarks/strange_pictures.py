@@ -1,6 +1,6 @@
 """`python -m benchmarks.strange_pictures`: how sure the captioner is of pictures that are no photographs.
 
-It draws noise, gradients, charts, pages of text and line drawings, captions them, and prints the confidence of each kind
+It draws noise, gradients, charts, pages of text and lines, captions them, and prints the confidence of each kind
 beside that of photographs. No caption of these pictures can be right, so the share of photographs whose captions have
 more confidence than a strange picture's (AUROC) says whether confidence tells them apart.
 """
