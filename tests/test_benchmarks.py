@@ -34,6 +34,7 @@ def test_a_model_that_does_nothing_is_a_job() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_captioners_are_measured_on_whatever_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     """The command that measures a GPU, small, on a CPU."""
     from benchmarks import gpu

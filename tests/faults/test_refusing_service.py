@@ -66,7 +66,7 @@ def replies_of(mp3: bytes) -> dict[str, Reply]:
 SHARES = {"sound": 82, "429": 5, "429 soon": 5, "500": 5, "reset": 2, "web page": 0.5, "no audio": 0.5}
 
 
-@pytest.mark.parametrize("workers", [[], TWO_WORKERS], ids=["one", "two"])
+@pytest.mark.parametrize("workers", [[], pytest.param(TWO_WORKERS, marks=pytest.mark.nightly)], ids=["one", "two"])
 def test_everything_is_spoken_or_in_the_ledger_and_the_budget_is_kept_and_used(
     service: Service, mp3: bytes, tmp_path: Path, workers: list[str]
 ) -> None:

@@ -145,6 +145,7 @@ def test_a_finished_run_only_writes_its_bundle_again(tmp_path: Path, command: li
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_more_epochs_go_on_and_another_recipe_is_refused(
     tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
