@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.captioners.process import CaptionProcess, is_stored
 from beamscribe.pipelines.captioners.source import CaptionerSource, PaidSource, Statement
@@ -12,6 +14,7 @@ from beamscribe.pipelines.commits.manifest_file import ids_to_record, is_resumed
 from beamscribe.pipelines.images.hashing import grouped_by_content
 from beamscribe.pipelines.images.quality import ALARM_PERCENT, sameness
 from beamscribe.pipelines.images.reading import Reading
+from beamscribe.pipelines.images.sample_columns import SampleColumns
 from beamscribe.pipelines.images.samples import closing_lines, read_samples
 from beamscribe.pipelines.runtime import options
 from beamscribe.pipelines.runtime.captioner_choice import chosen_captioner
@@ -19,7 +22,7 @@ from beamscribe.pipelines.runtime.chosen_captioner import ChosenCaptioner
 from beamscribe.pipelines.runtime.dry_run import dry_run
 from beamscribe.pipelines.runtime.flags import jobs
 from beamscribe.pipelines.runtime.flags.caption import parser
-from beamscribe.pipelines.runtime.keeping import keep_columns, refuse_columns, unread_values
+from beamscribe.pipelines.runtime.keeping import keep_columns, kept_warnings, refuse_columns, suffixes_beside
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_dry
@@ -30,11 +33,11 @@ from beamscribe.pipelines.sources.manifests import Columns, read_manifests
 from beamscribe.pipelines.sources.queries import strip_queries
 from beamscribe.pipelines.sources.retake import BELOW, unsure_images
 from beamscribe.pipelines.work.run import Process, Run
-from beamscribe.schemas.kept_columns import DETAIL
+from beamscribe.schemas.kept_columns import kept_of
 from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS, ids_of_output
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import CAPTIONS, ParquetRows
-from beamscribe.storage.output_reader import manifest_of, read_manifest_of
+from beamscribe.storage.output_reader import manifest_of
 from beamscribe.storage.storage import Storage
 
 
@@ -46,6 +49,7 @@ class CaptionJob:
         captioner: how to load what writes the captions.
         reading: how to read images.
         alarm_percent: share of different images that may get the same caption.
+        columns: what is kept of what stands beside images in archives.
     """
 
     captioner: CaptionerSource
@@ -54,6 +58,7 @@ class CaptionJob:
     name: str = "caption"
     shards_at_once: int = 2
     format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
+    columns: SampleColumns | None = None
 
     @property
     def batch_size(self) -> int:
@@ -71,12 +76,25 @@ class CaptionJob:
 
     def open(self, run: Run) -> Process:
         """Loads the captioner."""
-        return CaptionProcess(self.captioner, self.reading, run)
+        return CaptionProcess(self.captioner, self.reading, run, self.columns)
 
     def warnings(self, output: Storage, receipts: Sequence[Receipt]) -> list[str]:
         """Whether one caption is said of too many images, and what the captioner has to say."""
-        found = [sameness(_captions(output, receipts), self.alarm_percent), unread_values(_repairs(output, receipts))]
-        return [*filter(None, found), *self.statement(output, "").warnings]
+        found = sameness(_captions(output, receipts), self.alarm_percent)
+        kept = kept_warnings(self._kept(output, receipts), self.format.schema) if self.has_kept else []
+        return [*([found] if found else []), *kept, *self.statement(output, "").warnings]
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether columns of the source are kept."""
+        return bool(kept_of(self.format.schema).names)
+
+    def _kept(self, output: Storage, receipts: Sequence[Receipt]) -> Iterator[pa.Table]:
+        """Repairs and kept columns of all rows."""
+        names = [receipt.rows.name for receipt in receipts if receipt.rows]
+        columns = ["repairs", *kept_of(self.format.schema).names]
+        for name, data in zip(names, output.read_each(names), strict=True):
+            yield self.format.read(data, name, columns)
 
     def tidy(self, output: Storage) -> None:
         """Everything is in the rows."""
@@ -103,16 +121,6 @@ def _captions(output: Storage, receipts: Sequence[Receipt]) -> Iterator[tuple[st
         yield from zip(table["sha256"].to_pylist(), table["caption"].to_pylist(), strict=True)
 
 
-def _repairs(output: Storage, receipts: Sequence[Receipt]) -> Iterator[list[str]]:
-    """Repairs of all rows, of outputs that keep columns."""
-    manifest = read_manifest_of(output)
-    if manifest is None or DETAIL not in manifest.details:
-        return
-    names = [receipt.rows.name for receipt in receipts if receipt.rows]
-    for name, data in zip(names, output.read_each(names), strict=True):
-        yield from CAPTIONS.read(data, name, ["repairs"])["repairs"].to_pylist()
-
-
 def run(argv: Sequence[str]) -> int:
     """Parses, builds, runs.
 
@@ -137,7 +145,7 @@ def run(argv: Sequence[str]) -> int:
         corpus = strip_queries(corpus)
     if args.deduplicate:
         corpus = grouped_by_content(corpus, options.reading(args))
-    chosen = keep_columns(chosen, corpus, output, flags.on_change)
+    chosen = keep_columns(chosen, corpus, output, flags.on_change, args.keep_columns or ())
     if not is_resumed(output, chosen.fingerprint):
         chosen.check()
     return launch(
@@ -164,7 +172,9 @@ def _closing(output: Storage, typed: str, has_page: bool) -> list[str]:
 
 
 def _job(args: argparse.Namespace, chosen: ChosenCaptioner) -> CaptionJob:
-    return CaptionJob(chosen.source, options.reading(args), args.alarm_share, format=chosen.format)
+    return CaptionJob(
+        chosen.source, options.reading(args), args.alarm_share, format=chosen.format, columns=chosen.columns
+    )
 
 
 def _ids_of(args: argparse.Namespace) -> str:
@@ -181,7 +191,10 @@ def _corpus(args: argparse.Namespace, chosen: ChosenCaptioner, flags: jobs.JobFl
         list_members = bool(
             args.list_members or flags.plan or flags.limit or flags.sample or args.deduplicate or is_paid(chosen.source)
         )
-        return list_images(args.images, flags.storage_options, flags.limit, args.allow_private_addresses, list_members)
+        beside = suffixes_beside(args.keep_columns or ())
+        return list_images(
+            args.images, flags.storage_options, flags.limit, args.allow_private_addresses, list_members, beside
+        )
     if args.retake:
         return unsure_images(
             args.retake, BELOW if args.below is None else args.below, flags.storage_options, flags.limit

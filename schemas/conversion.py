@@ -60,15 +60,28 @@ def as_array(values: list[Any], dtype: pa.DataType) -> tuple[pa.Array, list[bool
     found, wrong = [], []
     for value in values:
         try:
-            one = converted(value, dtype)
-            pa.array([one], dtype)
-        except (ValueError, TypeError, OverflowError, pa.ArrowException):
-            one = None
-            wrong.append(True)
-        else:
+            found.append(converted(value, dtype))
             wrong.append(False)
-        found.append(one)
-    return pa.array(found, dtype), wrong
+        except _UNFIT:
+            found.append(None)
+            wrong.append(True)
+    try:
+        return pa.array(found, dtype), wrong
+    except _UNFIT:
+        # Arrow does not say which of them it is.
+        wrong = [before or not _fits(value, dtype) for value, before in zip(found, wrong, strict=True)]
+        return pa.array([None if bad else value for value, bad in zip(found, wrong, strict=True)], dtype), wrong
+
+
+_UNFIT = (ValueError, TypeError, OverflowError, pa.ArrowException)
+
+
+def _fits(value: Any, dtype: pa.DataType) -> bool:
+    try:
+        pa.array([value], dtype)
+    except _UNFIT:
+        return False
+    return True
 
 
 def text_of(value: Any) -> str:

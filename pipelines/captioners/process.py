@@ -15,6 +15,7 @@ from beamscribe.pipelines.images.container_slices import container_shards
 from beamscribe.pipelines.images.dedup_cache import DedupCache, Remembered
 from beamscribe.pipelines.images.loading import load_shard
 from beamscribe.pipelines.images.reading import READ, LoadedImage, Reading
+from beamscribe.pipelines.images.sample_columns import SampleColumns
 from beamscribe.pipelines.sources.features import read_until_damage
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.failure import failure
@@ -71,9 +72,13 @@ class CaptionProcess:
         source: of the captioner.
         reading: how to read images.
         run: of the job.
+        columns: what is kept of what stands beside images in archives.
     """
 
-    def __init__(self, source: CaptionerSource, reading: Reading, run: Run) -> None:
+    def __init__(
+        self, source: CaptionerSource, reading: Reading, run: Run, columns: SampleColumns | None = None
+    ) -> None:
+        self._columns = columns
         self._captioner = captioner = source.open(run)
         self._reading, self._run, self._batch_size = reading, run, source.batch_size
 
@@ -97,6 +102,8 @@ class CaptionProcess:
         if not shard.passing and is_stored(shard.todo[0].reference):
             yield from self._process_features(shard.todo)
             return
+        if self._columns and not shard.passing:
+            shard = shard._replace(todo=self._columns.filled(shard.todo, self._reading, self._run))
         if isinstance(self._captioner, KeepsAnswers):
             self._captioner.begin(shard)
         # Two batches, or an image for each call, are read ahead.
@@ -111,7 +118,7 @@ class CaptionProcess:
 
     def container_shards(self, container: Container) -> Generator[Shard, None, None]:
         """As `GoesThroughContainers`."""
-        return container_shards(container, self._reading, self._run)
+        return container_shards(container, self._reading, self._run, self._columns)
 
     def committed(self, shard: Shard) -> None:
         """The rows of a shard are there for good."""

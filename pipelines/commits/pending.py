@@ -86,7 +86,7 @@ def write_corpus(output: Storage, references: Sequence[WorkItem]) -> None:
     something to the launcher that listed them alone.
     """
     starts = range(0, len(references), PART_SIZE)
-    parts = ([one[:-2] for one in references[start : start + PART_SIZE]] for start in starts)
+    parts = ([one[:-3] for one in references[start : start + PART_SIZE]] for start in starts)
     _write_parts(output, CORPUS, ((f"{number:05d}.json", _json(part)) for number, part in enumerate(parts)))
 
 

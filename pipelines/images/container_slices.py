@@ -5,12 +5,13 @@ An image that is a link to another member is done at the end, by reading that me
 
 import contextlib
 import itertools
-import posixpath
 from collections.abc import Generator, Iterator, Sequence
 
 from beamscribe.pipelines.images.container_stream import ContainerStream
 from beamscribe.pipelines.images.reading import ReadFile, Reading
+from beamscribe.pipelines.images.sample_columns import SampleColumns
 from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
+from beamscribe.pipelines.sources.beside import Name
 from beamscribe.pipelines.sources.slice_listing import SliceListing, listing_name, read_slices
 from beamscribe.pipelines.sources.versions import check_version
 from beamscribe.pipelines.work.container import Container
@@ -24,13 +25,16 @@ MEMBERS_A_SLICE = 100_000
 """At most, where nearly all of them are no images: a slice is stored as one file."""
 
 
-def container_shards(container: Container, reading: Reading, run: Run) -> Generator[Shard, None, None]:
+def container_shards(
+    container: Container, reading: Reading, run: Run, columns: SampleColumns | None = None
+) -> Generator[Shard, None, None]:
     """The shards of a container that are still to do, each to be committed before the next is asked for.
 
     Args:
         container: of which some slices may be known.
         reading: how.
         run: of the job; slices that another attempt of it has committed are not done again.
+        columns: what is kept of what stands beside images.
 
     Raises:
         ContainerUnreadError: if it cannot be read to its end, or is another one by now.
@@ -42,7 +46,7 @@ def container_shards(container: Container, reading: Reading, run: Run) -> Genera
         if one.number >= container.slices:
             links += _links(found)
     begins = known[-1].ends if known else 0
-    stream = ContainerStream(container, reading, run, begins, listing)
+    stream = ContainerStream(container, reading, run, begins, listing, columns)
     with contextlib.closing(stream):
         for number in itertools.count(len(known)):
             passing = _Slice(stream, number, begins)
@@ -108,15 +112,16 @@ class _Slice(Iterator[ReadFile | FailureRow]):
                 self.links += self._stream.rest
                 break
             full = len(self._todo) >= self._stream.container.slice_size or len(self._found) >= MEMBERS_A_SLICE
-            if full and _sample(event.found.name) != self._sample:
+            sample = Name.of(event.found.name).sample
+            if (full and sample != self._sample) or len(self._found) >= 2 * MEMBERS_A_SLICE:
                 self._told, self.ends = True, event.begins
                 break
             self._stream.take()
             self._found.append(event.found)
+            self._sample = sample
             if event.link is not None:
                 self.links.append(event.link)
             if event.todo is not None and event.file is not None:
-                self._sample = _sample(event.found.name)
                 self._todo.append(event.todo)
                 return event.file
         raise StopIteration
@@ -148,8 +153,3 @@ class _Slice(Iterator[ReadFile | FailureRow]):
         )
         name = listing_name(stream.container, self._number, self.last)
         return PassedSlice(todo, name, one.to_json(stream.container))
-
-
-def _sample(name: str) -> str:
-    folder, base = posixpath.split(name)
-    return posixpath.join(folder, base.partition(".")[0])

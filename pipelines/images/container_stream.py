@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from beamscribe.pipelines.images.read_ahead import BYTES_AHEAD
 from beamscribe.pipelines.images.reading import ReadFile, Reading, not_read
+from beamscribe.pipelines.images.sample_columns import SampleColumns
 from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside, left_out
+from beamscribe.pipelines.sources.beside import Passed as PassedMember
+from beamscribe.pipelines.sources.beside import SampleWindow, is_beside, suffixes_of, until_error
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.tar_passing import Passed, pass_through
@@ -17,7 +20,7 @@ from beamscribe.pipelines.sources.versions import ReplacedError
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import ContainerUnreadError, Run
 from beamscribe.pipelines.work.shards import PendingItem
-from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.pipelines.work.work_item import Member, WorkItem
 from beamscribe.schemas.failure_row import FailureRow
 
 MEMBERS_AHEAD = 4096
@@ -62,11 +65,20 @@ class ContainerStream:
         rest: images that only the whole archive tells, once the end is reached.
     """
 
-    def __init__(self, container: Container, reading: Reading, run: Run, begins: int, listing: ArchiveListing) -> None:
+    def __init__(
+        self,
+        container: Container,
+        reading: Reading,
+        run: Run,
+        begins: int,
+        listing: ArchiveListing,
+        columns: SampleColumns | None = None,
+    ) -> None:
         self.container, self.run, self.damage = container, run, ""
         self.rest: list[WorkItem] = []
         self.where = Where.of(container.uri, reading.storage_options, reading.allow_private)
-        self._reading, self._begins, self._listing = reading, begins, listing
+        self._reading, self._begins, self._listing, self._columns = reading, begins, listing, columns
+        self._suffixes = suffixes_of(container.beside) if columns else ()
         self._changed = threading.Condition()
         self._events: collections.deque[Event] = collections.deque()
         self._held = self._files = 0
@@ -145,18 +157,53 @@ class ContainerStream:
 
     def _passed(self) -> Iterator[Event]:
         inside = self.container.inside
-        begun = time.perf_counter()
         passing = pass_through(
             self.container,
             self.where,
             self._begins,
-            lambda name: not left_out(name, inside),
+            lambda name: not left_out(name, inside) or is_beside(name, self._suffixes),
             self._reading.max_bytes,
         )
         with contextlib.closing(passing):
-            for passed in passing:
-                yield self._event(passed, (time.perf_counter() - begun) * 1000)
-                begun = time.perf_counter()
+            events = self._events_of(passing)
+            if self._columns:
+                yield from self._with_columns(events, self._columns)
+            else:
+                yield from (event for event, _ in events)
+
+    def _events_of(self, passing: Iterator[Passed]) -> Iterator[tuple[Event, bytes | Exception | None]]:
+        """Members, each with what was read of it."""
+        begun = time.perf_counter()
+        for passed in passing:
+            yield self._event(passed, (time.perf_counter() - begun) * 1000), passed.data
+            begun = time.perf_counter()
+
+    def _with_columns(
+        self, events: Iterator[tuple[Event, bytes | Exception | None]], columns: SampleColumns
+    ) -> Iterator[Event]:
+        """Members in their order, images with the columns that stand beside them."""
+        window: SampleWindow[tuple[Event, bytes | Exception | None]] = SampleWindow(self._suffixes)
+        errors: list[Exception] = []
+
+        def filled(passed: PassedMember[tuple[Event, bytes | Exception | None]]) -> Event:
+            event = passed.value[0]
+            beside = {suffix: data for suffix, (_, data) in passed.beside.items() if data is not None}
+            if event.todo is None:
+                return event
+            todo = event.todo._replace(kept=columns.row(beside))
+            file = event.file._replace(todo=todo) if isinstance(event.file, ReadFile) else event.file
+            return event._replace(todo=todo, file=file)
+
+        for event, data in until_error(events, errors):
+            found = event.found
+            size = found.what.size if isinstance(found.what, Member) else 0
+            texts = data if is_beside(found.name, self._suffixes) else None
+            yield from map(
+                filled, window.add(found.name, size, (event, texts), event.todo is not None, data is not None)
+            )
+        yield from map(filled, window.end())
+        if errors:
+            raise errors[0]
 
     def _event(self, passed: Passed, msec: float) -> Event:
         item = self._listing.next(passed.found)

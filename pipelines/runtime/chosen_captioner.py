@@ -7,6 +7,7 @@ from typing import Any
 from beamscribe.model.captioner_interface import Captioner, Encoded
 from beamscribe.model.images import PILLOW_VERSION, POLICY_VERSION
 from beamscribe.pipelines.captioners.source import CaptionerSource
+from beamscribe.pipelines.images.sample_columns import SampleColumns
 from beamscribe.pipelines.sources.corpus import Corpus
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.rows import CAPTIONS, ParquetRows
@@ -23,6 +24,7 @@ class ChosenCaptioner:
         check: whether it can be loaded, at some cost; raises `RefusedError`.
         features: lists outputs of featurize for it; None if it takes no features.
         format: of the rows.
+        columns: what is kept of what stands beside images in archives.
     """
 
     source: CaptionerSource
@@ -31,6 +33,7 @@ class ChosenCaptioner:
     check: Callable[[], None] = lambda: None
     features: Callable[[list[str], int | None], Corpus] | None = None
     format: ParquetRows = CAPTIONS
+    columns: SampleColumns | None = None
 
 
 def image_fields(captioner: Captioner) -> dict[str, str | int | float | bool]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources.archives import list_archive
+from beamscribe.pipelines.sources.beside import suffixes_of
 from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.slice_listing import Listed, StoredSlices
 from beamscribe.pipelines.work.container import Container
@@ -68,7 +69,9 @@ class Unlisted:
             done = committed[one.name] | committed[container_name(one.uri)]
             if done - {item.id for item in known[one.uri].items}:
                 options = request.flags.storage_options
-                self._listed_here[one.uri] = list(list_archive(one.uri, one.kind, one.inside, options))
+                self._listed_here[one.uri] = list(
+                    list_archive(one.uri, one.kind, one.inside, options, beside=suffixes_of(one.beside))
+                )
 
     def _known(self) -> dict[str, Listed]:
         if not self._request.corpus.containers:

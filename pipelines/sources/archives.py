@@ -3,12 +3,13 @@
 import contextlib
 import io
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import IO, Any
 
 from beamscribe.pipelines.sources import tar_stream, zip_directory
 from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
 from beamscribe.pipelines.sources.archive_members import read_zip_member, zip_member
+from beamscribe.pipelines.sources.beside import listed, with_beside
 from beamscribe.pipelines.sources.corpus import Skipped
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.inflating import inflated
@@ -64,7 +65,12 @@ def split_chained(source: str) -> tuple[str, str]:
 
 
 def list_archive(
-    uri: str, kind: str, inside: str, options: dict[str, Any], allow_private: bool = False
+    uri: str,
+    kind: str,
+    inside: str,
+    options: dict[str, Any],
+    allow_private: bool = False,
+    beside: Collection[str] = (),
 ) -> Iterator[WorkItem | Skipped]:
     """The images of an archive, in its order but links last, and what is left out.
 
@@ -74,6 +80,7 @@ def list_archive(
         inside: a folder, a member or a glob of members; empty: every member with an image suffix.
         options: passed to fsspec.
         allow_private: as in `beamscribe.storage.uri.read_uri`.
+        beside: suffixes of members that are wanted beside images.
 
     Yields:
         A reference an image, and what is skipped. Where the archive is damaged, what could be listed, and one reference
@@ -91,10 +98,7 @@ def list_archive(
         opened: contextlib.AbstractContextManager[Any] = where.opened_in_order() if in_order else where.open()
         with opened as file:
             members = _streamed_members if in_order and kind == TAR else _FROM[kind]
-            for found in members(_Reads(file), uri):
-                item = listing.next(found)
-                if item is not None:
-                    yield item
+            yield from with_beside(kind, listed(listing, members(_Reads(file), uri)), beside)
         yield from listing.links()
     except OSError:
         raise

@@ -11,7 +11,7 @@ import pyarrow as pa
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.columns import some_of
 from beamscribe.pipelines.sources.json_types import JsonType
-from beamscribe.pipelines.sources.kept_spool import JSON, ROWS_HELD, TABLE, TEXT, KeptSpool, text_schema, unread_of
+from beamscribe.pipelines.sources.kept_spool import JSON, ROWS_HELD, TEXT, KeptSpool, text_schema, unread_of
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas.conversion import as_array
 from beamscribe.schemas.keep import Keep
@@ -175,7 +175,8 @@ class KeptRows:
                 columns.append(pa.nulls(rows.num_rows, field.type))
                 continue
             column = rows.column(keep.source)
-            if form == TABLE and (kept := _cast(column, field.type)) is not None:
+            kept = None if form == JSON else _cast(column, field.type)
+            if kept is not None:
                 columns.append(kept)
                 continue
             values = column.to_pylist()
@@ -193,7 +194,8 @@ def _cast(column: pa.Array, dtype: pa.DataType) -> pa.Array | None:
     """A column in another type, where nothing is lost and texts are not read as something else."""
     if column.type == dtype:
         return column
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_string(dtype):
+    texts = [pa.types.is_string(one) or pa.types.is_large_string(one) for one in (column.type, dtype)]
+    if any(texts) and not all(texts):
         return None
     try:
         return column.cast(dtype)

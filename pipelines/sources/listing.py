@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
@@ -12,6 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 from beamscribe.errors import RefusedError
 from beamscribe.model.image_formats import begins_like_an_image
 from beamscribe.pipelines.sources.archives import kind_of, list_archive, split_chained
+from beamscribe.pipelines.sources.beside import packed_suffixes
 from beamscribe.pipelines.sources.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX, Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.versions import size_and_version
@@ -45,6 +46,7 @@ def list_images(
     limit: int | None = None,
     allow_private: bool = False,
     list_members: bool = True,
+    beside: Collection[str] = (),
 ) -> Corpus:
     """Lists directories (recursively, image suffixes only), globs and single files; archives by what is in them.
 
@@ -55,6 +57,7 @@ def list_images(
         allow_private: as in `beamscribe.storage.uri.read_uri`.
         list_members: whether archives are listed that would have to be read as a whole for that; else such a one is a
             container of the corpus. One that is named twice is listed in any case.
+        beside: suffixes of members of archives that are wanted beside images.
 
     Raises:
         RefusedError: if a source does not exist or names no image.
@@ -64,7 +67,7 @@ def list_images(
 
     def images() -> Iterator[WorkItem | Skipped]:
         for source in sources:
-            for one in _images(source, options, allow_private, list_members):
+            for one in _images(source, options, allow_private, list_members, beside):
                 if isinstance(one, Container):
                     containers.append(one)
                 else:
@@ -72,7 +75,7 @@ def list_images(
 
     corpus = distinct(images(), limit)
     if len({one.uri for one in containers}) < len(containers):
-        return list_images(sources, options, limit, allow_private)
+        return list_images(sources, options, limit, allow_private, beside=beside)
     return corpus._replace(containers=tuple(containers))
 
 
@@ -84,7 +87,7 @@ def _is_gone_through(uri: str) -> bool:
 
 
 def _images(
-    source: str, options: dict[str, Any], allow_private: bool, list_members: bool
+    source: str, options: dict[str, Any], allow_private: bool, list_members: bool, beside: Collection[str]
 ) -> Iterator[WorkItem | Skipped | Container]:
     """What one source names, which is not nothing."""
     inside, source = split_chained(source)
@@ -98,8 +101,8 @@ def _images(
     def named(uri: str) -> Iterable[WorkItem | Skipped | Container]:
         kind = kind_of(uri)
         if kind and not list_members and _is_gone_through(uri):
-            return [_container(uri, kind, inside, options, len(files))]
-        return _members(uri, kind, inside, options, allow_private, len(files)) if kind else [WorkItem(uri, uri)]
+            return [_container(uri, kind, inside, options, len(files), beside)]
+        return _members(uri, kind, inside, options, allow_private, len(files), beside) if kind else [WorkItem(uri, uri)]
 
     # Remote archives are listed side by side; of local ones the disk is the bound.
     archives = [uri for uri in files if kind_of(uri) and not locate(uri).local]
@@ -146,10 +149,16 @@ def _refuse_no_image(source: str, uri: str, options: dict[str, Any], allow_priva
 
 
 def _members(
-    uri: str, kind: str, inside: str, options: dict[str, Any], allow_private: bool, files: int
+    uri: str,
+    kind: str,
+    inside: str,
+    options: dict[str, Any],
+    allow_private: bool,
+    files: int,
+    beside: Collection[str],
 ) -> Iterator[WorkItem | Skipped]:
     try:
-        yield from list_archive(uri, kind, inside, options, allow_private)
+        yield from list_archive(uri, kind, inside, options, allow_private, beside)
     except OSError as error:
         yield _not_listed(uri, error, files)
 
@@ -165,9 +174,12 @@ def _not_listed(uri: str, error: OSError, files: int) -> WorkItem:
     return WorkItem(uri, uri, container=uri, member=Member(UNREADABLE, 0, detail=f"it cannot be listed: {error}"))
 
 
-def _container(uri: str, kind: str, inside: str, options: dict[str, Any], files: int) -> WorkItem | Container:
+def _container(
+    uri: str, kind: str, inside: str, options: dict[str, Any], files: int, beside: Collection[str]
+) -> WorkItem | Container:
     try:
-        return Container(uri, kind, *size_and_version(Where.of(uri, options, False)), inside)
+        size, version = size_and_version(Where.of(uri, options, False))
+        return Container(uri, kind, size, version, inside, beside=packed_suffixes(beside))
     except OSError as error:
         return _not_listed(uri, error, files)
 

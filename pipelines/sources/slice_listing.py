@@ -9,14 +9,15 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
+from beamscribe.pipelines.sources.beside import listed, suffixes_of, with_beside
 from beamscribe.pipelines.sources.corpus import Skipped
 from beamscribe.pipelines.sources.links import Link
 from beamscribe.pipelines.work.container import Container
-from beamscribe.pipelines.work.work_item import Member, WorkItem
+from beamscribe.pipelines.work.work_item import TAR, Member, WorkItem
 from beamscribe.schemas.manifest import FOLDER as BOOKKEEPING
 from beamscribe.schemas.shapes import check_shape
 from beamscribe.schemas.table import check_version
@@ -138,7 +139,7 @@ def listed_in(container: Container, slices: Iterable[SliceListing]) -> Listed:
     for one in slices:
         if (one.number, one.begins) != (number, ends) or whole:
             raise ValueError(f"slice {one.number} of {container.uri} does not follow the one before it")
-        found += replay(listing, one)
+        found += replay(listing, one, suffixes_of(container.beside))
         number, ends, whole = number + 1, one.ends, one.last
     items = tuple(one for one in found if isinstance(one, WorkItem))
     skipped: Counter[str] = Counter()
@@ -148,9 +149,15 @@ def listed_in(container: Container, slices: Iterable[SliceListing]) -> Listed:
     return Listed(items, skipped, len(items) + skipped.total(), number, ends, whole)
 
 
-def replay(listing: ArchiveListing, one: SliceListing) -> list[WorkItem | Skipped]:
-    """What the listing of a container makes of its next slice."""
-    found = [item for member in one.found if (item := listing.next(member)) is not None]
+def replay(listing: ArchiveListing, one: SliceListing, beside: Collection[str] = ()) -> list[WorkItem | Skipped]:
+    """What the listing of a container makes of its next slice.
+
+    Args:
+        listing: of what is before it.
+        one: the slice.
+        beside: suffixes of members that are wanted beside images.
+    """
+    found = list(with_beside(TAR, listed(listing, one.found), beside))
     if one.last:
         found += listing.links()
         if one.damage:

@@ -18,6 +18,7 @@ class Container(NamedTuple):
         inside: what is asked for in it, as `beamscribe.pipelines.sources.archives.list_archive` takes it.
         slices: of it whose members are known, from its beginning; a worker goes on behind them.
         slice_size: images that are committed together from there on.
+        beside: what is wanted of an image's sample, see `beamscribe.pipelines.sources.beside.packed_suffixes`.
     """
 
     uri: str
@@ -27,6 +28,7 @@ class Container(NamedTuple):
     inside: str = ""
     slices: int = 0
     slice_size: int = 1
+    beside: str = ""
 
     @property
     def name(self) -> str:

@@ -36,6 +36,21 @@ OLD_TAR, OLD_INFLATED_TAR, OLD_ZIP = "tar", "inflated tar", "zip"
 zips the number in the directory."""
 
 
+class Besides(NamedTuple):
+    """A member that stands beside an image in its archive, see `beamscribe.pipelines.sources.beside`.
+
+    Attributes:
+        suffix: as it was asked for.
+        start, size, detail, check: as those of `Member`.
+    """
+
+    suffix: str
+    start: int
+    size: int
+    detail: str = ""
+    check: str = ""
+
+
 class WorkItem(NamedTuple):
     """One image that the corpus names.
 
@@ -51,6 +66,7 @@ class WorkItem(NamedTuple):
         part: of a group that is parted since it has more items than a shard holds, which of its parts the item is in;
             None: the group stays together.
         query: of the URL of the file, with its question mark, where it is asked for but stored in no row.
+        beside: members that stand beside it in its archive, where they are wanted.
         kept: number of its row among the kept columns that the launcher has, where it has them.
     """
 
@@ -64,6 +80,7 @@ class WorkItem(NamedTuple):
     member: Member | None = None
     part: int | None = None
     query: str = ""
+    beside: tuple[Besides, ...] = ()
     kept: int | None = None
 
     def to_read(self) -> "WorkItem":
@@ -92,4 +109,5 @@ class WorkItem(NamedTuple):
         return found._replace(
             captions=tuple(CocoCaption(*caption) for caption in found.captions),
             member=Member(*found.member) if found.member else None,
+            beside=tuple(Besides(*one) for one in found.beside),
         )

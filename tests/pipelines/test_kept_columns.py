@@ -179,7 +179,6 @@ def test_other_columns_are_other_settings(titled: str, tmp_path: Path, capsys: p
     [
         ("--manifest", "width", "source_width=width keeps it under another name"),
         ("--manifest", "a,,b", "is no list of columns"),
-        ("--images", "license", "--images names no columns"),
         ("--features", "license", "--features names no columns"),
         ("--retake", "license", "leave the flag out"),
     ],

@@ -49,8 +49,8 @@ def parser() -> FlagParser:
         "--keep-columns",
         type=_columns,
         metavar="NAME,NAME",
-        help="of a manifest: columns to copy into the rows of captions; NAME:TYPE says of which type they are, "
-        f"{', '.join(TYPES)}; COLUMN=NAME keeps them under another name",
+        help="of a manifest, or of .json and .txt beside images in archives: columns to copy into the rows; NAME:TYPE "
+        f"says of which type they are, {', '.join(TYPES)}; COLUMN=NAME keeps them under another name",
     )
     flags.add_argument(
         "--model",
