@@ -18,6 +18,7 @@ from beamscribe.model.pretrained import NoBundleError, default_bundle
 from beamscribe.pipelines.runtime.flags.quantize import CALIBRATION, parser
 from beamscribe.pipelines.sources.listing import list_images
 from beamscribe.pipelines.sources.members import read_reference
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.printable import printable
 
 CHECKED = 32
@@ -47,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     except (BundleError, NoBundleError) as error:
         raise RefusedError(f"--model: {error}") from error
     pixels = _pixels(bundle, args.calibration, args.calibration_images, args.storage_options)
-    print(f"beamscribe quantize: {bundle.backbone.name} on {len(pixels)} photographs")
+    print(f"beamscribe quantize: {bundle.backbone.name} on {counted(len(pixels), 'photograph')}")
     try:
         xml, weights, difference = _quantize(bundle, pixels)
     except WeightsError as unfit:

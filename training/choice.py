@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from beamscribe.schemas.counted import counted
+
 LOSS, CIDER = "val_token_loss", "val_cider"
 NOISE = "val_cider_noise"
 """What CIDEr must exceed: what the same captions score for images that they are not of, with the uncertainty."""
@@ -83,8 +85,8 @@ def why_it_stops(kept: Kept, epochs: int, asked: int, patience: int) -> str | No
         patience: epochs without a better one.
     """
     if kept.epoch is None and epochs >= patience:
-        return f"the loss is no number after {epochs} epochs"
+        return f"the loss is no number after {counted(epochs, 'epoch')}"
     if epochs - (kept.epoch or 0) >= patience:
         what = "CIDEr of held-out captions has" if kept.by == CIDER else "the loss of held-out captions has"
-        return f"{what} not become better for {patience} epochs"
-    return f"all {asked} epochs are done" if epochs >= asked else None
+        return f"{what} not become better for {counted(patience, 'epoch')}"
+    return f"{'all ' if asked > 1 else ''}{counted(asked, 'epoch is', 'epochs are')} done" if epochs >= asked else None

@@ -13,6 +13,7 @@ from beamscribe.errors import RefusedError
 from beamscribe.model.examples import DamagedRecordError, decode_file
 from beamscribe.model.feature_records import FeatureRecords
 from beamscribe.model.views import WHOLE
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.feature_example import DTYPE, FeatureExample
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.table import NewerSchemaError
@@ -106,7 +107,8 @@ def split(features: FeatureSet, held_out: float) -> tuple[FeatureSet, FeatureSet
     held = np.array(sorted(image for image in first if out[image]), dtype=np.int64)
     if not len(held) or out.all():
         raise RefusedError(
-            f"{len(features.ids)} images are too few to hold out {held_out:.0%} of them: give --validation OUTPUT"
+            f"{counted(len(features.ids), 'image is', 'images are')} too few to hold out {held_out:.0%} "
+            "of them: give --validation OUTPUT"
         )
     return features.select(np.flatnonzero(~out)), features.select(held)
 
@@ -126,7 +128,7 @@ def computed(source: FeatureSet, path: str, compute: Callable[[np.ndarray], np.n
         with whole_files.replacing(path) as file:
             for start in range(0, count, batch_size):
                 file.write(compute(np.arange(start, min(start + batch_size, count))).astype("<f2").tobytes())
-        print(f"{count} images in {time.monotonic() - began:.0f} s → {path}", flush=True)
+        print(f"{counted(count, 'image')} in {time.monotonic() - began:.0f} s → {path}", flush=True)
     shape = compute(np.arange(1)).shape[1:]
     features = np.memmap(path, DTYPE, mode="r", shape=(count, *shape))
     return source._replace(features=features, places=np.arange(count))
@@ -244,8 +246,8 @@ def _unpack(files: list[tuple[str, int, list[str], int]], stem: str, options: di
                 features.write(example.features)
     if odd:
         print(
-            f"beamscribe train: {len(odd)} images are left out, whose features are not finite, such as "
-            f"{printable(odd[0], length=100)}",
+            f"beamscribe train: {counted(len(odd), 'image is', 'images are')} left out, whose features are "
+            f"not finite, such as {printable(odd[0], length=100)}",
             flush=True,
         )
     found = {**columns, "grid": grid or (0, 0, 0), "without_captions": without}

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from beamscribe.errors import DONE, STOPPED, RefusedError
 from beamscribe.schemas import score_row
 from beamscribe.schemas.coco import CocoError, CocoImage, describe, parse_coco
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.evaluation import METRICS, Difference, EvaluatedCaptions, Evaluation, Score
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.score_row import ScoreRow
@@ -220,12 +221,15 @@ def _meet(flag: str, output: str, images: Sequence[CocoImage], args: argparse.Na
         raise RefusedError(f"{flag} {output}: {error}") from error
     if meeting.renamed:
         print(
-            f"beamscribe evaluate: {meeting.renamed} captions of {output} met an annotated image by id though its file "
-            "has another name there: are these the annotations that were featurized?",
+            f"beamscribe evaluate: {counted(meeting.renamed, 'caption')} of {output} met an annotated image by "
+            "id though its file has another name there: are these the annotations that were featurized?",
             file=sys.stderr,
         )
     if meeting.repeated:
-        print(f"beamscribe evaluate: {meeting.repeated} captions of {output} repeat that of the same file")
+        print(
+            f"beamscribe evaluate: {counted(meeting.repeated, 'caption')} of {output} "
+            f"{'repeats' if meeting.repeated == 1 else 'repeat'} that of the same file"
+        )
     return meeting
 
 

@@ -17,6 +17,7 @@ from beamscribe.model.captioning import load_captioner
 from beamscribe.model.ensemble import Ensemble
 from beamscribe.model.images import POLICY_VERSION
 from beamscribe.model.tokenizer import START
+from beamscribe.schemas.counted import counted
 from beamscribe.training.config import TrainingConfig
 from beamscribe.training.material import Material
 from beamscribe.training.recipe import MATERIAL, RECIPE
@@ -139,11 +140,13 @@ miscounts, and repeats the biases of its training captions. Do not rely on it wh
 
 def _phases(member: dict[str, Any]) -> str:
     told = [
-        f"Seed {member['seed']}: best of {member['epochs']} epochs with cross-entropy: {member['best_epoch']}",
+        f"Seed {member['seed']}: best of {counted(member['epochs'], 'epoch')} with cross-entropy: "
+        f"{member['best_epoch']}",
     ]
     if "fine_tune_history" in member:
-        told.append(f"the backbone was trained on with it for {len(member['fine_tune_history'])} epochs")
+        told.append(f"the backbone was trained on with it for {counted(len(member['fine_tune_history']), 'epoch')}")
     if "self_critical_history" in member:
         best = member["self_critical_best_epoch"] or "none, the captioner is the one before it"
-        told.append(f"self-critical training then, best of {len(member['self_critical_history'])} epochs: {best}")
+        epochs = counted(len(member["self_critical_history"]), "epoch")
+        told.append(f"self-critical training then, best of {epochs}: {best}")
     return "; ".join(told) + "."

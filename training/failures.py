@@ -33,7 +33,8 @@ def why_empty(output: Storage) -> str:
         return "run beamscribe featurize to its end"
     (stage, error_type), count = reasons.most_common(1)[0]
     return printable(
-        f"all its {reasons.total()} images have failed, {count} of them with {stage}: {error_type} "
+        f"{'its only image has' if reasons.total() == 1 else f'all its {reasons.total():,} images have'} failed, "
+        f"{count:,} of them with {stage}: {error_type} "
         f"({example[stage, error_type]}): mend that, and run beamscribe featurize again with --retry-failed",
         length=600,
     )

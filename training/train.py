@@ -12,6 +12,7 @@ from beamscribe.model.bundle import Bundle, BundleError, is_unfinished, open_bun
 from beamscribe.model.bundle_folder import unwritable
 from beamscribe.model.captioner import Captioner
 from beamscribe.model.ensemble import Ensemble, member_name, together
+from beamscribe.schemas.counted import counted
 from beamscribe.training import cross_entropy, fine_tune, self_critical
 from beamscribe.training.batches import feature_lessons
 from beamscribe.training.checkpoints import DivergedError
@@ -72,8 +73,10 @@ def _run(args: argparse.Namespace, config: TrainingConfig, output: str, work: st
         print(f"beamscribe train: the bundle in {output} was trained otherwise and stays as it is")
         return DONE
     print(
-        f"beamscribe train: {len(material.training.ids)} images with {len(material.training_tokens.rows)} captions, "
-        f"{len(material.tokenizer.vocabulary)} tokens; validation {len(material.validation.ids)} images"
+        f"beamscribe train: {counted(len(material.training.ids), 'image')} with "
+        f"{counted(len(material.training_tokens.rows), 'caption')}, "
+        f"{counted(len(material.tokenizer.vocabulary), 'token')}; "
+        f"validation {counted(len(material.validation.ids), 'image')}"
     )
     tuning = None
     if args.fine_tune_from:
@@ -86,7 +89,10 @@ def _run(args: argparse.Namespace, config: TrainingConfig, output: str, work: st
         f"(word frequencies alone: {frequency:.3f})"
     )
     for member in metrics["members"]:
-        print(f"beamscribe train: seed {member['seed']}: best of {member['epochs']} epochs: {member['best_epoch']}")
+        print(
+            f"beamscribe train: seed {member['seed']}: best of {counted(member['epochs'], 'epoch')}: "
+            f"{member['best_epoch']}"
+        )
     print(f"beamscribe train: CIDEr of its captions of the validation images {metrics['validation_cider']:.3f}")
     print(f"beamscribe train: bundle → {output}")
     # Not a number is not below it either.

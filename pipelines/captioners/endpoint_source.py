@@ -10,6 +10,7 @@ from beamscribe.pipelines.captioners.paid_answer import Totals
 from beamscribe.pipelines.captioners.source import Statement
 from beamscribe.pipelines.services.lanes import Lanes
 from beamscribe.pipelines.work.run import Run
+from beamscribe.schemas.counted import counted
 from beamscribe.storage.storage import Storage
 
 
@@ -43,23 +44,30 @@ class EndpointSource:
         """What the answers of an output have cost."""
         account = read_account(output)
         totals, money = account.totals, self.task.money
-        lines = [f"{totals.answers:,} answers: {totals.tokens_in:,} tokens in, {totals.tokens_out:,} tokens out"]
+        lines = [
+            f"{counted(totals.answers, 'answer')}: {totals.tokens_in:,} tokens in, {totals.tokens_out:,} tokens out"
+        ]
         if money.known:
             lines[0] += f"; cost {money.cost(totals):.6f}"
         if totals.lost:
             most = totals.with_lost
             extra = f": some {money.cost(most) - money.cost(totals):.6f} more" if money.known else ""
             lines.append(
-                f"{totals.lost} more requests may have been answered when their process or connection ended{extra}"
+                f"{counted(totals.lost, 'more request')} may have been answered when process or connection ended{extra}"
             )
         warnings = []
         if account.similarities:
             mean = sum(account.similarities) / len(account.similarities)
-            lines.append(f"{len(account.similarities)} canaries: answers are {mean:.0%} alike")
+            lines.append(f"{counted(len(account.similarities), 'canary', 'canaries')}: answers are {mean:.0%} alike")
             if mean < DRIFT:
+                asked_twice = counted(
+                    len(account.similarities),
+                    "image that was asked for twice has",
+                    "images that were asked for twice have",
+                )
                 warnings.append(
-                    f"{len(account.similarities)} images that were asked for twice have answers that are {mean:.0%} "
-                    f"alike, below {DRIFT:.0%}: the service answers otherwise than when the run began"
+                    f"{asked_twice} answers that are {mean:.0%} alike, below {DRIFT:.0%}: the "
+                    "service answers otherwise than when the run began"
                 )
         return Statement(tuple(lines), account.exhausted.get(run_started, ""), tuple(warnings))
 
@@ -70,7 +78,8 @@ class EndpointSource:
             return ["no answer so far: the cost cannot be told"]
         tokens_in, tokens_out = (round(sum_ / totals.answers * todo) for sum_ in (totals.tokens_in, totals.tokens_out))
         line = (
-            f"{todo:,} images: {tokens_in:,} tokens in, {tokens_out:,} tokens out, judged by {totals.answers} answers"
+            f"{counted(todo, 'image')}: {tokens_in:,} tokens in, {tokens_out:,} tokens out, judged by "
+            f"{counted(totals.answers, 'answer')}"
         )
         if not money.known:
             return [f"{line}; --price-in and --price-out tell the cost"]

@@ -7,6 +7,7 @@ from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.sources.corpus import Corpus
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
+from beamscribe.schemas.counted import counted
 from beamscribe.storage.prefetch import prefetch
 from beamscribe.storage.uri import read_uri
 
@@ -30,7 +31,9 @@ def grouped_by_content(corpus: Corpus, reading: Reading) -> Corpus:
             return reference
         return reference._replace(group=hashlib.sha256(data).hexdigest())
 
-    print(f"beamscribe: --deduplicate reads {len(corpus.references)} images now, and once more to caption them")
+    print(
+        f"beamscribe: --deduplicate reads {counted(len(corpus.references), 'image')} now, and once more to caption them"
+    )
     threads = read_width((reference for reference in corpus.references if not reference.container), reading)
     references = WorkItems.of(prefetch(grouped, corpus.references, threads, ahead=2 * threads))
     distinct = len({reference.group or reference.id for reference in references})

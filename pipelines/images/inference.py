@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from beamscribe.schemas.counted import counted
+
 INFER = "infer"
 
 NOT_FINITE = "the backbone's features of this image are not finite numbers: a value is beyond what float16 holds"
@@ -45,7 +47,9 @@ class Inference(Generic[Result]):
                 if _out_of_memory(error) and self.batch_size > 1:
                     # Not of the batch size: another thread may have halved it already.
                     self.batch_size = min(self.batch_size, max(1, size // 2))
-                    print(f"beamscribe: memory does not suffice; from here on {self.batch_size} images a batch")
+                    print(
+                        f"beamscribe: memory does not suffice; from here on {counted(self.batch_size, 'image')} a batch"
+                    )
                     continue
                 yield from self._bisect(part, error)
             done += len(part)

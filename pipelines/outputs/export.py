@@ -15,6 +15,7 @@ from beamscribe.pipelines.outputs.sidecar_places import Captioned
 from beamscribe.pipelines.outputs.sidecars import Written, write_below, write_beside, write_copies
 from beamscribe.pipelines.runtime.flags.export import DATASETS, parser
 from beamscribe.schemas.coco import CocoError, describe, parse_coco
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.matching import ANNOTATIONS, Matcher, MatchError
 from beamscribe.schemas.printable import printable
 from beamscribe.storage.output_reader import manifest_of
@@ -102,10 +103,11 @@ def _export_dataset(args: argparse.Namespace, captioned: Captions) -> int:
         raise RefusedError(f"{args.captions} cannot be exported: {error}") from error
     except OSError as error:
         return stopped_writing("export", args.output, error)
-    told = f"beamscribe export: {found.samples} photographs with their captions as {args.to} in {found.files} files"
+    photographs = counted(found.samples, "photograph with its caption", "photographs with their captions")
+    told = f"beamscribe export: {photographs} as {args.to} in {counted(found.files, 'file')}"
     if found.left_out:
-        reasons = "; ".join(f"{count} times: {reason}" for reason, count in found.left_out.most_common())
-        told += f", {found.left_out.total()} captions left out, the same command tries them again ({reasons})"
+        reasons = "; ".join(f"{counted(count, 'time')}: {reason}" for reason, count in found.left_out.most_common())
+        told += f", {counted(found.left_out.total(), 'caption')} left out, the same command tries again ({reasons})"
     print(printable(f"{told} → {args.output}"))
     return CHECK_FAILED if found.left_out else DONE
 
@@ -165,7 +167,7 @@ def _readable(path: str, captioned: Captions, least: float) -> Iterator[Row]:
 
 def _told(args: argparse.Namespace, count: int, written: Written | None, unsure: int = 0) -> str:
     """The last line."""
-    told = f"beamscribe export: {count} captions as {args.to}"
+    told = f"beamscribe export: {counted(count, 'caption')} as {args.to}"
     if unsure:
         told += f", {unsure} of them decorative (confidence below {args.min_confidence:g})"
     if written and written.kept:
@@ -173,5 +175,5 @@ def _told(args: argparse.Namespace, count: int, written: Written | None, unsure:
         told += "" if args.replace else " (--replace writes over them)"
     if written and written.skipped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(written.skipped.items()))
-        told += f", {sum(written.skipped.values())} photographs without a file beside them ({reasons})"
+        told += f", {counted(sum(written.skipped.values()), 'photograph')} without a file beside them ({reasons})"
     return f"{told} → {args.output or 'beside the photographs below ' + args.beside}"

@@ -12,6 +12,7 @@ from beamscribe.pipelines.outputs.caption_lines import AUDIO, cell, csv_line
 from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
 from beamscribe.pipelines.outputs.report.sound import SpokenAt
 from beamscribe.pipelines.outputs.sidecar_places import Captioned, Places, places_below, places_beside
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.rows import INDEX
 from beamscribe.storage.output_reader import open_output
@@ -71,7 +72,7 @@ def export_speech(args: argparse.Namespace) -> int:
     except OSError as error:
         return stopped_writing("export", args.output or args.beside, error)
     where = args.output or f"beside the photographs below {args.beside}"
-    print(printable(f"beamscribe export: sound of {len(spoken)} photographs as {args.to}{told} → {where}"))
+    print(printable(f"beamscribe export: sound of {counted(len(spoken), 'photograph')} as {args.to}{told} → {where}"))
     return DONE
 
 
@@ -104,7 +105,7 @@ def _files(args: argparse.Namespace, output: Storage, spoken: list[Spoken]) -> s
         skipped += places.skipped.total()
     told = f", {kept} left as they were, since they are other files" if kept else ""
     told += " (--replace writes over them)" if kept and not args.replace else ""
-    return told + (f", {skipped} photographs without a file beside them" if skipped else "")
+    return told + (f", {counted(skipped, 'photograph')} without a file beside them" if skipped else "")
 
 
 def _write(places: Places, output: Storage, place_of: dict[Captioned, SpokenAt], replace: bool) -> int:

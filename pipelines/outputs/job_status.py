@@ -13,6 +13,7 @@ from beamscribe.pipelines.outputs.verify import format_of
 from beamscribe.pipelines.runtime.summary import done_in, failure_lines
 from beamscribe.pipelines.sources.asked import read_beyond
 from beamscribe.pipelines.work.work_items import TEXT
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.storage.output_reader import OutputReader, manifest_of
 from beamscribe.storage.storage import Storage
@@ -124,8 +125,8 @@ def lines(found: Status) -> list[str]:
     ]
     if found.archives_read < found.archives:
         told.append(
-            f"{found.archives - found.archives_read:>12,} of {found.archives:,} archives not read to their end, "
-            f"{found.archive_bytes_read / 1e9:,.1f} of {found.archive_bytes / 1e9:,.1f} GB read"
+            f"{found.archives - found.archives_read:>12,} of {counted(found.archives, 'archive')} not read to "
+            f"their end, {found.archive_bytes_read / 1e9:,.1f} of {found.archive_bytes / 1e9:,.1f} GB read"
         )
     if found.repeated:
         told.append(f"{found.repeated:>12,} repeated")

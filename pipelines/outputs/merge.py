@@ -15,6 +15,7 @@ from beamscribe.pipelines.runtime.flags.merge import parser
 from beamscribe.pipelines.sources.asked import asked_items
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.caption_row import Alternative, CaptionRow
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.kept_columns import DETAIL, kept_of, to_text
@@ -68,7 +69,10 @@ def run(argv: Sequence[str]) -> int:
         raise RefusedError(f"{' '.join(args.captions)} cannot be merged: {error}") from error
     except OSError as error:
         return stopped_writing("merge", args.output, error)
-    print(f"beamscribe merge: {written:,} captions, {replaced:,} of them in place of an earlier one → {args.output}")
+    print(
+        f"beamscribe merge: {counted(written, 'caption')}, {replaced:,} of them in place of an earlier one "
+        f"→ {args.output}"
+    )
     return DONE
 
 

@@ -14,6 +14,7 @@ from beamscribe.pipelines.runtime.flags.verify import parser
 from beamscribe.pipelines.sources.asked import Beyond, read_beyond
 from beamscribe.pipelines.speech.verify_audio import NAMELESS, check_audio_of
 from beamscribe.pipelines.work.shards import OWN_NAME
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.printable import printable
@@ -124,7 +125,8 @@ def inspect(output: Storage) -> Inspection:
     twice = [id for id in replacing if id in rows or id in failures]
     findings += _ids("rows that newer ones replace (the run that replaces them removes them at its end)", twice)
     waiting = len(replacing) - len(twice)
-    notes = [f"{waiting} rows of earlier settings stay until a run replaces them"] if waiting else []
+    stays = ("row of earlier settings stays", "rows of earlier settings stay")
+    notes = [f"{counted(waiting, *stays)} until a run replaces {'it' if waiting == 1 else 'them'}"] if waiting else []
     temporaries = output.temporaries(OWN_FOLDERS)
     findings += _ids("temporaries that a killed run left (the next run removes them)", temporaries)
     orphans: set[str] = set()
@@ -132,11 +134,11 @@ def inspect(output: Storage) -> Inspection:
         findings.append(
             f"the stored corpus has {len(asked)} ids, the manifest says {manifest.references} (the next run stores it)"
         )
-    counted = manifest.references + manifest.repeated + sum(manifest.skipped.values())
-    if counted != manifest.listed:
+    told = manifest.references + manifest.repeated + sum(manifest.skipped.values())
+    if told != manifest.listed:
         findings.append(
             f"the sources of the latest run name {manifest.listed}, but items, repeats and what was skipped are "
-            f"{counted} (the next run counts again)"
+            f"{told} (the next run counts again)"
         )
     beyond = Beyond()
     try:
@@ -261,10 +263,10 @@ def run(argv: Sequence[str]) -> int:
     verdict = inspection.verdict
     incomplete = verdict.todo or inspection.archives
     state = "wrong" if verdict.findings else "incomplete, run its job again" if incomplete else "whole"
-    archives = f", {inspection.archives} archives not read to their end" if inspection.archives else ""
+    archives = f", {counted(inspection.archives, 'archive')} not read to their end" if inspection.archives else ""
     print(
         f"beamscribe verify: {args.output} is {state}: "
-        f"{verdict.rows} rows, {verdict.failures} failures, {verdict.todo} to do{archives}"
+        f"{counted(verdict.rows, 'row')}, {counted(verdict.failures, 'failure')}, {verdict.todo:,} to do{archives}"
     )
     return CHECK_FAILED if verdict.findings else STOPPED if incomplete else DONE
 

@@ -34,6 +34,7 @@ from beamscribe.pipelines.runtime.running import WorkerLostError, interruptible,
 from beamscribe.pipelines.runtime.unlisted import Unlisted, archives, refuse_empty
 from beamscribe.pipelines.sources.corpus import sampled
 from beamscribe.pipelines.work.run import Run
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.receipt import Receipt
@@ -203,7 +204,7 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
         # What the job needs stays until its last step, or until another command does what is to do.
         print(
             f"beamscribe {request.job.name}: {len(request.corpus.references)} in the corpus: {assigned.references} to "
-            f"do in {assigned.shards} shards{archives(known)} by the job that is staged at {template} → "
+            f"do in {counted(assigned.shards, 'shard')}{archives(known)} by the job that is staged at {template} → "
             f"{request.output.uri()}"
         )
         return DONE

@@ -13,6 +13,7 @@ from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.summary import done_in, left_out, most_frequent, summary_lines
 from beamscribe.pipelines.runtime.unlisted import Known, archives
 from beamscribe.pipelines.work.shards import ShardPlan, shard_count
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import FAILURES
@@ -61,7 +62,7 @@ def tell_outcome(
     if failed is not None or len(found.todo) or known.unfinished:
         shards = shard_count(asked, request.flags.shard_size)
         left = ShardPlan(request.corpus.references, {}, found.todo, shards, request.flags.shard_size)
-        left_shards = f"; {len(left)} shards not committed" if len(left) or not known.unfinished else ""
+        left_shards = f"; {counted(len(left), 'shard')} not committed" if len(left) or not known.unfinished else ""
         code, advice = STOPPED, f"{left_shards}{archives(known)}, run the same command again"
         if failed is None and request.most is not None:
             code, advice = DONE, ""
@@ -107,7 +108,8 @@ def exceeds_failures(request: Request, failures: int) -> bool:
     if bound is None or not bound.exceeded(failures, corpus):
         return False
     print(
-        f"beamscribe {request.job.name}: {failures} failures of {corpus} are more than --max-failures {bound} allows; "
+        f"beamscribe {request.job.name}: {counted(failures, 'failure')} of {corpus}, more than --max-failures {bound} "
+        "allows; "
         f"{request.output.uri(FAILURES.folder)} says what they are, and --retry-failed tries them again",
         file=sys.stderr,
     )

@@ -18,6 +18,7 @@ from beamscribe.pipelines.runtime.summary import failure_lines
 from beamscribe.pipelines.speech.spoken import normalize_text
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard, bucket, shard_count, shard_name
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.manifest import FOLDER
 from beamscribe.schemas.stage_metrics import StageMetrics
@@ -223,7 +224,7 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
     if budget:
         # A sample would spend requests; what audio weighs is told by the rows once there are some.
         expected = Forecast(before + len(items) / budget * 60, budget / 60, 0.0, 0, len(items) + 2 * shards)
-        print(f"{'budget':>12}  {len(items):,} texts at {budget:g} requests a minute, one request a text")
+        print(f"{'budget':>12}  {counted(len(items), 'text')} at {budget:g} requests a minute, one request a text")
     else:
         # As good as random, and the same every time.
         items.sort(key=lambda item: bucket(item.reference.container or item.reference.id, 2**32))
@@ -234,7 +235,7 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
     fits = free is None or expected.bytes <= free
     print(
         f"{name}: plan: {len(todo):,} to do in {_time(expected.seconds)}, {expected.bytes / 1e6:,.1f} MB in "
-        f"{expected.files:,} files → {request.output.uri()}{'' if fits else ', which has no room for them'}"
+        f"{counted(expected.files, 'file')} → {request.output.uri()}{'' if fits else ', which has no room for them'}"
     )
     return DONE if fits else CHECK_FAILED
 
@@ -284,7 +285,7 @@ def _tell(expected: Forecast, before: float, request: "Request") -> None:
     )
     print(f"{'time':>12}  {_time(expected.seconds)} {where}{pace}, {before:.0f} s of it before the job is opened")
     print(f"{'cores':>12}  {expected.core_hours:,.3g} core-hours")
-    print(f"{'bytes':>12}  {expected.bytes:,} in {expected.files:,} files")
+    print(f"{'bytes':>12}  {expected.bytes:,} in {counted(expected.files, 'file')}")
 
 
 def _time(seconds: float) -> str:

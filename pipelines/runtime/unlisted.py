@@ -13,6 +13,7 @@ from beamscribe.pipelines.sources.slice_listing import Listed, StoredSlices
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.shards import Shard, container_name
 from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.table import NewerSchemaError
 
@@ -117,8 +118,10 @@ def refuse_empty(known: Known) -> None:
         RefusedError: if there is nothing else.
     """
     if known.containers and not known.unfinished and not len(known.corpus.references):
-        named = known.containers[0].uri if len(known.containers) == 1 else f"{len(known.containers)} archives"
-        others = "".join(f"; {count} files there: {reason}" for reason, count in sorted(known.corpus.skipped.items()))
+        named = known.containers[0].uri if len(known.containers) == 1 else counted(len(known.containers), "archive")
+        others = "".join(
+            f"; {counted(count, 'file')} there: {reason}" for reason, count in sorted(known.corpus.skipped.items())
+        )
         raise RefusedError(
             f"--images {named} names no image{others}: name a folder, a glob or an archive that holds images"
         )
@@ -126,4 +129,4 @@ def refuse_empty(known: Known) -> None:
 
 def archives(known: Known) -> str:
     """Containers that are to be gone through, as a part of a sentence; empty where there are none."""
-    return f"; {len(known.unfinished)} archives not read to their end" if known.unfinished else ""
+    return f"; {counted(len(known.unfinished), 'archive')} not read to their end" if known.unfinished else ""

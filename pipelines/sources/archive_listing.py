@@ -9,6 +9,7 @@ from beamscribe.pipelines.sources.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX,
 from beamscribe.pipelines.sources.links import Folders, Link, normal, resolve
 from beamscribe.pipelines.sources.packed_members import PackedMembers
 from beamscribe.pipelines.work.work_item import UNREADABLE, Member, WorkItem
+from beamscribe.schemas.counted import counted
 
 MACOS = "metadata of macOS"
 NOT_ASKED = "not asked for in its archive"
@@ -73,7 +74,7 @@ class ArchiveListing:
 
     def damage(self, why: str) -> WorkItem:
         """The archive itself, as a failure."""
-        reason = f"the archive is damaged; {self.images} images of it could be listed: {why}"
+        reason = f"the archive is damaged; {counted(self.images, 'image')} of it could be listed: {why}"
         member = Member(UNREADABLE, self._place, detail=reason)
         return WorkItem(self._uri, self._uri, container=self._uri, member=member)
 

@@ -20,6 +20,7 @@ from beamscribe.pipelines.sources.walking import FOLDER, left_out_by_name, match
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR, UNREADABLE, Member, WorkItem
 from beamscribe.schemas.coco import CocoImage
+from beamscribe.schemas.counted import counted
 from beamscribe.storage.location import locate
 from beamscribe.storage.prefetch import prefetch
 from beamscribe.storage.transient import StorageError
@@ -117,7 +118,7 @@ def _images(
                 empty = False
             yield one
     if empty:
-        others = "".join(f"; {count} files there: {reason}" for reason, count in sorted(skipped.items()))
+        others = "".join(f"; {counted(count, 'file')} there: {reason}" for reason, count in sorted(skipped.items()))
         suffixes = f" ({', '.join(IMAGE_SUFFIXES)})" if NO_IMAGE_SUFFIX in skipped else ""
         raise RefusedError(
             f"--images {source} names no image{others}{suffixes}: name a folder, a glob or an archive that holds images"

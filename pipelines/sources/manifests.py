@@ -22,6 +22,7 @@ from beamscribe.pipelines.sources.text_lines import Named, storable
 from beamscribe.pipelines.sources.text_tables import CSV_SUFFIX, TSV_SUFFIXES, read_rows
 from beamscribe.pipelines.sources.versions import version_of
 from beamscribe.pipelines.work.work_item import ARROW, PARQUET, UNREADABLE, Member, WorkItem
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.keep import Keep
 from beamscribe.schemas.limits import MAX_BYTES
 from beamscribe.storage.location import folder_of, locate, named_uri, without_query
@@ -186,7 +187,7 @@ def _table(
     except TableError as error:
         if not usable:
             raise
-        reason = f"the table is damaged; {listed} rows of it could be listed: {error}"
+        reason = f"the table is damaged; {counted(listed, 'row')} of it could be listed: {error}"
         yield WorkItem(uri, uri, container=uri, member=Member(UNREADABLE, listed, detail=storable(reason)))
     if kept:
         kept.pad(first + listed)

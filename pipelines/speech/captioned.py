@@ -21,6 +21,7 @@ from beamscribe.pipelines.work.shards import bucket, shard_count
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import TEXT, WorkItems
 from beamscribe.schemas import caption_row
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.table import VERSION_KEY, NewerSchemaError, check_version
 from beamscribe.storage.output_reader import read_manifest_of
 from beamscribe.storage.storage import Storage
@@ -91,7 +92,10 @@ def own_ids(references: WorkItems) -> WorkItems:
             f"--captions has several captions of the id {taken[0].as_py().rpartition('#')[0]}, and one of the id "
             f"{taken[0]}, which the next of them would get: give each an id of its own"
         )
-    print(f"beamscribe speak: {len(new)} captions share the id of another; they have ids of their own, as {new[0]}")
+    print(
+        f"beamscribe speak: {counted(len(new), 'caption shares', 'captions share')} the id of another, and the "
+        f"job gives new ids, such as {new[0]}"
+    )
     return WorkItems.of(
         one._replace(id=renamed[place]) if place in renamed else one for place, one in enumerate(references)
     )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.stage_metrics import StageMetrics
 
 
@@ -38,5 +39,5 @@ def metrics_lines(spent: StageMetrics) -> list[str]:
     if spent.read_bytes:
         lines.append(f"{spent.read_bytes:,} bytes of images read")
     if spent.duplicates:
-        lines.append(f"{spent.duplicates} duplicates: their bytes are another image's, so they were computed once")
+        lines.append(f"{counted(spent.duplicates, 'duplicate')}: bytes of another image, computed once")
     return lines

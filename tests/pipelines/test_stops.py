@@ -195,7 +195,7 @@ def test_after_a_stop_the_next_run_of_the_same_process_does_the_rest(local, monk
 
 def test_a_job_stops_as_soon_as_too_many_have_failed(local, monkeypatch, capsys):
     assert too_many_failures(local, monkeypatch) == CHECK_FAILED
-    assert "are more than --max-failures 0 allows" in capsys.readouterr().err
+    assert "more than --max-failures 0 allows" in capsys.readouterr().err
     assert 0 < len(attempts_of(local)) < len(IDS)
     # It was stopped in peace, so no shard is suspected.
     assert local.files(STARTED) == []

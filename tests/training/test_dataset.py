@@ -66,7 +66,7 @@ def test_records_that_cannot_be_learned_from_are_left_out(
     replaced = example(2)._replace(fingerprint="f" * 16)
     found = read_features([write_features("a", [example(0), infinite, replaced])], str(tmp_path / "cache"), {})
     assert found.ids == ("0",)
-    assert "1 images are left out, whose features are not finite, such as 1" in capsys.readouterr().out
+    assert "1 image is left out, whose features are not finite, such as 1" in capsys.readouterr().out
 
 
 def test_an_output_of_failures_alone_says_what_failed(tmp_path: Path, write_features: Write) -> None:

@@ -175,7 +175,7 @@ def test_captions_that_met_another_file_by_id_are_told(
 ) -> None:
     output = write_output(tmp_path / "other", [caption("1", "A dog.", "/x/1.jpg"), caption("2", "A dog.", "/dog.jpg")])
     assert main([*command, "--captions", output]) == DONE
-    assert f"1 captions of {output} met an annotated image by id" in capsys.readouterr().err
+    assert f"1 caption of {output} met an annotated image by id" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from beamscribe.pipelines.outputs.report.survey import survey
 from beamscribe.pipelines.runtime.flags.report import GALLERY
 from beamscribe.pipelines.sources.asked import asked_items
 from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS
 from beamscribe.storage.storage import Storage
 
@@ -72,7 +73,7 @@ class WrittenPage(NamedTuple):
     size: int
 
     def __str__(self) -> str:
-        return f"{self.photographs} photographs of {self.captions}, {self.size / 1e6:.1f} MB → {self.uri}"
+        return f"{counted(self.photographs, 'photograph')} of {self.captions:,}, {self.size / 1e6:.1f} MB → {self.uri}"
 
 
 def write_page(settings: PageSettings) -> WrittenPage:
@@ -89,7 +90,7 @@ def write_page(settings: PageSettings) -> WrittenPage:
     voices = spoken(speech) if speech else {}
     gallery = Gallery(settings.gallery)
     try:
-        counted = survey(captioned, gallery, settings.min_confidence)
+        surveyed = survey(captioned, gallery, settings.min_confidence)
         state = status(output)
         choices = gallery.choices()
         references = members(output, {choice.row.id for choice in choices})
@@ -115,7 +116,7 @@ def write_page(settings: PageSettings) -> WrittenPage:
     report = Report(
         output=output.uri(),
         status=state,
-        survey=counted,
+        survey=surveyed,
         reasons=reasons(state.failures),
         cards=tuple(cards),
         evaluated=evaluated,

@@ -19,6 +19,7 @@ from beamscribe.pipelines.outputs.report.references import Evaluated, ImageScore
 from beamscribe.pipelines.outputs.report.sound import Sound
 from beamscribe.pipelines.outputs.report.survey import Survey
 from beamscribe.schemas.caption_row import CaptionRow
+from beamscribe.schemas.counted import counted
 
 GROUP_NAMES = {SAMPLED: "a random sample", BEST: "best-scored", WORST: "worst-scored", REPAIRED: "repaired images"}
 SURENESS_NAMES = {BEST: "surest", WORST: "least sure"}
@@ -84,7 +85,7 @@ def headline(report: Report) -> str:
     """What the page is about, in a few words."""
     done, failed = report.status.done, len(report.status.failures)
     if done:
-        return f"{_counted(done, 'photograph')} in words"
+        return f"{counted(done, 'photograph')} in words"
     return "No image could be captioned" if failed and not report.status.todo else "No captions yet"
 
 
@@ -93,7 +94,7 @@ def summary(report: Report) -> str:
     found = report.status
     if not found.asked:
         return "The corpus of the latest run is empty."
-    told = [f"{found.done:,} of {_counted(found.asked, 'image')} captioned"]
+    told = [f"{found.done:,} of {counted(found.asked, 'image')} captioned"]
     told += [f"{len(found.failures):,} failed"] if found.failures else []
     told += [f"{found.todo:,} still to do"] if found.todo else []
     running = " A run is at work." if found.writer else ""
@@ -110,7 +111,7 @@ def why_nothing(report: Report) -> str:
     if not found.todo:
         return f"There is no caption: {'the only image' if found.asked == 1 else f'all {found.asked:,} images'} failed."
     how = "a run is at work" if found.writer else "beamscribe caption, run again, goes on with them"
-    return f"No caption is committed yet. {_counted(found.todo, 'image')} to do: {how}."
+    return f"No caption is committed yet. {counted(found.todo, 'image')} to do: {how}."
 
 
 def what_is_chosen(report: Report) -> str:
@@ -124,10 +125,6 @@ def what_is_chosen(report: Report) -> str:
     unsure = "least sure" if kind == "surest" else "worst-scored"
     which = f"a random sample, the {kind}, the {unsure}, and some of repaired images"
     return f"{shown:,} of {of:,} captions{least}: {which}; --gallery shows more.{ordered}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _sureness(report: Report) -> str | None:

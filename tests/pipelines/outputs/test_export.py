@@ -140,7 +140,7 @@ def test_copies_hold_their_captions(captions: Storage, tmp_path: Path, capsys: p
     (photos / "b.jpg").write_bytes(b"no image")
     folder = tmp_path / "copies"
     assert export(captions, "sidecar", "--embed", "--output", str(folder)) == DONE
-    assert "1 photographs without a file beside them (1 no JPEG, PNG or WebP)" in capsys.readouterr().out
+    assert "1 photograph without a file beside them (1 no JPEG, PNG or WebP)" in capsys.readouterr().out
     for name in ("a.jpg", "more/a.jpg"):
         with Image.open(photos / name) as before, Image.open(folder / name) as after:
             assert before.tobytes() == after.tobytes()

@@ -204,7 +204,7 @@ def test_a_container_that_is_replaced_while_it_is_read_is_noticed(tmp_path: Path
     told = capsys.readouterr()
     assert f"{path} cannot be read to its end: it was replaced while the job ran" in told.err
     assert "2 done, 0 failed, 0 to do" in told.out
-    assert told.out.strip().endswith("; 1 archives not read to their end, run the same command again")
+    assert told.out.strip().endswith("; 1 archive not read to their end, run the same command again")
     before = status(output)
     assert (before.archives, before.archives_read, before.unfinished) == (1, 0, True)
     assert inspect(output).archives == 1

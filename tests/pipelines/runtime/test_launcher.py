@@ -534,7 +534,7 @@ def test_more_failures_than_allowed_end_with_a_code_of_their_own(go, local, caps
     assert go(failing="bc", max_failures=failure_bound(bound)) == code
     assert captions_of(local) == all_in("oil", "adefgh")
     told = capsys.readouterr()
-    assert ("2 failures of 8 are more than --max-failures" in told.err) == (code == CHECK_FAILED)
+    assert ("2 failures of 8, more than --max-failures" in told.err) == (code == CHECK_FAILED)
     assert "8 in the corpus: 6 done, 2 failed, 0 to do" in told.out
     # Nothing is left to do, and there are still too many.
     assert go(failing="bc", max_failures=failure_bound(bound)) == code

@@ -195,7 +195,7 @@ def test_an_archive_that_is_gone_since_it_was_listed(tmp_path: Path) -> None:
 def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "stored.zip", OTHERS)
     with pytest.raises(
-        RefusedError, match="names no image; 1 files there: metadata of macOS; 1 files there: no image suffix"
+        RefusedError, match="names no image; 1 file there: metadata of macOS; 1 file there: no image suffix"
     ):
         listed(path)
     with zipfile.ZipFile(path) as archive:
@@ -407,7 +407,7 @@ def test_what_inflates_without_end_is_not_read_to_its_end(
     data = member(b"a.jpg", b"data") + member(b"video.mp4", bytes(2**25)) + member(b"b.jpg", b"data") + END
     first, damage = listed(write_tar(tmp_path, suffix, data))
     assert read_reference(first, {}) == b"data"
-    with pytest.raises(UnreadableMemberError, match="1 images of it .* inflates to more than 100"):
+    with pytest.raises(UnreadableMemberError, match="1 image of it .* inflates to more than 100"):
         read_reference(damage, {})
 
 
@@ -417,7 +417,7 @@ def test_garbage_behind_what_is_compressed(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes() + b"garbage" * 3)
     first, damage = listed(str(path))
     assert read_reference(first, {}) == b"data"
-    with pytest.raises(UnreadableMemberError, match="1 images of it could be listed"):
+    with pytest.raises(UnreadableMemberError, match="1 image of it could be listed"):
         read_reference(damage, {})
 
 

@@ -91,7 +91,7 @@ def test_refuses_a_source_that_is_not_there(tmp_path, monkeypatch, source):
 
 def test_refuses_a_folder_without_images_and_says_what_is_there(tmp_path):
     (tmp_path / "notes.txt").write_bytes(b"x")
-    with pytest.raises(RefusedError, match="1 files there: no image suffix"):
+    with pytest.raises(RefusedError, match="1 file there: no image suffix"):
         list_images([str(tmp_path)], {})
 
 
