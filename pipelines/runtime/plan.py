@@ -15,6 +15,7 @@ from beamscribe.errors import CHECK_FAILED, DONE, RefusedError
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.commits.pending import Job
 from beamscribe.pipelines.runtime.summary import failure_lines
+from beamscribe.pipelines.sources.kept_rows import KeptRows
 from beamscribe.pipelines.speech.spoken import normalize_text
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard, bucket, shard_count, shard_name
@@ -91,11 +92,14 @@ class Forecast(NamedTuple):
     files: int
 
 
+Kept = KeptRows | None
+
+
 class _Work:
     """Does pieces of the work without committing them, and counts what comes out."""
 
-    def __init__(self, job: Job, process: Process, todo: Sequence[PendingItem], shard_size: int) -> None:
-        self._job, self._process, self._shard_size = job, process, shard_size
+    def __init__(self, job: Job, process: Process, todo: Sequence[PendingItem], shard_size: int, columns: Kept) -> None:
+        self._job, self._process, self._shard_size, self._columns = job, process, shard_size, columns
         self._rest = list(todo)
         self.items = self._largest = 0
         self.row_bytes = 0.0
@@ -112,7 +116,8 @@ class _Work:
         if not piece:
             return 0, 0.0
         begun = time.monotonic()
-        data = self._job.format.encode(self._rows(Shard("plan", tuple(piece))))
+        shard = Shard("plan", tuple(piece))
+        data = self._job.format.encode(self._rows(self._columns.filled(shard) if self._columns else shard))
         self.items += len(piece)
         # Rows of a larger file take less space each, and the job's are as large as they get.
         if len(piece) >= self._largest:
@@ -127,7 +132,9 @@ class _Work:
                 yield outcome
 
 
-def take_sample(job: Job, todo: Sequence[PendingItem], shard_size: int, seconds: float = SAMPLE_SECONDS) -> Sample:
+def take_sample(
+    job: Job, todo: Sequence[PendingItem], shard_size: int, seconds: float = SAMPLE_SECONDS, columns: Kept = None
+) -> Sample:
     """Does a part of the work in a folder of its own, which is removed again.
 
     Args:
@@ -135,11 +142,12 @@ def take_sample(job: Job, todo: Sequence[PendingItem], shard_size: int, seconds:
         todo: in the order in which to take them.
         shard_size: items at most that are done as one piece, as in the job itself.
         seconds: that the timed part should take.
+        columns: that are kept of the source.
     """
     with tempfile.TemporaryDirectory(prefix="beamscribe-plan-") as folder:
         begun = time.monotonic()
         run = Run(Storage(folder), job.format, "plan", datetime.datetime.now(datetime.UTC))
-        work = _Work(job, job.open(run), todo, shard_size)
+        work = _Work(job, job.open(run), todo, shard_size, columns)
         few = getattr(job, "batch_size", WARM_UP)
         first, _ = work.do(few)
         opening = time.monotonic() - begun
@@ -228,7 +236,7 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
     else:
         # As good as random, and the same every time.
         items.sort(key=lambda item: bucket(item.reference.container or item.reference.id, 2**32))
-        sample = take_sample(request.job, items, request.flags.shard_size)
+        sample = take_sample(request.job, items, request.flags.shard_size, columns=request.corpus.kept)
         expected = forecast(sample, len(items), len(todo), shards, before)
         _tell_sample(sample)
     _tell(expected, before, request)

@@ -221,6 +221,9 @@ def test_the_command_keeps_columns_of_samples(
         assert {row["caption"] for row in found.values()} == {
             *("An image of t1.", "An image of t2.", "An image of t3.", "An image of t5.", "An image of nothing.")
         }
+    Path("m.csv").write_text("url,title\nloose.png,t\n")
+    plan = ["caption", "--manifest", "m.csv", "--output", "planned", *keep[2:4], "--keep-columns", "title", "--plan"]
+    assert main(plan) == DONE
     assert (
         main(["caption", "--images", "photos.tar", "--output", "x", *keep[2:4], "--keep-columns", "title,licence"])
         == DONE
