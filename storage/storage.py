@@ -35,6 +35,16 @@ def _is_unsupported(error: OSError) -> bool:
     return error.errno in (errno.ENOSYS, errno.EINVAL) or isinstance(error.__cause__, unknown)
 
 
+@contextlib.contextmanager
+def _missing_below_a_file() -> Iterator[None]:
+    """Where the folder itself is a file, what is asked for in it is missing, as it would be in an object store."""
+    try:
+        with only_os_errors():
+            yield
+    except NotADirectoryError as error:
+        raise FileNotFoundError(*error.args) from error
+
+
 @dataclass(frozen=True)
 class Storage:
     """A folder: names are relative to it and use `/`.
@@ -84,7 +94,8 @@ class Storage:
         Raises:
             OSError: if it cannot be read, whatever the storage's client calls its error.
         """
-        return read_path(self._filesystem[0], self.path(name))
+        with _missing_below_a_file():
+            return read_path(self._filesystem[0], self.path(name))
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes]:
         """Whole files in the order of their names, some of them read ahead.
@@ -107,7 +118,8 @@ class Storage:
         Raises:
             OSError: as `read`.
         """
-        return read_path_range(self._filesystem[0], self.path(name), start, start + size)
+        with _missing_below_a_file():
+            return read_path_range(self._filesystem[0], self.path(name), start, start + size)
 
     def exists(self, name: str) -> bool:
         """Whether the file or folder is there.
@@ -123,7 +135,7 @@ class Storage:
 
     @retried
     def _size(self, name: str) -> int:
-        with only_os_errors():
+        with _missing_below_a_file():
             return self._filesystem[0].info(self.path(name))["size"]
 
     @retried
@@ -137,7 +149,7 @@ class Storage:
         # Object stores cache listings; another process may have written meanwhile.
         fs.invalidate_cache()
         try:
-            with only_os_errors():
+            with _missing_below_a_file():
                 found = fs.ls(self.path(folder), detail=True)
         except FileNotFoundError:
             return []

@@ -166,7 +166,7 @@ def _refuse_foreign(args: argparse.Namespace) -> None:
         try:
             begun = storage.read_range(stem + suffix, 0, len(BEGINNING))
             written = begun == BEGINNING if suffix == JSON else _is_scores(storage.read(stem + suffix))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             continue
         except OSError as error:
             raise RefusedError(f"--output {args.output} cannot be written: {error}") from error
