@@ -115,7 +115,7 @@ def _quantize(bundle: Bundle, pixels: np.ndarray) -> tuple[bytes, bytes, float]:
     pairs = [(checked[place : place + 1], expected[place : place + 1]) for place in range(len(checked))]
 
     def likeness(compiled: Any, items: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, list[float]]:
-        each = [1 - _error(next(iter(compiled(image).values())), grid) for image, grid in items]
+        each = [1 - relative_error(next(iter(compiled(image).values())), grid) for image, grid in items]
         return float(np.mean(each)), each
 
     def aware() -> Any:
@@ -140,7 +140,7 @@ def _quantize(bundle: Bundle, pixels: np.ndarray) -> tuple[bytes, bytes, float]:
 
     def measured(quantized: Any) -> tuple[float, bytes, bytes]:
         xml, weights = serialize(quantized)
-        return _error(CompiledModel(quantized, INT8)(checked), expected), xml, weights
+        return relative_error(CompiledModel(quantized, INT8)(checked), expected), xml, weights
 
     error, xml, weights = first_good(schemes, measured, len(pixels))
     return xml, weights, error
@@ -178,6 +178,7 @@ def first_good(
     return min(tried)
 
 
-def _error(found: np.ndarray, expected: np.ndarray) -> float:
-    """Mean difference, relative to the mean size."""
-    return float(np.abs(found.astype(np.float32) - expected).mean() / np.abs(expected).mean())
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Mean difference, relative to the mean size; of features that are all zero, which int8 has too, none."""
+    size = max(float(np.abs(expected).mean()), float(np.finfo(np.float32).tiny))
+    return float(np.abs(found.astype(np.float32) - expected).mean()) / size

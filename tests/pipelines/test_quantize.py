@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
@@ -43,6 +44,13 @@ def test_a_scheme_that_does_not_work_with_few_photographs_is_passed_over(
     assert quantize.first_good({"fast": fails, "good": lambda: 0.01, "best": lambda: 0.0}, measured, 8)[0] == 0.01
     with pytest.raises(RefusedError, match=r"^--calibration: no scheme works with 8 photographs: give 300"):
         quantize.first_good({"fast": fails}, measured, 8)
+
+
+def test_features_of_zeros_are_kept_by_int8_and_are_a_number() -> None:
+    zeros, ones = np.zeros((1, 2, 2, 3), np.float32), np.ones((1, 2, 2, 3), np.float32)
+    assert quantize.relative_error(zeros, zeros) == 0
+    assert quantize.relative_error(ones, zeros) > 1
+    assert quantize.relative_error(np.float16(0.9) * ones, ones) == pytest.approx(0.1, rel=0.01)
 
 
 @pytest.mark.nightly
