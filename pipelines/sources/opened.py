@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import IO, Any, NamedTuple, Protocol
 
 from beamscribe.storage.location import locate
@@ -14,9 +14,9 @@ OPEN_CONTAINERS = 4
 """That a process keeps open: the images of a shard come from one."""
 
 
-PIECE_BYTES, PIECES_AHEAD = 2**21, 16
+PIECE_BYTES, PIECES_AHEAD = 2**19, 64
 """Of a remote file that is read in order: what is asked for at once, and how many pieces at most ahead of that;
-at 100 ms for an answer these are 320 MB a second."""
+at 100 ms for an answer these are 320 MB a second. Small pieces, since those ahead are read again after a kill."""
 
 
 class UnreadableMemberError(OSError):
@@ -95,10 +95,18 @@ class Where(NamedTuple):
                 file.seek(begin)
                 yield file
             return
-        starts = range(begin, self.size(), PIECE_BYTES)
-        pieces = prefetch_as_needed(lambda start: self.read(start, PIECE_BYTES), starts, PIECES_AHEAD)
-        with contextlib.closing(pieces):
+        with contextlib.closing(self.pieces(begin, self.size())) as pieces:
             yield PiecesReader(pieces)
+
+    def pieces(self, begin: int, end: int) -> Generator[bytes, None, None]:
+        """The bytes from one on, some pieces of which are asked for ahead; none before the first is taken.
+
+        Args:
+            begin: the first byte.
+            end: behind the last one.
+        """
+        starts = range(begin, end, PIECE_BYTES)
+        return prefetch_as_needed(lambda start: self.read(start, min(PIECE_BYTES, end - start)), starts, PIECES_AHEAD)
 
     def local_path(self) -> str | None:
         """Where it is on this machine's disk, if it is there."""

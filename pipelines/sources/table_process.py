@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from beamscribe.pipelines.sources.columns import Column, Columns
+from beamscribe.pipelines.sources.forward_reads import ForwardReads
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
 from beamscribe.pipelines.sources.table_rows import Part
 from beamscribe.pipelines.sources.table_server import DATA, ERROR, READ
@@ -46,6 +47,7 @@ class TableProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._sizes: dict[str, int] = {}
+        self._reads = ForwardReads()
         self._deaths: collections.Counter[str] = collections.Counter()
 
     def __enter__(self) -> "TableProcess":
@@ -139,7 +141,7 @@ class TableProcess:
                 while True:
                     kind, data = self._next(pipe)
                     if kind == READ:
-                        pipe.send_bytes(where.read(*json.loads(data)))
+                        pipe.send_bytes(self._reads.read(where, size, *json.loads(data)))
                     elif kind == DATA:
                         yield data
                     else:
@@ -196,6 +198,7 @@ class TableProcess:
         """Ends the process and says how it ended."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
+        self._reads.close()
         if pipe is not None:
             pipe.close()
         if process is None:

@@ -11,13 +11,13 @@ from beamscribe.pipelines.sources.cells import OF_ID, CellError, cell_of, id_of
 from beamscribe.pipelines.sources.columns import IMAGE, TEXT, Column, ColumnError, Columns, choose
 from beamscribe.pipelines.sources.tables import MOST_CURSORS, DamagedTableError, Table, top_place
 
-BATCH_BYTES, BATCH_ROWS = 2**24, 1024
-"""Bytes on average and number at most of rows that are read together."""
+BATCH_BYTES, BATCH_ROWS = 2**21, 1024
+"""Bytes on average and number at most of rows that are read together; few, since they are read again after a kill."""
 
 LISTED_ROWS = 10_000
 """That are listed together."""
 
-KEPT_BATCHES = 3
+KEPT_BATCHES = 8
 """Batches that a reader keeps while it goes forward: threads ask for rows in nearly their order."""
 
 

@@ -31,8 +31,8 @@ CHUNK_TIMES, LARGEST_CHUNK = 3, 2**31
 
 OPEN_TABLES = 4
 
-REMOTE_BYTES = 2**23
-"""That are read at once of a file elsewhere."""
+REMOTE_BYTES = 2**19
+"""That are asked for at once of a file elsewhere; see `forward_reads` for what is read ahead of them."""
 
 PARENT_SECONDS = 1.0
 """Between two looks whether the process that asks is still there."""

@@ -31,6 +31,7 @@ def pictures(made_images: Path) -> list[Path]:
     return sorted((made_images / "images").glob("*.jpg"))[:5]
 
 
+@pytest.mark.slow
 def test_images_become_captions(untrained_bundle: Bundle, pictures: list[Path]) -> None:
     files = [str(path) for path in pictures]
     expected = dict(zip(files, Captioner.load(untrained_bundle.path, max_length=8).caption(files), strict=True))

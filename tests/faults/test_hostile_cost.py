@@ -27,6 +27,7 @@ from tests.memory import peak_bytes
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.usefixtures("one_captioner"),
     pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak from Linux's /proc"),
 ]

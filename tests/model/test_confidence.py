@@ -84,6 +84,7 @@ def bundle(path: Path, captioner: Captioner, calibrated: bytes) -> Bundle:
     return write_bundle(str(path), {**files, CALIBRATION: calibrated}, config)
 
 
+@pytest.mark.slow
 def test_a_calibrated_bundle_gives_its_best_captions_a_confidence(captioner: Captioner, tmp_path: Path) -> None:
     of = calibration()
     opened = bundle(tmp_path / "bundle", captioner, of.to_npz())

@@ -35,6 +35,7 @@ def scorer() -> Iterator[Scorer]:
         yield scorer
 
 
+@pytest.mark.slow
 def test_scores_are_the_references_without_java_on_the_path(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     captions, references = made(60)
     values, images = reference_scores(captions, references)

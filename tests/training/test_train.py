@@ -43,6 +43,7 @@ def command(tmp_path: Path, write_features: Write, example: Make) -> list[str]:
     return ["--features", training, "--validation", validation, "--config", str(tmp_path / "recipe.py")]
 
 
+@pytest.mark.slow
 def test_it_learns_what_the_features_show(tmp_path: Path, command: list[str], example: Make) -> None:
     output = tmp_path / "bundle"
     assert train.run([*command, "--output", str(output)]) == DONE
@@ -110,6 +111,7 @@ def test_members_are_trained_alone_and_write_together(tmp_path: Path, command: l
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_and_continued_gives_the_same_weights(tmp_path: Path, command: list[str]) -> None:
     def start(output: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "beamscribe", "train", *command, "--output", output])
@@ -134,6 +136,7 @@ def test_killed_and_continued_gives_the_same_weights(tmp_path: Path, command: li
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_finished_run_only_writes_its_bundle_again(tmp_path: Path, command: list[str]) -> None:
     output = tmp_path / "bundle"
     arguments = [*command, "--epochs", "1", "--output", str(output)]
