@@ -4,7 +4,7 @@ BIN := .venv/bin
 BEAMSCRIBE := $(BIN)/beamscribe
 DEMO := demo-output
 
-.PHONY: api demo test test-all flink-test spark-test prism-test lint clean image image-gpu image-test image-lock dist wheel-test test-fast
+.PHONY: api demo pyright test test-all flink-test spark-test prism-test lint clean image image-gpu image-test image-lock dist wheel-test test-fast
 
 # uv takes a fraction of pip's time, and does not know an index that only pip's configuration names.
 .venv/installed: setup.py pyproject.toml constraints.txt
@@ -34,6 +34,11 @@ lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# A second opinion on the types, of basedpyright: no part of `dev`, since Node.js comes with it.
+pyright: .venv/installed
+	$(BIN)/python -m pip install --quiet 'basedpyright>=1.20'
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 # Fast tests first, so that what is broken is known in some minutes.
 test: lint

@@ -46,7 +46,8 @@ PUBLIC = {
 """Names for use from Python, each imported when it is first asked for."""
 
 
-__all__ = [*PUBLIC]  # noqa: PLE0604
+# Checkers of types read the imports above instead.
+__all__ = [*PUBLIC]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __dir__() -> list[str]:

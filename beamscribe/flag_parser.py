@@ -36,7 +36,10 @@ class FlagParser(argparse.ArgumentParser):
         """Raises `RefusedError`."""
         raise RefusedError(f"{message}; see {self.prog} --help")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+    # Of three signatures Pyright compares the one without a place for the namespace.
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
         """As argparse does it, but a misspelt flag is named before those that are missing because of it.
 
         Raises:

@@ -148,11 +148,11 @@ class CaptionImages(beam.PTransform):
     beam_size: int = 3
     max_length: int = 24
 
-    def expand(self, pcoll: beam.PCollection[Any]) -> beam.PCollection[Captioned]:
+    def expand(self, input_or_inputs: beam.PCollection[Any]) -> beam.PCollection[Captioned]:
         """Batches the images and captions them, one model a process."""
         handler = CaptionModelHandler(self.bundle, self.beam_size, self.max_length)
-        return (
-            pcoll
+        return (  # pyright: ignore[reportReturnType]
+            input_or_inputs
             | "Key" >> beam.Map(keyed).with_output_types(tuple[str, Image])
             | "Caption" >> RunInference(KeyedModelHandler(handler))
             | "Result" >> beam.Map(_captioned).with_output_types(Captioned)
@@ -173,14 +173,14 @@ class FeaturizeImages(beam.PTransform):
     backbone: str = "efficientnet_lite2"
     weights: str = IMAGENET
 
-    def expand(self, pcoll: beam.PCollection[Any]) -> beam.PCollection[Featurized]:
+    def expand(self, input_or_inputs: beam.PCollection[Any]) -> beam.PCollection[Featurized]:
         """Batches the images and gives them to the backbone, one a process.
 
         Raises:
             WeightsError: if the weights cannot be had.
         """
-        return (
-            pcoll
+        return (  # pyright: ignore[reportReturnType]
+            input_or_inputs
             | "Key" >> beam.Map(keyed).with_output_types(tuple[str, Image])
             | "Featurize" >> RunInference(_FeatureModelHandler(backbone_name(self.backbone), self.weights))
         )
@@ -262,10 +262,10 @@ class SpeakTexts(beam.PTransform):
     voice: str = ""
     format: str = "mp3"
 
-    def expand(self, pcoll: beam.PCollection[Any]) -> beam.PCollection[Spoken]:
+    def expand(self, input_or_inputs: beam.PCollection[Any]) -> beam.PCollection[Spoken]:
         """Speaks each text, with one engine a worker thread."""
         settings = SpeechSettings(self.engine, self.language, self.voice)
-        return pcoll | "Speak" >> beam.ParDo(_Speak(settings, self.format)).with_output_types(Spoken)
+        return input_or_inputs | "Speak" >> beam.ParDo(_Speak(settings, self.format)).with_output_types(Spoken)  # pyright: ignore[reportReturnType]
 
 
 class _Speak(beam.DoFn):
@@ -300,5 +300,5 @@ def keyed(element: Image | tuple[str, Image]) -> tuple[str, Image]:
 
 def _captioned(found: tuple[str, PredictionResult]) -> Captioned:
     key, result = found
-    caption: Caption = result.inference
+    caption: Caption = result.inference  # pyright: ignore[reportAssignmentType]
     return Captioned(key, caption.text, caption.score, caption.error)

@@ -29,7 +29,9 @@ def scaled_dot_product(
     Returns:
         The mix of values (batch, heads, queries, d), and the weights (batch, heads, queries, length), float32.
     """
-    logits = tf.matmul(query, memory.keys, transpose_b=True) * tf.cast(query.shape[-1], query.dtype) ** -0.5
+    depth = query.shape[-1]
+    assert depth is not None
+    logits = tf.matmul(query, memory.keys, transpose_b=True) * tf.cast(depth, query.dtype) ** -0.5
     logits = tf.cast(logits, tf.float32)
     if attention_mask is not None:
         logits += tf.where(attention_mask, 0.0, _FAR_BELOW)[:, None]
@@ -57,7 +59,10 @@ class MultiHeadAttention(keras.layers.Layer):
         self.output_projection = keras.layers.Dense(width, name="output")
         self.dropout = keras.layers.Dropout(dropout)
 
-    def build(self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...] | None = None) -> None:
+    # Keras wants the shapes of several inputs named after what `call` takes.
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...] | None = None
+    ) -> None:
         """Builds the four projections."""
         memory_shape = memory_shape or query_shape
         self.query.build(query_shape)
@@ -122,7 +127,9 @@ class AdditiveAttention(keras.layers.Layer):
         self.score = keras.layers.Dense(1, use_bias=False, name="score")
         self.width = width
 
-    def build(self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]) -> None:
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]
+    ) -> None:
         """Builds the three projections."""
         self.query.build(query_shape)
         self.key.build(memory_shape)

@@ -82,7 +82,7 @@ class AttentionMaps:
         tokens[:, 0] = START
         for row, found in zip(tokens, pieces, strict=True):
             row[1 : len(found.ids) + 1] = found.ids
-        weights = self._captioner.decode(tokens, self._encode(features))[1]
+        weights = self._captioner.decode(tf.constant(tokens), self._encode(features))[1]
         if weights is None:
             raise NoAttentionError(f"the decoder {self._captioner.config.decoder} does not look at places of the image")
         # Position t has read token t and looks for the token after it, which is piece t.
@@ -123,7 +123,7 @@ class AttentionMaps:
         of_encoder = getattr(encoder, "attentions", [])[-1:]
         of_decoder = [block.self_attention for block in getattr(decoder, "blocks", [])[-1:]]
         with _recorded(of_encoder) as seen_by_cells, _recorded(of_decoder) as seen_by_tokens:
-            self._captioner.decode(np.array([[START, *ids]], np.int32), self._encode(features[None]))
+            self._captioner.decode(tf.constant([[START, *ids]], tf.int32), self._encode(features[None]))
         return SelfAttentions(
             seen_by_cells[0] if seen_by_cells else None,
             tuple(self._tokenizer.vocabulary[token] for token in (START, *ids)),
@@ -133,7 +133,8 @@ class AttentionMaps:
     def _encode(self, features: np.ndarray) -> tf.Tensor:
         rows, columns = self.grid
         # Rounded as stored features are, so that the captioner sees what it saw when it wrote the caption.
-        return self._captioner.encode(features.reshape(-1, rows * columns, features.shape[-1]).astype(DTYPE))
+        cells = features.reshape(-1, rows * columns, features.shape[-1]).astype(DTYPE)
+        return self._captioner.encode(tf.constant(cells))
 
 
 def _joined(maps: np.ndarray, pieces: Pieces) -> tuple[WordAttention, ...]:

@@ -153,7 +153,7 @@ class Captioner(keras.Model):
         return {"config": self.config._asdict()}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Captioner":
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "Captioner":
         """The model of a config that went through JSON."""
         fields = dict(config["config"])
         return cls(CaptionerConfig(**{**fields, "grid": tuple(fields["grid"])}))

@@ -162,7 +162,7 @@ class CaptionWriter:
             confidences = self._calibration.confidence(*more).tolist()
         sentences = iter(self._tokenizer.detokenize(tokens.reshape(-1, tokens.shape[-1])))
         captions = []
-        finite = np.isfinite(features).all(axis=(1, 2, 3))
+        finite = np.all(np.isfinite(features), axis=(1, 2, 3))
         for row, whole, confidence in zip(scores, finite, confidences, strict=True):
             pairs = [Alternative(next(sentences), float(score)) for score in row]
             pairs[0] = pairs[0]._replace(confidence=confidence)

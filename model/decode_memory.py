@@ -53,7 +53,9 @@ def _tile_bytes(image: TiffImageFile) -> int:
 
 
 def _number(value: Any) -> int:
-    return int(value[0] if isinstance(value, tuple) and value else value or 0)
+    if isinstance(value, tuple):
+        return int(value[0]) if value else 0
+    return int(value or 0)
 
 
 class MemoryBudget:

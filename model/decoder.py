@@ -67,7 +67,10 @@ class DecoderBlock(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout)
         self.norms = [keras.layers.LayerNormalization(name=f"norm_{i}") for i in range(3)]
 
-    def build(self, words_shape: tuple[int | None, ...], image_shape: tuple[int | None, ...]) -> None:
+    # Keras wants the shapes of several inputs named after what `call` takes.
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, words_shape: tuple[int | None, ...], image_shape: tuple[int | None, ...]
+    ) -> None:
         """Builds the sub-layers."""
         self.self_attention.build(words_shape)
         self.cross_attention.build(words_shape, image_shape)
@@ -174,12 +177,12 @@ class TransformerDecoder(keras.layers.Layer):
         # Logits are float32: a softmax over thousands of tokens loses too much in 16 bits.
         self.dense = None if tied else keras.layers.Dense(vocabulary_size, dtype="float32", name="logits")
 
-    def build(self, image_shape: tuple[int | None, ...]) -> None:
-        """Builds the sub-layers."""
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds the sub-layers for the image's shape."""
         words = (None, None, self.width)
         self.embedding.build((None, None))
         for block in self.blocks:
-            block.build(words, image_shape)
+            block.build(words, input_shape)
         for layer in (self.norm, self.dense):
             if layer is not None:
                 layer.build(words)

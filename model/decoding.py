@@ -35,8 +35,8 @@ class _Search(NamedTuple):
 
     Attributes:
         step: scalar int.
-        number: int (images,), their places in the batch.
-        image: what the decoder keeps of them.
+        number: int (images,), their places in the batch; `()` where it is kept elsewhere.
+        image: what the decoder keeps of them; likewise.
         tokens: int (images, beams, max_length + 2), unfinished captions from the start token on.
         sums: float (images, beams), their log probabilities.
         words: what the decoder keeps of the captions.
@@ -46,7 +46,7 @@ class _Search(NamedTuple):
     """
 
     step: tf.Tensor
-    number: tf.Tensor
+    number: Any
     image: Any
     tokens: tf.Tensor
     sums: tf.Tensor
@@ -88,7 +88,7 @@ def search_encoded(captioner: Captioner, image: tf.Tensor, beams: int, max_lengt
         first.image,
         _append(blank, tf.fill((batch, beams), START), tf.constant(0)),
         # All beams begin equal, so only the first may be extended.
-        tf.tile(tf.constant([[0.0] + [_NEVER] * (beams - 1)]), (batch, 1)),
+        tf.tile(tf.constant([[0.0] + [_NEVER] * (beams - 1)]), tf.stack([batch, 1])),
         first.words,
         blank,
         tf.fill((batch, beams), _NEVER),
@@ -178,7 +178,7 @@ def _open_images(captioner: Captioner, state: _Search, beams: int) -> _Search:
     """The search without the images that are done."""
     images = tf.where(state.done_count < beams)[:, 0]
     images = tf.cast(images, tf.int32)
-    places = tf.tile(tf.range(beams)[None], (tf.shape(images)[0], 1))
+    places = tf.tile(tf.range(beams)[None], tf.stack([tf.shape(images)[0], 1]))
     rows = tf.reshape(images[:, None] * beams + places, (-1,))
 
     def of(part: Any) -> Any:
@@ -208,6 +208,7 @@ def _best(values: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
     The best `count` lie in the `count` pieces with the greatest maxima, so only these are sorted.
     """
     length = values.shape[1]
+    assert length is not None
     pieces = -(-length // _PIECE)
     if pieces <= count:
         return tf.math.top_k(values, count)

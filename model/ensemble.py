@@ -88,7 +88,7 @@ class Ensemble(keras.Model):
         return {**self.members[0].get_config(), "members": len(self.members)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Ensemble":
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "Ensemble":
         """The model of a config that went through JSON."""
         return cls(Captioner.from_config(config).config, config["members"])
 

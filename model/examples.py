@@ -14,6 +14,9 @@ from beamscribe.schemas import feature_example as names
 from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.schemas.table import check_version
 
+# Protobuf makes the class when the module is imported, where no checker of types sees it.
+_Example = example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
+
 STRATEGY = zlib.Z_RLE
 """Features are runs of zeros between numbers that never come again, so deflate need not look for other repetitions.
 
@@ -39,7 +42,7 @@ class DamagedRecordError(ValueError):
 
 def encode_example(example: FeatureExample) -> bytes:
     """One image as a serialized `tf.train.Example`."""
-    proto = example_pb2.Example()
+    proto = _Example()
     feature = proto.features.feature
 
     def put_bytes(name: str, *values: str | bytes) -> None:
@@ -75,7 +78,7 @@ def decode_example(record: bytes, what: str) -> FeatureExample:
         NewerSchemaError: if a newer Beamscribe wrote it.
     """
     try:
-        feature = example_pb2.Example.FromString(record).features.feature
+        feature = _Example.FromString(record).features.feature
         version = feature[names.SCHEMA_VERSION].int64_list.value[0]
     except (IndexError, DecodeError) as error:
         raise DamagedRecordError(f"{what} holds a record that is no feature example: {error}") from error

@@ -210,7 +210,7 @@ def _take(
         scale = min(1.0, size / max(flat.size))
         stored_size = max(1, round(flat.width * scale)), max(1, round(flat.height * scale))
     else:
-        stored_size = size if stored_as >= 5 else size[::-1]
+        stored_size = size if stored_as >= 5 else (size[1], size[0])
     small = flat.resize(stored_size, _FILTERS[resample])
     if stored_as > 1:
         small = small.transpose(Image.Transpose[_TURNS[stored_as - 2]])

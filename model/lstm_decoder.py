@@ -38,16 +38,16 @@ class LSTMDecoder(keras.layers.Layer):
         self.from_seen = keras.layers.Dense(4 * width, use_bias=False, name="from_seen") if attention else None
         self.logits = keras.layers.Dense(vocabulary_size, dtype="float32", name="logits")
 
-    def build(self, image_shape: tuple[int | None, ...]) -> None:
-        """Builds the sub-layers."""
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Builds the sub-layers for the image's shape."""
         state = (None, self.width)
         self.embedding.build((None, None))
-        self.first.build((None, image_shape[-1]))
+        self.first.build((None, input_shape[-1]))
         self.from_word.build(state)
         self.from_state.build(state)
         if self.attention is not None and self.from_seen is not None:
-            self.attention.build(state, image_shape)
-            self.from_seen.build((None, image_shape[-1]))
+            self.attention.build(state, input_shape)
+            self.from_seen.build((None, input_shape[-1]))
         self.logits.build(state)
 
     def _first_state(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -53,7 +53,7 @@ def sample(captioner: Captioner, features: tf.Tensor, samples: int, max_length: 
             tf.TensorShape([None]),
             growing_shapes(first.words),
             tf.TensorShape([None]),
-            tf.TensorShape(None),
+            tf.TensorShape(None),  # pyright: ignore[reportArgumentType]
         ),
     )
     # Steps that were not needed are zero, which is padding.

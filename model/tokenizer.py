@@ -40,8 +40,8 @@ def normalize(texts: tf.Tensor) -> tf.Tensor:
     Returns:
         string (n,).
     """
-    texts = tf_text.case_fold_utf8(tf_text.normalize_utf8(texts, "NFKC"))
-    texts = tf.strings.regex_replace(texts, _WHITE_SPACE, " ")
+    folded = tf_text.case_fold_utf8(tf_text.normalize_utf8(texts, "NFKC"))
+    texts = tf.strings.regex_replace(folded, _WHITE_SPACE, " ")
     return tf.strings.strip(tf.strings.regex_replace(texts, _FULL_STOPS, ""))
 
 
@@ -126,7 +126,9 @@ class Tokenizer:
             raise ValueError(f"a vocabulary begins with {', '.join(RESERVED)}")
         self.vocabulary = list(vocabulary)
         self._tokenizer = tf_text.FastWordpieceTokenizer(
-            self.vocabulary, token_out_type=tf.int32, support_detokenization=True
+            self.vocabulary,
+            token_out_type=tf.int32,  # pyright: ignore[reportArgumentType]
+            support_detokenization=True,
         )
         self._tokenize = compiled(
             lambda texts: self._tokenizer.tokenize(normalize(texts)),
@@ -137,7 +139,7 @@ class Tokenizer:
         )
 
     def _words(self, tokens: tf.RaggedTensor) -> tf.Tensor:
-        return self._tokenizer.detokenize(tf.ragged.boolean_mask(tokens, tokens >= len(RESERVED)))
+        return self._tokenizer.detokenize(tf.ragged.boolean_mask(tokens, tokens >= len(RESERVED)))  # pyright: ignore[reportOperatorIssue]
 
     def tokenize(self, texts: Sequence[str], length: int) -> np.ndarray:
         """Token ids of captions, framed for training.
@@ -178,5 +180,5 @@ class Tokenizer:
         Returns:
             n sentences.
         """
-        words = self._detokenize(tf.RaggedTensor.from_tensor(np.asarray(tokens, np.int32)))
+        words = self._detokenize(tf.RaggedTensor.from_tensor(np.asarray(tokens, np.int32)))  # pyright: ignore[reportAttributeAccessIssue]
         return [sentence(text.decode().removeprefix("##")) for text in words.numpy()]

@@ -109,7 +109,7 @@ def missed(captioner: Captioner | Ensemble, features: np.ndarray, pieces: Pieces
         ] = True
         if not part.all():
             hidden[cell, part] = features[~part].astype(np.float32).mean(axis=0)
-    encoded = captioner.encode(hidden.reshape(-1, rows * columns, channels).astype(features.dtype))
+    encoded = captioner.encode(tf.constant(hidden.reshape(-1, rows * columns, channels).astype(features.dtype)))
     logs = _log_probabilities(captioner, encoded, [[START, *pieces.ids]] * (rows * columns + 1))
     of_tokens = np.stack([logs[:, place, token] for place, token in enumerate(pieces.ids)], axis=1)
     drops = np.maximum(0.0, of_tokens[-1] - of_tokens[:-1])
@@ -135,7 +135,7 @@ def _log_probabilities(captioner: Captioner | Ensemble, encoded: tf.Tensor, rows
         row[: len(found)] = found
     if encoded.shape[0] == 1 and len(rows) > 1:
         encoded = tf.repeat(encoded, len(rows), axis=0)
-    return tf.nn.log_softmax(captioner.decode(tokens, encoded)[0]).numpy()
+    return tf.nn.log_softmax(captioner.decode(tf.constant(tokens), encoded)[0]).numpy()
 
 
 def _completed(

@@ -63,7 +63,7 @@ class SpeakJob:
         """Speaks what many shards need before the first of them; None if there is no such text."""
         if not self.spread_over:
             return None
-        return shards | "SpeakSpreadTexts" >> SpeakSpreadTexts(self.manner, run, self.spread_over)
+        return shards | "SpeakSpreadTexts" >> SpeakSpreadTexts(self.manner, run, self.spread_over)  # pyright: ignore[reportReturnType]
 
     def stage_artifacts(self, output: Storage) -> "SpeakJob":
         """The same: engines are installed on every worker."""

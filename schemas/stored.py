@@ -107,8 +107,8 @@ def _too_large(name: str) -> ValueError:
 def _size_of(array: pa.Array) -> int:
     """Bytes of an array once its dictionaries are written out."""
     if pa.types.is_dictionary(array.type):
-        lengths = pc.binary_length(array.dictionary).take(array.indices)
-        return pc.sum(lengths.cast(pa.int64())).as_py() or 0
+        lengths = pc.binary_length(array.dictionary).take(array.indices)  # pyright: ignore[reportAttributeAccessIssue]
+        return pc.sum(lengths.cast(pa.int64())).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
     if pa.types.is_nested(array.type):
         return sum(map(_size_of, _children(array)))
     return array.nbytes

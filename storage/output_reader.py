@@ -226,7 +226,7 @@ class OutputReader(Generic[FormatT]):
         wanted = None if columns is None else [*columns, *({_FINGERPRINT} - {*columns})]
         table = self.format.read(data, self.output.uri(name), wanted, newer)
         kept = pa.array(self.manifest.kept_fingerprints, pa.string())
-        table = table.filter(pc.is_in(table[_FINGERPRINT], value_set=kept))
+        table = table.filter(pc.is_in(table[_FINGERPRINT], value_set=kept))  # pyright: ignore[reportAttributeAccessIssue]
         return table if columns is None else table.select([*columns, *newer])
 
 

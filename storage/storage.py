@@ -173,7 +173,7 @@ class Storage:
         fs.invalidate_cache()
         base = self.path(folder)
         with only_os_errors():
-            found = fs.find(base, detail=True)
+            found: Any = fs.find(base, detail=True)
         return sorted(
             Entry(f"{folder}/{os.path.relpath(path, base)}", item["size"])
             for path, item in found.items()

@@ -152,7 +152,7 @@ def open_uri(uri: str, options: dict[str, Any], allow_private: bool = False) -> 
     if isinstance(fs, LocalFileSystem):
         return open_regular(path)
     with only_os_errors():
-        return fs.open(path, "rb")
+        return fs.open(path, "rb")  # pyright: ignore[reportReturnType]
 
 
 def absolute(uri: str, options: dict[str, Any]) -> str:
@@ -227,7 +227,7 @@ def _ask(fs: fsspec.AbstractFileSystem, method: str, path: str, **options: Any) 
     """
     if not fs.async_impl:
         return within(TIMEOUT_SECONDS, lambda: getattr(fs, method)(path, **options))
-    future = asyncio.run_coroutine_threadsafe(getattr(fs, f"_{method}")(path, **options), fs.loop)
+    future = asyncio.run_coroutine_threadsafe(getattr(fs, f"_{method}")(path, **options), fs.loop)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         return future.result(TIMEOUT_SECONDS)
     except TimeoutError:

@@ -151,7 +151,7 @@ def training_batches(
             images = np.sort(batches[place])
             chosen = [
                 random.permutation(np.arange(tokens.offsets[image], tokens.offsets[image + 1]))[:captions]
-                for image in images
+                for image in map(int, images)
             ]
             yield _batch(source, tokens, images, chosen, size)
         epoch += 1

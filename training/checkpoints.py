@@ -49,10 +49,16 @@ class Checkpoints(keras.callbacks.Callback):
         dump: Callable[[], bytes] | None = None,
     ) -> None:
         super().__init__()
-        self.dump = dump or (lambda: weights.to_npz(self.model))
+        self.dump = dump or (lambda: weights.to_npz(self._trained))
         self.folder, self.identity = folder, identity
         self.epochs, self.patience, self.frequency_loss = epochs, patience, frequency_loss
         self.state: dict[str, Any] = {"identity": identity, "epoch": 0, "best_epoch": None, "history": []}
+
+    @property
+    def _trained(self) -> keras.Model:
+        # Keras says which it is before it begins.
+        assert self.model is not None
+        return self.model
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -113,14 +119,14 @@ class Checkpoints(keras.callbacks.Callback):
         best = choose(history, self.frequency_loss).epoch
         os.makedirs(self.folder, exist_ok=True)
         if best == epoch + 1:
-            whole_files.replace(self._path(_best(best)), self.dump())
-        values = {name: variable.numpy() for name, variable in _variables(self.model).items()}
+            whole_files.replace(self._path(_best(epoch + 1)), self.dump())
+        values = {name: variable.numpy() for name, variable in _variables(self._trained).items()}
         with whole_files.replacing(self._path(_last(epoch + 1))) as file:
             np.savez(file, **values)
         self.state = {"identity": self.identity, "epoch": epoch + 1, "best_epoch": best, "history": history}
         whole_files.replace(self._path(STATE), json.dumps(self.state).encode())
         self._remove_earlier({_last(epoch + 1), _best(best or 0)})
-        self.model.stop_training = self.model.stop_training or self.finished
+        self._trained.stop_training = self._trained.stop_training or self.finished
 
     def _remove_earlier(self, kept: set[str]) -> None:
         """Removes files of earlier epochs, which bear our exact names; whatever else people keep there stays."""

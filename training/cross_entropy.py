@@ -125,10 +125,13 @@ def compile_model(model: keras.Model, config: TrainingConfig, learning_rate: flo
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), warmup_target=learning_rate, warmup_steps=warmup
     )
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)  # pyright: ignore[reportArgumentType]
     # Rows have many lengths, and XLA would compile for each anew.
     model.compile(
-        optimizer, MaskedCrossEntropy(config.label_smoothing), metrics=[TokenLoss(), TokenAccuracy()], jit_compile=False
+        optimizer,
+        MaskedCrossEntropy(config.label_smoothing),
+        metrics=[TokenLoss(), TokenAccuracy()],
+        jit_compile=False,  # pyright: ignore[reportArgumentType]
     )
     optimizer.build(model.trainable_variables)
 
@@ -182,7 +185,7 @@ def learn(
             validation_data=_validation(lessons, config, refused),
             shuffle=False,
             callbacks=[*callbacks, keras.callbacks.TensorBoard(logs, write_graph=False)],
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=1 if sys.stdout.isatty() else 2,  # pyright: ignore[reportArgumentType]
         )
     except tf.errors.OpError as error:
         # tf.data wraps what its reading thread raises; an image that is gone is no mistake of ours.
@@ -242,8 +245,8 @@ def evaluator(
     """Measures a model from inputs and tokens to logits on the validation set."""
 
     def evaluate(model: keras.Model) -> dict[str, float]:
-        model.compile(loss=MaskedCrossEntropy(), metrics=[TokenLoss(), TokenAccuracy()], jit_compile=False)
-        found = model.evaluate(_validation(lessons, config, []), verbose=0, return_dict=True)
+        model.compile(loss=MaskedCrossEntropy(), metrics=[TokenLoss(), TokenAccuracy()], jit_compile=False)  # pyright: ignore[reportArgumentType]
+        found = model.evaluate(_validation(lessons, config, []), verbose=0, return_dict=True)  # pyright: ignore[reportArgumentType]
         rows = np.asarray(lessons.training_tokens.rows), np.asarray(lessons.validation_tokens.rows)
         return {
             "validation_token_loss": float(found["token_loss"]),

@@ -61,10 +61,10 @@ def start(captioner: Captioner, material: Material, config: TrainingConfig, work
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warmup), warmup_target=config.language_model_learning_rate, warmup_steps=warmup, alpha=0.1
     )
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)  # pyright: ignore[reportArgumentType]
     optimizer.build(captioner.trainable_variables)
     # Adam's moments of a killed run are gone, its place in the schedule is not.
-    optimizer.iterations.assign(done)
+    optimizer.iterations.assign(done)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
     loss_of = MaskedCrossEntropy(config.label_smoothing)
     features = mean_image(captioner, ROWS)
 

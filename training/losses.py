@@ -18,7 +18,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
     """
 
     def __init__(self, label_smoothing: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(reduction=None, **kwargs)
+        super().__init__(reduction=None, **kwargs)  # pyright: ignore[reportArgumentType]
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -52,7 +52,10 @@ class TokenLoss(keras.metrics.Mean):
     def __init__(self, name: str = "token_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+    # As the means of Keras itself that compare predictions.
+    def update_state(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
         """Adds the tokens of a batch."""
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(y_true, tf.int32), y_pred)
         super().update_state(losses, tf.cast(y_true != PAD, tf.float32))
@@ -64,7 +67,10 @@ class TokenAccuracy(keras.metrics.Mean):
     def __init__(self, name: str = "token_accuracy", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+    # As the means of Keras itself that compare predictions.
+    def update_state(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
         """Adds the tokens of a batch."""
         right = tf.cast(tf.argmax(y_pred, axis=-1, output_type=tf.int32) == tf.cast(y_true, tf.int32), tf.float32)
         super().update_state(right, tf.cast(y_true != PAD, tf.float32))

@@ -62,7 +62,10 @@ def fit(material: Material, config: TrainingConfig, work: str, captioner: Captio
     )
     captioner.compile(
         keras.optimizers.Adam(
-            rate, global_clipnorm=config.clip_norm, use_ema=True, ema_momentum=config.self_critical_averaging
+            rate,  # pyright: ignore[reportArgumentType]
+            global_clipnorm=config.clip_norm,
+            use_ema=True,
+            ema_momentum=config.self_critical_averaging,
         )
     )
     captioner.optimizer.build(captioner.trainable_variables)

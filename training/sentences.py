@@ -93,7 +93,7 @@ def nearest(
         return [()] * len(captions)
     distinct = list(dict.fromkeys(sentences))
     counts, columns = _counts(distinct, {})
-    present = np.bincount(counts.indices, minlength=counts.shape[1])
+    present = np.bincount(counts.indices, minlength=len(columns))
     rarity = np.log(len(distinct) / np.maximum(present, 1)).astype(np.float32)
     rarity[present > max(1.0, EVERYWHERE * len(distinct))] *= 0.0
     weighted = unit_rows(counts.multiply(rarity).tocsr())

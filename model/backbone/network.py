@@ -208,7 +208,7 @@ def split_backbone(backbone: Backbone, layer: str) -> tuple[Callable[[np.ndarray
     return run, upper
 
 
-def _between(model: keras.Model, layer: str) -> tuple[keras.KerasTensor, keras.Model] | None:
+def _between(model: keras.Model, layer: str) -> tuple[keras.KerasTensor | list[keras.KerasTensor], keras.Model] | None:
     """The only tensor between a layer and what comes before it, and the model from there on."""
     one = model.get_layer(layer)
     inner = one.output if isinstance(one.input, list) and not one.weights else one.input

@@ -19,7 +19,7 @@ class StructuredAnswers:
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        import jsonschema
+        import jsonschema.validators
 
         try:
             validator = jsonschema.validators.validator_for(schema)

@@ -57,7 +57,7 @@ def completion_of(
 
 
 def _is_in(asked: pa.LargeStringArray | pa.ChunkedArray, ids: Iterable[str]) -> np.ndarray:
-    return np.asarray(pc.is_in(asked, value_set=pa.array(ids, TEXT)))
+    return np.asarray(pc.is_in(asked, value_set=pa.array(ids, TEXT)))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def newest_failures(rows: Iterable[FailureRow]) -> dict[str, FailureRow]:

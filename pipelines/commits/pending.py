@@ -11,6 +11,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.metrics import Metrics
+from apache_beam.pvalue import AsIter
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -203,11 +204,11 @@ class ReadPending(beam.PTransform):
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.output.uri(place.part)} is damaged: {error}") from error
 
-    def expand(self, parts: PCollection[str]) -> PCollection[Shard]:
+    def expand(self, input_or_inputs: PCollection[str]) -> PCollection[Shard]:
         """Builds the transform."""
         # Without the shuffle the worker that reads a part would do all of its shards.
-        return (
-            parts
+        return (  # pyright: ignore[reportReturnType]
+            input_or_inputs
             | "ShardPlan" >> beam.FlatMap(self._slices)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.Map(self._shard)
@@ -226,12 +227,12 @@ class CommitShards(beam.PTransform):
     job: Job
     run: Run
 
-    def expand(self, shards: PCollection[Shard]) -> PCollection[Receipt]:
+    def expand(self, input_or_inputs: PCollection[Shard]) -> PCollection[Receipt]:
         """Builds the transform."""
-        before = self.job.prepare(shards, self.run) if isinstance(self.job, PreparedJob) else None
+        before = self.job.prepare(input_or_inputs, self.run) if isinstance(self.job, PreparedJob) else None
         # A side input is there as a whole before the first shard is given to a worker.
-        waits_for = [] if before is None else [beam.pvalue.AsIter(before)]
-        return shards | "Commit" >> beam.ParDo(_CommitShard(self.job, self.run, Shared()), *waits_for)
+        waits_for = [] if before is None else [AsIter(before)]
+        return input_or_inputs | "Commit" >> beam.ParDo(_CommitShard(self.job, self.run, Shared()), *waits_for)  # pyright: ignore[reportReturnType]
 
 
 class _CommitShard(beam.DoFn):
@@ -257,7 +258,7 @@ class _CommitShard(beam.DoFn):
         if len(self._in_hand) == self._job.shards_at_once:
             yield from self._done()
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
+    def finish_bundle(self) -> Iterator[WindowedValue]:  # pyright: ignore[reportIncompatibleMethodOverride]
         while self._in_hand:
             for receipt in self._done():
                 yield WindowedValue(receipt, MIN_TIMESTAMP, (GlobalWindow(),))

@@ -1,6 +1,7 @@
 """A shard as a line of what is to do, and back."""
 
 import json
+from typing import Any
 
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.shards import PendingItem, Shard
@@ -26,7 +27,8 @@ def from_line(line: bytes) -> Shard:
         TypeError: likewise.
         RecursionError: likewise.
     """
-    name, todo, container, kept = (*json.loads(line), None, "")[:4]
+    parts: list[Any] = [*json.loads(line), None, ""]
+    name, todo, container, kept = parts[:4]
     rows = unpacked(kept) if kept else [None] * len(todo)
     items = tuple(
         PendingItem(WorkItem.from_json(fields), attempts, row)

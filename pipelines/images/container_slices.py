@@ -47,8 +47,9 @@ def container_shards(
             links += _links(found)
     begins = known[-1].ends if known else 0
     stream = ContainerStream(container, reading, run, begins, listing, columns)
+    numbers = itertools.count(len(known))
     with contextlib.closing(stream):
-        for number in itertools.count(len(known)):
+        for number in numbers:
             passing = _Slice(stream, number, begins)
             yield Shard(container.slice_name(number), (), passing=passing)
             passing.listed()
@@ -57,8 +58,7 @@ def container_shards(
                 break
     items = [PendingItem(item) for item in links]
     for start in range(0, len(items), container.slice_size):
-        number += 1
-        yield Shard(container.slice_name(number), tuple(items[start : start + container.slice_size]))
+        yield Shard(container.slice_name(next(numbers)), tuple(items[start : start + container.slice_size]))
 
 
 def _links(found: Sequence[tuple[Inside, object]]) -> list[WorkItem]:

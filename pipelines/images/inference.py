@@ -90,6 +90,6 @@ class Inference(Generic[Result]):
 
 
 def _out_of_memory(error: Exception) -> bool:
-    from tensorflow.errors import ResourceExhaustedError  # the model has loaded it
+    import tensorflow as tf  # the model has loaded it
 
-    return isinstance(error, MemoryError | ResourceExhaustedError)
+    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)

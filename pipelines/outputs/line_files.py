@@ -53,7 +53,7 @@ def refuse_foreign(uri: str, form: str, options: dict[str, Any], kept: Sequence[
     with only_os_errors():
         if not fs.exists(path):
             return
-        begun = fs.cat_file(path, start=0, end=BEGINNING) if fs.isfile(path) else None
+        begun: Any = fs.cat_file(path, start=0, end=BEGINNING) if fs.isfile(path) else None
     if begun is None or not _is_ours(begun, form, kept):
         raise RefusedError(
             f"--output {uri} is there and no {form} that beamscribe export wrote: --replace writes over it, or name "

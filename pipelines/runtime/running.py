@@ -80,7 +80,7 @@ def run_pipeline(
             committed = build(pipeline, parts, pending, commits)
             if staged:
                 # The last step of the graph, since the launcher is gone by then.
-                committed | "Finish" >> FinishStaged(pending.output, tuple(parts))  # noqa: B018
+                _ = committed | "Finish" >> FinishStaged(pending.output, tuple(parts))
             running.append(pipeline.run())
             if not staged:
                 running[0].wait_until_finish()

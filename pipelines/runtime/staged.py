@@ -22,9 +22,9 @@ class FinishStaged(beam.PTransform):
     output: Storage
     parts: tuple[str, ...]
 
-    def expand(self, receipts: PCollection[Receipt]) -> PCollection[int]:
+    def expand(self, input_or_inputs: PCollection[Receipt]) -> PCollection[int]:
         """Builds the transform."""
-        return receipts | "Count" >> beam.combiners.Count.Globally() | "Tidy" >> beam.Map(self._tidy)
+        return input_or_inputs | "Count" >> beam.combiners.Count.Globally() | "Tidy" >> beam.Map(self._tidy)  # pyright: ignore[reportReturnType]
 
     def _tidy(self, commits: int) -> int:
         for part in self.parts:

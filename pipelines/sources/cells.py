@@ -81,9 +81,9 @@ def _bytes(value: Any, max_bytes: int) -> bytes:
 
 def _text(value: Any) -> str:
     """Text, or bytes that are UTF-8 text."""
-    data = _bytes(value, _LONGEST_TEXT) if isinstance(value, bytes) or hasattr(value, "as_buffer") else None
-    if data is None:
+    if not isinstance(value, bytes) and not hasattr(value, "as_buffer"):
         raise CellError(f"it is {str(value.type)[:80]}, not text")
+    data = _bytes(value, _LONGEST_TEXT)
     try:
         text = data.decode()
     except UnicodeDecodeError:

@@ -97,8 +97,8 @@ def distinct(
     packed = rename(WorkItems.of(references() if limit is None else _of_first_ids(references(), limit, skipped)))
     first, again, earlier = packed.repeats()
     uris, earlier_uris = packed.uris(again), packed.uris(earlier)
-    if len(others := np.flatnonzero(pc.not_equal(uris, earlier_uris))):
-        place = others[0]
+    if len(others := np.flatnonzero(pc.not_equal(uris, earlier_uris))):  # pyright: ignore[reportAttributeAccessIssue]
+        place = int(others[0])
         raise RefusedError(
             f"{source} gives the id {packed[again[place]].id} to different images, {earlier_uris[place]} and "
             f"{uris[place]}{f' ({len(others):,} such references)' if len(others) > 1 else ''}: {remedy}"

@@ -253,7 +253,8 @@ def _remote_match(fs: AbstractFileSystem, pattern: str) -> Iterator[str | Skippe
     """As `walking.match`, where there are no links."""
     literal = next(place for place, letter in enumerate(pattern) if glob.has_magic(letter))
     root = pattern[:literal].rpartition("/")[0]
-    for path, item in fs.glob(pattern, detail=True).items():
+    found: Any = fs.glob(pattern, detail=True)
+    for path, item in found.items():
         reason = None if "/." in pattern else left_out_by_name(path[len(root) :].lstrip("/"))
         if item["type"] == "directory":
             if "**" not in pattern:

@@ -216,7 +216,7 @@ def _read(data: bytes) -> tuple[npt.NDArray[np.float32], int]:
             sample_rate, channels = file.samplerate, file.channels
             # A header may claim any number of frames, so no more is asked for than can be given.
             while len(block := file.read(max(1, BLOCK_SAMPLES // channels), dtype="float32", always_2d=True)):
-                blocks.append(block)
+                blocks.append(block)  # pyright: ignore[reportArgumentType]
                 samples += block.size
                 if samples > MAX_SAMPLES:
                     raise SpeechError("BadAudio", f"{len(data)} bytes decode to more than {MAX_SAMPLES} samples")

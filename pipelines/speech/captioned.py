@@ -86,7 +86,7 @@ def own_ids(references: WorkItems) -> WorkItems:
     if not renamed:
         return references
     new = pa.array(sorted(set(renamed.values())), TEXT)
-    taken = new.filter(pc.is_in(new, value_set=references.ids))
+    taken = new.filter(pc.is_in(new, value_set=references.ids))  # pyright: ignore[reportAttributeAccessIssue]
     if len(taken):
         raise RefusedError(
             f"--captions has several captions of the id {taken[0].as_py().rpartition('#')[0]}, and one of the id "

@@ -119,7 +119,8 @@ class PiperEngine:
         if config.num_speakers > 1:
             inputs["sid"] = np.array([getattr(config, "default_speaker_id", None) or 0], dtype=np.int64)
         try:
-            samples = self._voice.session.run(None, inputs)[0].reshape(-1)
+            given: Any = self._voice.session.run(None, inputs)[0]
+            samples = given.reshape(-1)
         except Exception as error:  # onnxruntime's exceptions have no common type.
             raise SpeechError("SynthesisFailed", f"piper cannot speak {text[:80]!r}: {error}") from error
         loudest = float(np.max(np.abs(samples), initial=0.0))

@@ -35,10 +35,10 @@ class SpeakSpreadTexts(beam.PTransform):
     run: Run
     shards: int
 
-    def expand(self, shards: PCollection[Shard]) -> PCollection[str]:
+    def expand(self, input_or_inputs: PCollection[Shard]) -> PCollection[str]:
         """Builds the transform."""
-        return (
-            shards
+        return (  # pyright: ignore[reportReturnType]
+            input_or_inputs
             | "SpreadTexts" >> beam.FlatMap(spread_texts, self.shards)
             | "DedupCache" >> beam.Distinct()
             | "GroupTexts" >> beam.GroupByKey()

@@ -27,6 +27,10 @@ class ContainerUnreadError(OSError):
 class GoesThroughContainers(Protocol):
     """A `Process` that takes containers whose members nobody has listed."""
 
+    def __call__(self, shard: Shard) -> Iterable[Any]:
+        """See `Process`."""
+        ...
+
     def container_shards(self, container: Container) -> Generator[Shard, None, None]:
         """Shards of it, one after the other: each is committed before the next is asked for.
 

@@ -98,7 +98,7 @@ class WorkItems(Sequence[WorkItem]):
             places: (count,) integers.
         """
         indices = pa.array(places, pa.int64())
-        return pc.coalesce(self._uris.take(indices), self.ids.take(indices))
+        return pc.coalesce(self._uris.take(indices), self.ids.take(indices))  # pyright: ignore[reportAttributeAccessIssue]
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -37,15 +37,16 @@ def coarser(bars: Sequence[Bar], most: int = MOST_BARS) -> list[Bar]:
     if len(bars) <= most:
         return list(bars)
     width = bars[0].high - bars[0].low
-    for together in (step * 10**power for power in itertools.count() for step in STEPS):
+    widths = (step * 10**power for power in itertools.count() for step in STEPS)
+    while True:
+        together = next(widths)
         counted: dict[int, int] = {}
         for bar in bars:
             place = round(bar.low / width) // together
             counted[place] = counted.get(place, 0) + bar.captions
         if len(counted) <= most:
-            break
-    wide = width * together
-    return [Bar(place * wide, (place + 1) * wide, captions) for place, captions in sorted(counted.items())]
+            wide = width * together
+            return [Bar(place * wide, (place + 1) * wide, captions) for place, captions in sorted(counted.items())]
 
 
 def histogram(bars: Sequence[Bar], digits: int) -> tuple[Line, ...]:

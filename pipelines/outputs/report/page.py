@@ -141,7 +141,7 @@ def _sure_of(row: CaptionRow, sureness: str | None) -> float | None:
 
 def render(report: Report) -> str:
     """The page. Everything that comes from files is escaped, and the browser runs no script but the page's own."""
-    files = importlib.resources.files(__package__)
+    files = importlib.resources.files("beamscribe.pipelines.outputs.report")
     script = files.joinpath("page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = jinja2.Environment(
