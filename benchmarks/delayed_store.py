@@ -86,7 +86,7 @@ class Store:
             data = (self._folder / name).read_bytes()
         except OSError:
             return Answer("404 Not Found", b"" if method == "HEAD" else b"<Error><Code>NoSuchKey</Code></Error>")
-        tag = f'ETag: "{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}-{len(data)}"\r\n'
+        tag = f"ETag: {_tag(name, len(data))}\r\n"
         tag += "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: binary/octet-stream\r\n"
         if method == "HEAD":
             return Answer("200 OK", b"", tag, len(data))
@@ -113,8 +113,9 @@ class Store:
         following = f"<NextContinuationToken>{escape(names[-1])}</NextContinuationToken>" if more else ""
         contents = "".join(
             f"<Contents><Key>{escape(name)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-            f"<Size>{(self._folder / name).stat().st_size}</Size></Contents>"
+            f"<ETag>{escape(_tag(name, size))}</ETag><Size>{size}</Size></Contents>"
             for name in names
+            for size in [(self._folder / name).stat().st_size]
         )
         folders_told = "".join(f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in folders)
         body = (
@@ -123,6 +124,10 @@ class Store:
             f"{following}{contents}{folders_told}</ListBucketResult>"
         )
         return Answer("200 OK", body.encode(), "Content-Type: application/xml\r\n")
+
+
+def _tag(name: str, size: int) -> str:
+    return f'"{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}-{size}"'
 
 
 async def main() -> None:

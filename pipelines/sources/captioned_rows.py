@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.asked import asked_items
-from beamscribe.pipelines.sources.listing import find_files
+from beamscribe.pipelines.sources.found_files import find_files
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.manifest import Manifest

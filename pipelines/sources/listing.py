@@ -1,22 +1,18 @@
 """Lists what folders, globs, files and archives name, before anything is read."""
 
 import glob
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, NamedTuple
-
-from fsspec import AbstractFileSystem
-from fsspec.implementations.local import LocalFileSystem
+from typing import Any
 
 from beamscribe.errors import RefusedError
 from beamscribe.model.image_formats import begins_like_an_image
 from beamscribe.pipelines.sources.archives import kind_of, list_archive, split_chained
 from beamscribe.pipelines.sources.beside import packed_suffixes
 from beamscribe.pipelines.sources.corpus import IMAGE_SUFFIXES, NO_IMAGE_SUFFIX, Corpus, Skipped, distinct
+from beamscribe.pipelines.sources.found_files import FOLDERS_AT_ONCE, find_files
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.versions import size_and_version
-from beamscribe.pipelines.sources.walking import FOLDER, left_out_by_name, match, walk
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR, UNREADABLE, Member, WorkItem
 from beamscribe.schemas.coco import CocoImage
@@ -25,20 +21,12 @@ from beamscribe.storage.location import locate
 from beamscribe.storage.prefetch import prefetch
 from beamscribe.storage.transient import StorageError
 from beamscribe.storage.uri import canonical, filesystem, read_range
-from beamscribe.storage.web import WebFileSystem
 
 HEAD_BYTES = 1024
 """First bytes of a file, which tell what it is."""
 
 ARCHIVES_AT_ONCE = 8
 """That are listed side by side where they are remote: each holds some pieces in memory, and its members."""
-
-FOLDERS_AT_ONCE = 16
-"""Remote folders below one that are listed side by side."""
-
-ARCHIVE = "archive in a folder"
-SAME_URI = "name that is not UTF-8, as another file is called"
-"""Reasons for which files are left out, beside those of `walking`."""
 
 
 def list_images(
@@ -92,7 +80,7 @@ def _images(
 ) -> Iterator[WorkItem | Skipped | Container]:
     """What one source names, which is not nothing."""
     inside, source = split_chained(source)
-    files, left_out = find_files(source, "--images", options, allow_private)
+    files, left_out, versions = find_files(source, "--images", options, allow_private)
     yield from left_out
     skipped = Counter(dict(left_out))
     empty = True
@@ -102,7 +90,7 @@ def _images(
     def named(uri: str) -> Iterable[WorkItem | Skipped | Container]:
         kind = kind_of(uri)
         if kind and not list_members and _is_gone_through(uri):
-            return [_container(uri, kind, inside, options, len(files), beside)]
+            return [_container(uri, kind, inside, options, len(files), beside, versions.get(uri))]
         return _members(uri, kind, inside, options, allow_private, len(files), beside) if kind else [WorkItem(uri, uri)]
 
     # Remote archives are listed side by side; of local ones the disk is the bound.
@@ -176,110 +164,19 @@ def _not_listed(uri: str, error: OSError, files: int) -> WorkItem:
 
 
 def _container(
-    uri: str, kind: str, inside: str, options: dict[str, Any], files: int, beside: Collection[str]
+    uri: str,
+    kind: str,
+    inside: str,
+    options: dict[str, Any],
+    files: int,
+    beside: Collection[str],
+    listed: tuple[int, str] | None,
 ) -> WorkItem | Container:
     try:
-        size, version = size_and_version(Where.of(uri, options, False))
+        size, version = listed or size_and_version(Where.of(uri, options, False))
         return Container(uri, kind, size, version, inside, beside=packed_suffixes(beside))
     except OSError as error:
         return _not_listed(uri, error, files)
-
-
-class Found(NamedTuple):
-    """What a path names.
-
-    Attributes:
-        files: their URIs, sorted.
-        skipped: what was left out, by reason.
-    """
-
-    files: list[str]
-    skipped: tuple[Skipped, ...] = ()
-
-
-def find_files(source: str, flag: str, options: dict[str, Any], allow_private: bool = False) -> Found:
-    """The files that a source names; of a folder, those that are images.
-
-    Raises:
-        RefusedError: if it does not exist or cannot be listed.
-    """
-    try:
-        fs, path = filesystem(source, options, allow_private)
-        local = isinstance(fs, LocalFileSystem)
-        # A folder may be called "photos [2020]", so what is there is no glob.
-        if glob.has_magic(source) and not fs.exists(path):
-            return _counted(fs, match(path) if local else _remote_match(fs, path))
-        if not fs.exists(path):
-            raise RefusedError(f"{flag} {source} does not exist: check the path")
-        if fs.isfile(path):
-            return Found([canonical(fs, path)])
-        if local and not os.path.isdir(path):
-            raise RefusedError(f"{flag} {source} is neither a file nor a folder: name one")
-        root = path.rstrip("/")
-        found = walk(path) if local else _remote_walk(fs, path)
-        return _counted(fs, (one if isinstance(one, Skipped) else _image_of(root, one) for one in found))
-    except StorageError as error:
-        raise RefusedError(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise RefusedError(f"{flag} {source} cannot be listed: {error}") from error
-
-
-def _remote_walk(fs: AbstractFileSystem, root: str) -> Iterator[str]:
-    """The paths of all files of a remote folder, at any depth; what is in the folders below it is asked for at once."""
-    if not fs.async_impl or isinstance(fs, WebFileSystem):
-        yield from fs.find(root)
-        return
-    folders = []
-    for item in fs.ls(root, detail=True):
-        if item["name"].strip("/") == root.strip("/"):
-            continue  # Some programs put an empty object into the place of a folder.
-        if item["type"] == "directory":
-            folders.append(item["name"])
-        else:
-            yield item["name"]
-    for found in prefetch(fs.find, folders, FOLDERS_AT_ONCE, 2 * FOLDERS_AT_ONCE):
-        yield from found
-
-
-def _image_of(root: str, path: str) -> str | Skipped:
-    """A file of a folder, if it is an image and none that some system keeps beside images."""
-    if not path.lower().endswith(IMAGE_SUFFIXES):
-        return Skipped(ARCHIVE if kind_of(path) else NO_IMAGE_SUFFIX)
-    reason = left_out_by_name(path[len(root) :].lstrip("/"))
-    return Skipped(reason) if reason else path
-
-
-def _remote_match(fs: AbstractFileSystem, pattern: str) -> Iterator[str | Skipped]:
-    """As `walking.match`, where there are no links."""
-    literal = next(place for place, letter in enumerate(pattern) if glob.has_magic(letter))
-    root = pattern[:literal].rpartition("/")[0]
-    found: Any = fs.glob(pattern, detail=True)
-    for path, item in found.items():
-        reason = None if "/." in pattern else left_out_by_name(path[len(root) :].lstrip("/"))
-        if item["type"] == "directory":
-            if "**" not in pattern:
-                yield Skipped(FOLDER)
-        else:
-            yield Skipped(reason) if reason else path
-
-
-def _counted(fs: AbstractFileSystem, found: Iterable[str | Skipped]) -> Found:
-    """URIs of files, each once, and what was left out by reason."""
-    skipped: Counter[str] = Counter()
-
-    def uris() -> Iterator[str]:
-        for one in found:
-            if isinstance(one, Skipped):
-                skipped[one.reason] += one.count
-            else:
-                yield canonical(fs, one)
-
-    files = sorted(uris())
-    once = list(dict.fromkeys(files))
-    if len(once) < len(files):
-        # A name that is not UTF-8 is written with escapes, and another file may be called so.
-        skipped[SAME_URI] += len(files) - len(once)
-    return Found(once, tuple(Skipped(*one) for one in sorted(skipped.items())))
 
 
 def annotated_images(images: Iterable[CocoImage], root: str, options: dict[str, Any]) -> Iterator[WorkItem]:

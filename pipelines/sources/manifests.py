@@ -12,8 +12,8 @@ import pyarrow as pa
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.columns import TEXT, Column, Columns
 from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
+from beamscribe.pipelines.sources.found_files import find_files
 from beamscribe.pipelines.sources.kept_rows import KeptRows
-from beamscribe.pipelines.sources.listing import find_files
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.table_process import TableError, TableProcess
 from beamscribe.pipelines.sources.table_rows import Part
@@ -76,7 +76,7 @@ def _expanded(source: str, options: dict[str, Any]) -> list[str | Skipped]:
     try:
         if not glob.has_magic(source):
             return [absolute(source, options)]
-        files, skipped = find_files(source, "--manifest", options)
+        files, skipped, _ = find_files(source, "--manifest", options)
     except StorageError as error:
         raise RefusedError(f"--manifest {source} cannot be read: {error}") from error
     if not files:

@@ -68,6 +68,20 @@ def size_and_version(where: Where) -> tuple[int, str]:
     return int(info.get("size") or 0), fingerprint(info)
 
 
+def listed_version(info: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Bytes of a file and its version, of what a listing tells of it.
+
+    Args:
+        info: as fsspec gives it.
+
+    Returns:
+        None if the listing tells no tag: a time may be told less exactly there than by the storage itself.
+    """
+    if info.get("size") is None or not any(info.get(key) for key in TAGS):
+        return None
+    return int(info["size"]), fingerprint(info)
+
+
 @retried
 def _info(where: Where) -> tuple[bool, Mapping[str, Any]]:
     fs, path = filesystem(where.uri, where.fsspec_options, where.allow_private)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.columns import ID_COLUMN
 from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
-from beamscribe.pipelines.sources.listing import Found, find_files
+from beamscribe.pipelines.sources.found_files import Found, find_files
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.table_process import TableError, TableProcess
 from beamscribe.pipelines.speech.spoken import normalize_text
