@@ -189,7 +189,7 @@ def _corpus(args: argparse.Namespace, chosen: ChosenCaptioner, flags: jobs.JobFl
     if args.images:
         # A number of images, the same bytes twice and a price are told only of images that are known.
         list_members = bool(
-            args.list_members or flags.plan or flags.limit or flags.sample or args.deduplicate or is_paid(chosen.source)
+            args.list_members or flags.limit or flags.sample or args.deduplicate or is_paid(chosen.source)
         )
         beside = suffixes_beside(args.keep_columns or ())
         return list_images(

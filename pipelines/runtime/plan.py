@@ -1,8 +1,6 @@
 """`--plan`: what a job would take, forecast from a sample of its corpus; nothing is left behind."""
 
 import datetime
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -11,17 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 import psutil
 from apache_beam.options.pipeline_options import StandardOptions
 
-from beamscribe.errors import CHECK_FAILED, DONE, RefusedError
+from beamscribe.errors import CHECK_FAILED, DONE
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.commits.pending import Job
+from beamscribe.pipelines.runtime.free_space import check_writable
+from beamscribe.pipelines.runtime.plan_archives import look_into
 from beamscribe.pipelines.runtime.summary import failure_lines
+from beamscribe.pipelines.runtime.unlisted import Unlisted
 from beamscribe.pipelines.sources.kept_rows import KeptRows
 from beamscribe.pipelines.speech.spoken import normalize_text
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard, bucket, shard_count, shard_name
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
-from beamscribe.schemas.manifest import FOLDER
 from beamscribe.schemas.stage_metrics import StageMetrics
 from beamscribe.storage.storage import Storage
 
@@ -214,18 +214,29 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
         0, or 3 if the output has too little space.
 
     Raises:
-        RefusedError: if the output cannot be written.
+        RefusedError: if the output cannot be written, or an archive cannot be read.
     """
     before = seconds_running() + LAUNCH_SECONDS
-    name, corpus = f"beamscribe {request.job.name}", request.corpus.references
+    name = f"beamscribe {request.job.name}"
     ledger = Ledger(request.output, request.job.format)
-    found = ledger.completion_of(corpus.ids, [one for one in ledger.receipts() if one.fingerprint in kept])
+    receipts = ledger.receipts()
+    known = Unlisted(request, receipts).look()
+    archives = look_into(known.unfinished, request.flags.storage_options)
+    corpus = known.corpus.references
+    found = ledger.completion_of(corpus.ids, [one for one in receipts if one.fingerprint in kept])
     todo = [PendingItem(one) for one in corpus.take(found.pending(request.flags.retry_failed))]
     free = check_writable(request.output)
     items = list({one.reference.group or one.reference.id: one for one in map(_alone, todo)}.values())
     count = shard_count(len(corpus), request.flags.shard_size)
     shards = len({shard_name(item.reference, count, request.flags.shard_size) for item in todo})
-    print(f"{name}: {len(todo):,} of {len(corpus):,} to do")
+    shards += archives.images // request.flags.shard_size + archives.count
+    images, about = len(todo) + archives.images, "about " if archives.count else ""
+    print(f"{name}: {about}{images:,} of {len(corpus) + archives.images:,} to do")
+    if archives.count:
+        print(
+            f"{'archives':>12}  {counted(archives.count, 'archive')}, {archives.size / 1e9:,.1f} GB, with as many "
+            f"images as the first {len(archives.sample):,} of {archives.uri} let expect"
+        )
     room = "" if free is None else f", {free / 1e9:,.1f} GB free"
     print(f"{'writing':>12}  {request.output.uri()} can be written{room}")
     budget = request.job.requests_per_minute if isinstance(request.job, Budgeted) else None
@@ -235,14 +246,15 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
         print(f"{'budget':>12}  {counted(len(items), 'text')} at {budget:g} requests a minute, one request a text")
     else:
         # As good as random, and the same every time.
+        items += [PendingItem(item) for item in archives.sample]
         items.sort(key=lambda item: bucket(item.reference.container or item.reference.id, 2**32))
         sample = take_sample(request.job, items, request.flags.shard_size, columns=request.corpus.kept)
-        expected = forecast(sample, len(items), len(todo), shards, before)
+        expected = forecast(sample, len(items) - len(archives.sample) + archives.images, images, shards, before)
         _tell_sample(sample)
     _tell(expected, before, request)
     fits = free is None or expected.bytes <= free
     print(
-        f"{name}: plan: {len(todo):,} to do in {_time(expected.seconds)}, {expected.bytes / 1e6:,.1f} MB in "
+        f"{name}: plan: {about}{images:,} to do in {_time(expected.seconds)}, {expected.bytes / 1e6:,.1f} MB in "
         f"{counted(expected.files, 'file')} → {request.output.uri()}{'' if fits else ', which has no room for them'}"
     )
     return DONE if fits else CHECK_FAILED
@@ -254,28 +266,6 @@ def _alone(item: PendingItem) -> PendingItem:
     return item._replace(
         reference=reference._replace(group=normalize_text(reference.text) or reference.group, part=None)
     )
-
-
-def check_writable(output: Storage) -> int | None:
-    """Free bytes where the output is or would be; None where that is not known.
-
-    Raises:
-        RefusedError: if it cannot be written.
-    """
-    try:
-        if not output.local:
-            probe = f"{FOLDER}/plan"
-            output.write(probe, b"plan")
-            output.delete(probe)
-            return None
-        path = output.path("")
-        while not os.path.exists(path):
-            path = os.path.dirname(path)
-        if not os.path.isdir(path) or not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(f"{path} is no folder that can be written")
-        return shutil.disk_usage(path).free
-    except OSError as error:
-        raise RefusedError(f"--output {output.uri()} cannot be written: {error}") from error
 
 
 def _tell_sample(sample: Sample) -> None:

@@ -12,9 +12,10 @@ from beamscribe.errors import CHECK_FAILED, DONE, RefusedError
 from beamscribe.flag_parser import FlagParser
 from beamscribe.pipelines.runtime import plan as plan_module
 from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.free_space import check_writable
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.options import parse
-from beamscribe.pipelines.runtime.plan import Sample, check_writable, forecast, take_sample
+from beamscribe.pipelines.runtime.plan import Sample, forecast, take_sample
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources.corpus import distinct
 from beamscribe.pipelines.speak import run as speak
