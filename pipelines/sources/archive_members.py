@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 
-from beamscribe.pipelines.sources import tar_stream, zip_directory
+from beamscribe.pipelines.sources import tar_source, tar_stream, zip_directory
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.versions import ReplacedError
 from beamscribe.pipelines.work.work_item import UNREADABLE, ZIP, Member
@@ -70,7 +70,7 @@ def read_tar_member(read: ReadRange, member: Member, max_bytes: int) -> bytes:
     _bound(member.size - tar_stream.MAX_HEADER_BYTES, max_bytes)
     data = read(member.start, member.size)
     try:
-        entry = next(tar_stream.walk(tar_stream.SeekableSource(io.BytesIO(data), len(data))))
+        entry = next(tar_stream.walk(tar_source.SeekableSource(io.BytesIO(data), len(data))))
     except (StopIteration, DamagedArchiveError):
         raise ReplacedError from None
     if entry.check != member.check:

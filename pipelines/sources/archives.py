@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from typing import IO, Any
 
-from beamscribe.pipelines.sources import tar_stream, zip_directory
+from beamscribe.pipelines.sources import tar_source, tar_stream, zip_directory
 from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
 from beamscribe.pipelines.sources.archive_members import read_zip_member, zip_member
 from beamscribe.pipelines.sources.beside import listed, with_beside
@@ -127,19 +127,19 @@ class _Reads:
 def _tar_members(file: IO[bytes], uri: str) -> Iterator[Inside]:
     length = file.seek(0, io.SEEK_END)
     file.seek(0)
-    return _tar_entries(tar_stream.SeekableSource(file, length), TAR)
+    return _tar_entries(tar_source.SeekableSource(file, length), TAR)
 
 
 def _streamed_members(file: Any, uri: str) -> Iterator[Inside]:
     pieces = iter(lambda: file.read(PIECE_BYTES), b"")
-    return _tar_entries(tar_stream.PiecesSource(pieces), TAR)
+    return _tar_entries(tar_source.PiecesSource(pieces), TAR)
 
 
 def _inflated_members(file: IO[bytes], uri: str) -> Iterator[Inside]:
-    return _tar_entries(tar_stream.PiecesSource(inflated(file, compression_of(uri))), INFLATED_TAR)
+    return _tar_entries(tar_source.PiecesSource(inflated(file, compression_of(uri))), INFLATED_TAR)
 
 
-def _tar_entries(source: tar_stream.Source, kind: str) -> Iterator[Inside]:
+def _tar_entries(source: tar_source.Source, kind: str) -> Iterator[Inside]:
     for entry in tar_stream.walk(source):
         found = inside_of(entry, kind)
         if found is not None:

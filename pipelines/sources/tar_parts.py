@@ -12,7 +12,7 @@ from beamscribe.pipelines.sources.archives import compression_of
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.inflating import inflated
 from beamscribe.pipelines.sources.opened import Where
-from beamscribe.pipelines.sources.tar_stream import PiecesSource
+from beamscribe.pipelines.sources.tar_source import PiecesSource
 from beamscribe.pipelines.sources.versions import check_version
 from beamscribe.pipelines.work.work_item import Member
 

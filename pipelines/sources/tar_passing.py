@@ -8,7 +8,8 @@ from beamscribe.pipelines.sources.archives import compression_of, inside_of
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.inflating import inflated
 from beamscribe.pipelines.sources.opened import Readable, UnreadableMemberError, Where
-from beamscribe.pipelines.sources.tar_stream import FILE, PiecesSource, TarEntry, content, walk
+from beamscribe.pipelines.sources.tar_source import PiecesSource
+from beamscribe.pipelines.sources.tar_stream import FILE, TarEntry, content, walk
 from beamscribe.pipelines.sources.versions import check_version
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.work_item import TAR

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import IO, NamedTuple, Protocol
+from typing import NamedTuple
 
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.tar_header import (
@@ -19,6 +19,7 @@ from beamscribe.pipelines.sources.tar_header import (
     pax_sparse,
     text,
 )
+from beamscribe.pipelines.sources.tar_source import Source
 
 FILE, DIRECTORY, HARD_LINK, SYMBOLIC_LINK, SPECIAL = "file", "directory", "hard link", "symbolic link", "special file"
 """Kinds of members; the last are devices, pipes, sockets and labels, which hold no bytes of a file."""
@@ -45,94 +46,6 @@ _KINDS = {
 }
 _WITHOUT_BYTES = (b"2", b"3", b"4", b"5", b"6", b"V")
 """Types after which no bytes come, whatever size their header tells."""
-
-
-class Source(Protocol):
-    """Bytes that are gone through once.
-
-    Attributes:
-        position: of the next one.
-    """
-
-    position: int
-
-    def read(self, size: int) -> bytes:
-        """The next bytes; fewer only at the end."""
-        ...
-
-    def skip(self, size: int) -> int:
-        """Passes over bytes and says how many there were."""
-        ...
-
-
-class SeekableSource:
-    """A file that can be sought in.
-
-    Args:
-        file: at its beginning.
-        length: of the file.
-    """
-
-    def __init__(self, file: IO[bytes], length: int) -> None:
-        self._file, self._length, self.position = file, length, 0
-
-    def read(self, size: int) -> bytes:
-        """As `Source`."""
-        data = self._file.read(size)
-        while len(data) < size and (more := self._file.read(size - len(data))):
-            data += more
-        self.position += len(data)
-        return data
-
-    def skip(self, size: int) -> int:
-        """As `Source`."""
-        there = max(0, min(size, self._length - self.position))
-        self.position += there
-        self._file.seek(self.position)
-        return there
-
-
-class PiecesSource:
-    """Pieces of bytes, one after the other, of which one is held at a time.
-
-    Args:
-        pieces: of the archive.
-        position: of their first byte in it.
-    """
-
-    def __init__(self, pieces: Iterator[bytes], position: int = 0) -> None:
-        self._pieces, self._piece, self._start, self.position = pieces, b"", 0, position
-
-    def read(self, size: int) -> bytes:
-        """As `Source`."""
-        found = []
-        while size and self._more():
-            part = self._piece[self._start : self._start + size]
-            found.append(part)
-            self._passed(len(part))
-            size -= len(part)
-        return b"".join(found)
-
-    def skip(self, size: int) -> int:
-        """As `Source`."""
-        left = size
-        while left and self._more():
-            part = min(left, len(self._piece) - self._start)
-            self._passed(part)
-            left -= part
-        return size - left
-
-    def _more(self) -> bool:
-        while self._start == len(self._piece):
-            piece = next(self._pieces, None)
-            if piece is None:
-                return False
-            self._piece, self._start = piece, 0
-        return True
-
-    def _passed(self, size: int) -> None:
-        self._start += size
-        self.position += size
 
 
 class TarEntry(NamedTuple):

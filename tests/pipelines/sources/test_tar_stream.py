@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
+from beamscribe.pipelines.sources.tar_source import PiecesSource, SeekableSource
 from beamscribe.pipelines.sources.tar_stream import (
     DIRECTORY,
     FILE,
     MAX_HEADER_BYTES,
     MAX_ZERO_BYTES,
-    PiecesSource,
-    SeekableSource,
     TarEntry,
     content,
     walk,
