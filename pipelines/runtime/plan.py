@@ -229,12 +229,12 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
     items = list({one.reference.group or one.reference.id: one for one in map(_alone, todo)}.values())
     count = shard_count(len(corpus), request.flags.shard_size)
     shards = len({shard_name(item.reference, count, request.flags.shard_size) for item in todo})
-    shards += archives.images // request.flags.shard_size + archives.count
-    images, about = len(todo) + archives.images, "about " if archives.count else ""
+    shards += archives.images // request.flags.shard_size + archives.number
+    images, about = len(todo) + archives.images, "about " if archives.number else ""
     print(f"{name}: {about}{images:,} of {len(corpus) + archives.images:,} to do")
-    if archives.count:
+    if archives.number:
         print(
-            f"{'archives':>12}  {counted(archives.count, 'archive')}, {archives.size / 1e9:,.1f} GB, with as many "
+            f"{'archives':>12}  {counted(archives.number, 'archive')}, {archives.size / 1e9:,.1f} GB, with as many "
             f"images as the first {len(archives.sample):,} of {archives.uri} let expect"
         )
     room = "" if free is None else f", {free / 1e9:,.1f} GB free"

@@ -17,14 +17,14 @@ class Archives(NamedTuple):
     """Archives that a job goes through.
 
     Attributes:
-        count: of them.
+        number: of them.
         size: bytes of all of them.
         images: that they hold and that are not done, about.
         uri: of the one that was looked into.
         sample: images of that one.
     """
 
-    count: int = 0
+    number: int = 0
     size: int = 0
     images: int = 0
     uri: str = ""

@@ -30,7 +30,7 @@ def test_nothing_is_expected_of_nothing() -> None:
 def test_equal_archives_hold_what_one_holds(tmp_path: Path) -> None:
     containers = written(tmp_path / "in", photos(20), photos(20, 20), photos(20, 40))
     found = look_into(containers, {})
-    assert (found.count, found.images, len(found.sample)) == (3, 60, 20)
+    assert (found.number, found.images, len(found.sample)) == (3, 60, 20)
     assert found.size == sum(path.stat().st_size for path in (tmp_path / "in").iterdir())
     assert {item.container for item in found.sample} == {found.uri}
 
@@ -49,7 +49,7 @@ def test_slices_that_are_done_are_not_expected_again(tmp_path: Path) -> None:
 
 def test_an_archive_without_images_expects_none(tmp_path: Path) -> None:
     found = look_into(written(tmp_path / "in", by_tarfile([("a.txt", b"text")])), {})
-    assert (found.count, found.images, found.sample) == (1, 0, [])
+    assert (found.number, found.images, found.sample) == (1, 0, [])
 
 
 def test_one_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
