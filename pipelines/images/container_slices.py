@@ -46,13 +46,14 @@ def container_shards(
         if one.number >= container.slices:
             links += _links(found)
     begins = known[-1].ends if known else 0
-    stream = ContainerStream(container, reading, run, begins, listing, columns)
+    stream = ContainerStream(container, reading, run, begins, listing, columns, len(known))
     numbers = itertools.count(len(known))
     with contextlib.closing(stream):
         for number in numbers:
             passing = _Slice(stream, number, begins)
             yield Shard(container.slice_name(number), (), passing=passing)
             passing.listed()
+            stream.restarts.drop(number)
             links, begins = [*links, *passing.links], passing.ends
             if passing.last:
                 break
@@ -148,6 +149,8 @@ class _Slice(Iterator[ReadFile | FailureRow]):
             check_version(stream.where, stream.container.version, fresh=True)
         except OSError as error:
             raise stream.unread(error) from error
+        if not self.last:
+            stream.restarts.store(self._number + 1, self.ends)
         one = SliceListing(
             self._number, self._begins, self.ends, tuple(self._found), self.last, stream.damage if self.last else ""
         )

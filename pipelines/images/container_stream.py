@@ -15,6 +15,7 @@ from beamscribe.pipelines.sources.beside import Passed as PassedMember
 from beamscribe.pipelines.sources.beside import SampleWindow, is_beside, suffixes_of, until_error
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import Where
+from beamscribe.pipelines.sources.restarts import Restarts
 from beamscribe.pipelines.sources.tar_passing import Passed, pass_through
 from beamscribe.pipelines.sources.versions import ReplacedError
 from beamscribe.pipelines.work.container import Container
@@ -60,6 +61,7 @@ class ContainerStream:
     Attributes:
         container: which one.
         run: of the job.
+        restarts: where it can be begun again.
         where: the container is.
         damage: why the rest cannot be read, once the end is reached.
         rest: images that only the whole archive tells, once the end is reached.
@@ -73,8 +75,11 @@ class ContainerStream:
         begins: int,
         listing: ArchiveListing,
         columns: SampleColumns | None = None,
+        first: int = 0,
     ) -> None:
         self.container, self.run, self.damage = container, run, ""
+        self.restarts = Restarts(container, run.output)
+        self._point = self.restarts.load(first, begins)
         self.rest: list[WorkItem] = []
         self.where = Where.of(container.uri, reading.storage_options, reading.allow_private)
         self._reading, self._begins, self._listing, self._columns = reading, begins, listing, columns
@@ -163,6 +168,8 @@ class ContainerStream:
             self._begins,
             lambda name: not left_out(name, inside) or is_beside(name, self._suffixes),
             self._reading.max_bytes,
+            self.restarts.note if self.restarts.possible else None,
+            self._point,
         )
         with contextlib.closing(passing):
             events = self._events_of(passing)

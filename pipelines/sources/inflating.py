@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
+from beamscribe.pipelines.sources.gzip_blocks import BlockInflater, Point, library
 from beamscribe.storage.advancing import advanced
 
 PIECE = 2**18
@@ -73,20 +74,30 @@ COMPRESSED = (*_DECOMPRESSORS, ZSTD)
 """Suffixes of files that can be inflated."""
 
 
-def inflated(file: _Readable, suffix: str) -> Iterator[bytes]:
+def tells_points(suffix: str) -> bool:
+    """Whether files of a suffix can be inflated from their middle on."""
+    return _DECOMPRESSORS.get(suffix, ("", None))[1] is _Gzip and library() is not None
+
+
+def inflated(
+    file: _Readable, suffix: str, note: Callable[[Point], None] | None = None, point: Point | None = None
+) -> Iterator[bytes]:
     """What is inside a compressed file: its members one after the other, with zeros between and behind them left out.
 
     Args:
-        file: at its beginning.
+        file: at its beginning, or at a point of it.
         suffix: of its name, one of `COMPRESSED`.
+        note: is told where inflating can begin; only where `tells_points`.
+        point: where it begins, one that `note` was told; only with `note`.
 
     Raises:
         DamagedArchiveError: where it ends early, is damaged, has something else behind its members, or inflates beyond
             its bounds; what comes before has been yielded.
     """
-    consumed = [0]
-    made = 0
-    for piece in _zstd(file, consumed) if suffix == ZSTD else _members(file, suffix, consumed):
+    consumed = [point.compressed if point else 0]
+    made = point.inflated if point else 0
+    members = _members(file, suffix, consumed, note, point)
+    for piece in _zstd(file, consumed) if suffix == ZSTD else members:
         yield piece
         advanced(len(piece))
         made += len(piece)
@@ -96,26 +107,31 @@ def inflated(file: _Readable, suffix: str) -> Iterator[bytes]:
             )
 
 
-def _members(file: _Readable, suffix: str, consumed: list[int]) -> Iterator[bytes]:
+def _members(
+    file: _Readable, suffix: str, consumed: list[int], note: Callable[[Point], None] | None, point: Point | None
+) -> Iterator[bytes]:
     magic, new = _DECOMPRESSORS[suffix]
-    data, first = _read(file, consumed), True
+    data, first = _read(file, consumed), point is None
+    made = point.inflated if point else 0
     while True:
         while data and len(data) < len(magic) and (more := _read(file, consumed)):
             data += more
-        if not data.startswith(magic):
+        if not point and not data.startswith(magic):
             if first:
                 raise DamagedArchiveError(f"it does not begin as a {suffix} file does")
             raise DamagedArchiveError(
                 f"something else follows its compressed bytes, at byte {consumed[0] - len(data)}; the rest is not read"
             )
-        member: _Decompressor = new()
-        yield from _member(member, data, file, consumed)
+        member: _Decompressor = BlockInflater(consumed[0] - len(data), made, note, point) if note else new()
+        for piece in _member(member, data, file, consumed):
+            made += len(piece)
+            yield piece
         data = member.unused_data.lstrip(b"\0")
         while not data and (more := _read(file, consumed)):
             data = more.lstrip(b"\0")
         if not data:
             return
-        first = False
+        first, point = False, None
 
 
 def _member(member: _Decompressor, data: bytes, file: _Readable, consumed: list[int]) -> Iterator[bytes]:

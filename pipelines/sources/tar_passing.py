@@ -6,6 +6,7 @@ from typing import NamedTuple
 from beamscribe.pipelines.sources.archive_listing import Inside
 from beamscribe.pipelines.sources.archives import compression_of, inside_of
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
+from beamscribe.pipelines.sources.gzip_blocks import Point
 from beamscribe.pipelines.sources.inflating import inflated
 from beamscribe.pipelines.sources.opened import Readable, UnreadableMemberError, Where
 from beamscribe.pipelines.sources.tar_source import PiecesSource
@@ -34,7 +35,13 @@ class Passed(NamedTuple):
 
 
 def pass_through(
-    container: Container, where: Where, begins: int, wanted: Callable[[str], bool], max_bytes: int
+    container: Container,
+    where: Where,
+    begins: int,
+    wanted: Callable[[str], bool],
+    max_bytes: int,
+    note: Callable[[Point], None] | None = None,
+    point: Point | None = None,
 ) -> Generator[Passed, None, None]:
     """The members of a tar from a byte on.
 
@@ -44,6 +51,8 @@ def pass_through(
         begins: the byte, inflated where it is compressed, at which a member begins.
         wanted: whether a file of this name is read.
         max_bytes: that a file may have.
+        note: as in `inflating.inflated`.
+        point: not behind the byte, from which a compressed tar is read; its beginning by default.
 
     Raises:
         ReplacedError: if it is no longer the archive that was asked for.
@@ -51,11 +60,14 @@ def pass_through(
         OSError: if the storage cannot read it.
     """
     plain = container.kind == TAR
-    with where.opened_in_order(begins if plain else 0) as file:
+    first = begins if plain else point.compressed if point else 0
+    with where.opened_in_order(first) as file:
         check_version(where, container.version, fresh=True)
-        source = PiecesSource(_pieces(file) if plain else inflated(_Reads(file), compression_of(container.uri)))
         if plain:
-            source.position = begins
+            source = PiecesSource(_pieces(file), begins)
+        else:
+            pieces = inflated(_Reads(file), compression_of(container.uri), note, point)
+            source = PiecesSource(pieces, point.inflated if point else 0)
         source.skip(begins - source.position)
         for entry in walk(source):
             found = inside_of(entry, container.kind)

@@ -5,6 +5,7 @@ Flink, Spark and Prism need what `make flink-test`, `make spark-test` and `make 
 """
 
 import contextlib
+import gzip
 import os
 import sys
 import threading
@@ -38,6 +39,8 @@ from tests.engines.servers import (
     worker_pool,
 )
 from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, references
+from tests.pipelines.runtime.test_containers_gone_through import go as gone_through
+from tests.pipelines.runtime.test_containers_gone_through import photos, rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -161,6 +164,23 @@ def test_rows_are_equal_on_every_engine(local: Storage, engine: list[str]) -> No
     assert_whole(local)
     assert go(local, FakeJob(FAILING), engine) == DONE
     assert_whole(local)
+
+
+def test_archives_are_spread_over_workers(tmp_path: Path, engine: list[str], request: pytest.FixtureRequest) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.tar.gz").write_bytes(gzip.compress(photos(10, first=10 * number)))
+    source, readers = str(tmp_path / "*.tar.gz"), tmp_path / "readers"
+    readers.mkdir()
+    here, there = Storage(str(tmp_path / "here")), Storage(str(tmp_path / "there"))
+    assert gone_through(source, here) == DONE
+    assert gone_through(source, there, engine=engine, readers=str(readers)) == DONE
+    assert rows_of(there) == rows_of(here)
+    assert len(captions_of(there)) == 60
+    assert verify(there).findings == ()
+    containers, processes = zip(*(path.name.split("-") for path in readers.iterdir()), strict=True)
+    assert len(containers) == len(set(containers)) == 6, "each is read by one worker"
+    if request.node.callspec.params["engine"] in ("multi_processing", SESSION):
+        assert len(set(processes)) == 2
 
 
 @pytest.mark.parametrize("name", CLUSTERS)

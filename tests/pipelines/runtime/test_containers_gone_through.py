@@ -2,7 +2,9 @@
 
 import contextlib
 import gzip
-from collections.abc import Callable, Iterator
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ from beamscribe.pipelines.runtime.flags.jobs import JobFlags
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.options import parse
 from beamscribe.pipelines.runtime.request import Request
-from beamscribe.pipelines.sources import archives, tar_passing
+from beamscribe.pipelines.sources import archives, gzip_blocks, tar_passing
+from beamscribe.pipelines.sources.gzip_blocks import Point
 from beamscribe.pipelines.sources.listing import list_images
 from beamscribe.pipelines.sources.slice_listing import FOLDER
 from beamscribe.pipelines.work.failure import failure
@@ -46,10 +49,12 @@ FINGERPRINT = Fingerprint({"style": "oil"})
 class Reader:
     """Says of an image what its bytes are."""
 
-    def __init__(self, run: Run, failing: frozenset[str], met: dict[str, Callable[[], None]]) -> None:
-        self._run, self._failing, self._met = run, failing, met
+    def __init__(self, run: Run, failing: frozenset[str], met: dict[str, Callable[[], None]], readers: str) -> None:
+        self._run, self._failing, self._met, self._readers = run, failing, met, readers
 
     def container_shards(self, container: Any) -> Iterator[Any]:
+        if self._readers:
+            Path(self._readers, f"{container.name}-{os.getpid()}").touch()
         return container_shards(container, Reading({}, max_bytes=BOUND), self._run)
 
     def __call__(self, shard: Any) -> Iterator[Any]:
@@ -69,26 +74,34 @@ class Reader:
 
 @dataclass(frozen=True)
 class ReadingJob(FakeJob):
+    """Whose workers read what they caption.
+
+    Attributes:
+        met: what happens at an image.
+        readers: a folder that gets a file for each container, with the number of the process that reads it.
+    """
+
     met: dict[str, Callable[[], None]] = field(default_factory=dict)
+    readers: str = ""
 
     def open(self, run: Run) -> Any:
-        return Reader(run, self.failing, self.met)
+        return Reader(run, self.failing, self.met, self.readers)
 
 
-def go(source: Any, output: Storage, list_members: bool = False, **how: Any) -> int:
+def go(source: Any, output: Storage, list_members: bool = False, engine: Sequence[str] = (), **how: Any) -> int:
     """Launches a job; of its flags a shard has two images if nothing else is said."""
-    failing, met = frozenset(how.pop("failing", ())), how.pop("met", {})
+    failing, met, readers = frozenset(how.pop("failing", ())), how.pop("met", {}), how.pop("readers", "")
     sources = [source] if isinstance(source, str) else source
     flags = {"shard_size": 2, "limit": None, "retry_failed": False, "on_change": "refuse", **how}
     return launch(
         Request(
-            job=ReadingJob(failing, met=met),
+            job=ReadingJob(failing, met=met, readers=readers),
             corpus=list_images(sources, {}, list_members=list_members),
             output=output,
             fingerprint=FINGERPRINT,
             details={},
             flags=JobFlags(storage_options={}, **flags),
-            options=parse(FlagParser(prog="beamscribe fake"), [])[1],
+            options=parse(FlagParser(prog="beamscribe fake"), [*engine])[1],
         )
     )
 
@@ -150,7 +163,7 @@ def test_what_is_gone_through_is_what_is_listed(
     capsys.readouterr()
 
 
-def killed_and_continued(uri: str, operations: int, undisturbed: Any) -> bool:
+def killed_and_continued(uri: str, operations: int, undisturbed: Any, slices: int = 3) -> bool:
     """Dies at an operation, then runs to the end; whether there was so much to do."""
     output = DyingStorage(f"memory://dying-{operations}")
     output.live(operations)
@@ -168,7 +181,9 @@ def killed_and_continued(uri: str, operations: int, undisturbed: Any) -> bool:
     assert go(uri, output) == DONE
     assert rows_of(output) == undisturbed, operations
     assert verify(output) == (len(undisturbed[0]), 0, 0, ()), operations
-    assert len(output.files(FOLDER)) == 3
+    listings = [entry for entry in output.files(FOLDER) if not entry.name.endswith("-restart.json")]
+    # The point of the last slice stays if the kill comes between the slice's receipt and the deletion.
+    assert len(listings) == slices >= len(output.files(FOLDER)) - 1
     output.remove()
     return code != DONE
 
@@ -191,6 +206,29 @@ def test_kills_anywhere_cost_no_row_and_no_second_one(put: Any, memory: Storage)
     while killed_and_continued(uri, operations, undisturbed):
         operations += 2
     assert operations > 15
+
+
+@pytest.mark.slow
+def test_a_compressed_tar_goes_on_where_it_was(put: Any, memory: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzip_blocks, "SPACING", 1000)
+    pixels = random.Random(0).randbytes
+    uri = put("photos.tar.gz", by_tarfile([(f"{number:03}.jpg", pixels(30_000)) for number in range(8)]))
+    assert go(uri, memory) == DONE
+    undisturbed = rows_of(memory)
+    begun: list[int] = []
+    inflate = tar_passing.inflated
+
+    def noting(file: Any, suffix: str, note: Any, point: Point | None) -> Iterator[bytes]:
+        begun.append(point.inflated if point else 0)
+        return inflate(file, suffix, note, point)
+
+    monkeypatch.setattr(tar_passing, "inflated", noting)
+    operations = 3
+    while killed_and_continued(uri, operations, undisturbed, slices=4):
+        operations += 2
+    slice_bytes = 2 * (512 + -(-30_000 // 512) * 512)
+    assert {-(-place // slice_bytes) for place in begun} == {0, 1, 2, 3}
+    assert all(-place % slice_bytes < 40_000 for place in begun), "a block or two before the slice"
 
 
 def test_a_container_that_is_replaced_while_it_is_read_is_noticed(tmp_path: Path, capsys: Any) -> None:
