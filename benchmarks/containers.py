@@ -68,7 +68,7 @@ def write_archives(photographs: list[Path], folder: Path, kind: str, archives: i
     folder.mkdir(parents=True)
     for number in range(archives):
         path = folder / f"{number:04}.{kind}"
-        files = [(f"{place:06}.jpg", photographs[(number + place) % len(photographs)]) for place in range(each)]
+        files = [(f"{place:06}.jpg", photographs[(number * each + place) % len(photographs)]) for place in range(each)]
         if kind == "zip":
             with zipfile.ZipFile(path, "w") as found:
                 for name, photograph in files:

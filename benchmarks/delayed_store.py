@@ -77,6 +77,8 @@ class Store:
         _, _, name = urllib.parse.unquote(path.lstrip("/")).partition("/")
         if not name:
             self.counts["LIST"] += 1
+            if method == "HEAD":
+                return Answer("200 OK")
             return self._listing(dict(urllib.parse.parse_qsl(query)))
         self.counts[method] += 1
         return self._object(method, name, headers.get("range"))

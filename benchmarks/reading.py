@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from beamscribe.model.backbone.spec import BackboneSpec
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.runtime import options
 from beamscribe.pipelines.runtime.flags.caption import parser
@@ -25,7 +26,7 @@ from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources.listing import list_images
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.storage.storage import Storage
-from benchmarks.small import NullJob
+from benchmarks.small import SPEC, NullJob
 
 
 class Line(NamedTuple):
@@ -80,7 +81,15 @@ def delayed_store(folder: Path, delay_msec: float, failing_percent: float) -> It
         process.wait()
 
 
-def measure(name: str, source: str, work: Path, storage: dict[str, Any], io_threads: int | None, limit: int) -> Line:
+def measure(
+    name: str,
+    source: str,
+    work: Path,
+    storage: dict[str, Any],
+    io_threads: int | None,
+    limit: int,
+    spec: BackboneSpec = SPEC,
+) -> Line:
     """One job."""
     output = work / "output"
     shutil.rmtree(output, ignore_errors=True)
@@ -91,7 +100,7 @@ def measure(name: str, source: str, work: Path, storage: dict[str, Any], io_thre
     listed = time.monotonic() - begun
     code = launch(
         Request(
-            job=NullJob(Reading(storage, io_threads=io_threads)),
+            job=NullJob(Reading(storage, io_threads=io_threads), spec),
             corpus=corpus,
             output=Storage(str(output), {}),
             fingerprint=Fingerprint({"model": "null"}),

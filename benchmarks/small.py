@@ -48,18 +48,19 @@ class NullProcess:
 
     Args:
         reading: how to read images.
+        spec: what is made of them.
         run: of the job.
     """
 
-    def __init__(self, reading: Reading, run: Run) -> None:
-        self._reading, self._run = reading, run
+    def __init__(self, reading: Reading, spec: BackboneSpec, run: Run) -> None:
+        self._reading, self._spec, self._run = reading, spec, run
         inference = Inference(lambda pixels: [Written((Alternative("Nothing.", 0.0),))] * len(pixels), 32)
         self._once = DedupCache(
             Batches(lambda items: inference([item.image.pixels for item in items]), 32), Remembered[Any]()
         )
 
     def __call__(self, shard: Shard) -> Iterator[Any]:
-        for outcome in self._once(load_shard(shard, SPEC, self._reading, self._run, 32)):
+        for outcome in self._once(load_shard(shard, self._spec, self._reading, self._run, 32)):
             if isinstance(outcome, FailureRow | StageMetrics):
                 yield outcome
             else:
@@ -77,9 +78,11 @@ class NullJob:
 
     Attributes:
         reading: how to read images.
+        spec: what is made of them.
     """
 
     reading: Reading = Reading({})
+    spec: BackboneSpec = SPEC
     name: str = "caption"
     shards_at_once: int = 2
     format: ParquetRows = dataclasses.field(default_factory=lambda: CAPTIONS)
@@ -89,7 +92,7 @@ class NullJob:
         return self
 
     def open(self, run: Run) -> Process:
-        return NullProcess(self.reading, run)
+        return NullProcess(self.reading, self.spec, run)
 
     def warnings(self, output: Storage, receipts: Any) -> list[str]:
         return []

@@ -186,4 +186,5 @@ def shown(uri: str) -> str:
 
 
 def _absolute(path: str) -> str:
-    return os.path.join(os.getcwd(), path).rstrip("/") or "/"
+    # Asking for the working directory costs as much as opening a file.
+    return (path if path.startswith("/") else os.path.join(os.getcwd(), path)).rstrip("/") or "/"

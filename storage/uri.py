@@ -6,13 +6,14 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Coroutine, Iterator
+from typing import IO, Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from beamscribe.storage.location import Location, has_password, is_chain, locate, shown
+from beamscribe.storage.s3_objects import LargeObjectError, s3_objects
 from beamscribe.storage.transient import TIMEOUT_SECONDS, StorageError, is_transient, retried, within
 from beamscribe.storage.web import WebFileSystem, web_filesystem
 
@@ -29,6 +30,9 @@ FIRST_BYTES = 2**23
 
 _LARGE = threading.BoundedSemaphore(4)
 """Files beyond that which a process reads at once, so that many readers do not fill its memory."""
+
+
+T = TypeVar("T")
 
 
 class FileTooLargeError(OSError):
@@ -182,7 +186,7 @@ def read_path(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None = 
     """The whole file at a path of a filesystem, as `read_uri`; only a regular one unless other local files may be."""
     if isinstance(fs, LocalFileSystem):
         with open_regular(path) if regular else open(path, "rb") as file:
-            data = file.read() if max_bytes is None else file.read(max_bytes + 1)
+            data = file.read() if max_bytes is None else _up_to(file, max_bytes + 1)
     else:
         with only_os_errors():
             data = _cat(fs, path, max_bytes)
@@ -191,12 +195,28 @@ def read_path(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None = 
     return data
 
 
+def _up_to(file: IO[bytes], most: int) -> bytes:
+    """The bytes of a local file, as many as are wanted at most.
+
+    A buffer is made for as many as the file has: one for as many as it may have takes longer to make than to fill.
+    """
+    expected = min(os.fstat(file.fileno()).st_size + 1, most)
+    data = file.read(expected)
+    return data if len(data) < expected else data + file.read(most - expected)
+
+
 def _cat(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None) -> bytes:
     """A remote file, of a bounded number one byte more at most."""
     if max_bytes is None:
         return _ask(fs, "cat_file", path)
     if isinstance(fs, WebFileSystem):
         return _ask(fs, "cat_file", path, max_bytes=max_bytes + 1)
+    try:
+        whole = _waited(fs, _whole_object(fs, path, max_bytes)) if fs.async_impl else None
+    except LargeObjectError as error:
+        return _cat_large(fs, path, max_bytes, error.size)
+    if whole is not None:
+        return whole
     first = min(FIRST_BYTES, max_bytes + 1)
     try:
         # One answer is enough for nearly all files, where asking for the size first would make it two.
@@ -208,13 +228,24 @@ def _cat(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int | None) -> byt
         raise
     if len(data) < first or first > max_bytes:
         return data
-    size = _ask(fs, "info", path)["size"]
+    del data
+    return _cat_large(fs, path, max_bytes, _ask(fs, "info", path)["size"])
+
+
+def _cat_large(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int, size: int | None) -> bytes:
+    """A remote file of which more than `FIRST_BYTES` are read."""
     if size is not None and size > max_bytes:
         raise FileTooLargeError(f"it has {size} bytes, more than {max_bytes}; --max-bytes sets the limit")
-    del data
     # As a whole, since another file may be there by now, which may be larger too.
     with _LARGE:
         return _ask(fs, "cat_file", path, start=0, end=max_bytes + 1)
+
+
+async def _whole_object(fs: fsspec.AbstractFileSystem, path: str, max_bytes: int) -> bytes | None:
+    """An object of S3, if it can be had without s3fs."""
+    bucket, _, key = path.partition("/")
+    objects = await s3_objects(fs, bucket)
+    return None if objects is None else await objects.read(key, min(max_bytes, FIRST_BYTES))
 
 
 def _ask(fs: fsspec.AbstractFileSystem, method: str, path: str, **options: Any) -> Any:
@@ -227,7 +258,12 @@ def _ask(fs: fsspec.AbstractFileSystem, method: str, path: str, **options: Any) 
     """
     if not fs.async_impl:
         return within(TIMEOUT_SECONDS, lambda: getattr(fs, method)(path, **options))
-    future = asyncio.run_coroutine_threadsafe(getattr(fs, f"_{method}")(path, **options), fs.loop)  # pyright: ignore[reportAttributeAccessIssue]
+    return _waited(fs, getattr(fs, f"_{method}")(path, **options))
+
+
+def _waited(fs: fsspec.AbstractFileSystem, coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine of a filesystem gives, if it does so in time; raises as `_ask`."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, fs.loop)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         return future.result(TIMEOUT_SECONDS)
     except TimeoutError:

@@ -17,9 +17,11 @@ from beamscribe.pipelines.work.work_item import ARROW, INFLATED_TAR, OLD_INFLATE
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.storage.location import locate
 from beamscribe.storage.uri import filesystem
+from beamscribe.storage.web import WebFileSystem
 
-LOCAL_WIDTH, REMOTE_WIDTH = 4, 64
-"""Reads under way at once by default. At 100 ms for an answer 64 reads are 640 files a second."""
+LOCAL_WIDTH, WEB_WIDTH, STORE_WIDTH = 4, 64, 128
+"""Reads under way at once by default: of local disks, of the web, where a host is asked politely, and of object stores.
+At 300 ms for an answer 128 reads are 400 files a second."""
 
 BYTES_AHEAD = 2**27
 """Bytes of a shard that are read or being read and not yet decoded. A process has two shards in hand."""
@@ -61,7 +63,9 @@ def _width(uri: str, reading: Reading) -> int:
     except OSError:
         return LOCAL_WIDTH  # Each image says as a failure why it cannot be read.
     # Other clients of fsspec have one connection.
-    return REMOTE_WIDTH if fs.async_impl else LOCAL_WIDTH
+    if not fs.async_impl:
+        return LOCAL_WIDTH
+    return WEB_WIDTH if isinstance(fs, WebFileSystem) else STORE_WIDTH
 
 
 @functools.lru_cache

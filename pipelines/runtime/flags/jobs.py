@@ -132,7 +132,7 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         "--io-threads",
         type=positive,
         metavar="READS",
-        help="images that a process reads at once (default: 4 from local disks, 64 from object stores and the web)",
+        help="images that a process reads at once (default: 4 of local disks, 64 of the web, 128 of object stores)",
     )
     group.add_argument("--accept-truncated", action="store_true", help="keep what was decoded of files that end early")
     group.add_argument("--allow-http", action="store_true", help="images may be on the web, http and https")

@@ -145,7 +145,7 @@ def test_what_waits_is_not_read_after_the_end():
     ("uris", "asked", "width"),
     [
         (["/a.png", "/b.png"], None, 4),
-        (["s3://bucket/a.png"], None, 64),
+        (["s3://bucket/a.png"], None, 128),
         (["/a.png", "https://host/b.png"], None, 64),
         (["memory://a.png"], None, 4),
         (["unknown://a.png"], None, 4),

@@ -80,9 +80,9 @@ def test_what_a_store_is_asked_for(bucket):
         ]
         assert corpus.listed == local.listed == 62
         todo = [PendingItem(one) for one in corpus.references]
-        assert read_width(corpus.references, reading) == 64
+        assert read_width(corpus.references, reading) == 128
         before = counts()
-        files = list(read_each(todo, reading, START, 64))
+        files = list(read_each(todo, reading, START, 128))
         for file in files:
             path = str(bucket) + file.todo.reference.uri.removeprefix("s3://bucket")
             with open(path, "rb") as expected:
@@ -93,7 +93,7 @@ def test_what_a_store_is_asked_for(bucket):
         # All 62 may be, but a busy machine begins them slowly.
         assert after["at once"] > 10
 
-        with pytest.raises(FileTooLargeError, match="more than 20 bytes"):
+        with pytest.raises(FileTooLargeError, match="75 bytes, more than 20"):
             read_uri("s3://bucket/photos/top.png", options, max_bytes=20)
         with pytest.raises(FileNotFoundError):
             read_uri("s3://bucket/photos/none.png", options, max_bytes=20)
