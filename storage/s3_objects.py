@@ -10,6 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+from fsspec.asyn import sync
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -22,6 +23,9 @@ _CONFIG_OPTIONS = frozenset(("max_pool_connections", "s3", "connect_timeout", "r
 
 _CERTIFICATES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 """Environment variables that name the authorities which the clients of AWS trust, and obstore does not know of."""
+
+AGAIN_AFTER = datetime.timedelta(milliseconds=50)
+"""Until a request that a store refused for now is made once more."""
 
 CREDENTIALS_LAST = datetime.timedelta(minutes=5)
 """Until s3fs is asked for its credentials again, which renews those of a role before they end."""
@@ -50,7 +54,7 @@ class S3Objects:
         self._store = store
         self._failures = 0
 
-    async def read(self, key: str, max_bytes: int) -> bytes | None:
+    def read(self, key: str, max_bytes: int) -> bytes | None:
         """The bytes of an object, or None if s3fs is to be asked.
 
         Raises:
@@ -59,10 +63,10 @@ class S3Objects:
         if self._failures >= FAILURES_AT_MOST:
             return None
         try:
-            answer = await self._store.get_async(key)
+            answer = self._store.get(key)
             size = answer.meta["size"]
             if size <= max_bytes:
-                data = bytes(await answer.bytes_async())
+                data = bytes(answer.bytes())
         except FileNotFoundError:
             return None  # Most likely for s3fs too, which says so; it tells nothing of the bucket.
         except Exception:  # noqa: BLE001 - s3fs is asked the same, and its error is the one that is told
@@ -79,7 +83,7 @@ _buckets: "weakref.WeakKeyDictionary[fsspec.AbstractFileSystem, dict[str, S3Obje
 )
 
 
-async def s3_objects(fs: fsspec.AbstractFileSystem, bucket: str) -> S3Objects | None:
+def s3_objects(fs: fsspec.AbstractFileSystem, bucket: str) -> S3Objects | None:
     """The objects of a bucket as a filesystem of s3fs reaches them, or None if only s3fs knows how.
 
     Args:
@@ -88,11 +92,11 @@ async def s3_objects(fs: fsspec.AbstractFileSystem, bucket: str) -> S3Objects | 
     """
     known = _buckets.setdefault(fs, {})
     if bucket not in known:
-        known[bucket] = await _opened(fs, bucket)
+        known[bucket] = _opened(fs, bucket)
     return known[bucket]
 
 
-async def _opened(fs: Any, bucket: str) -> S3Objects | None:
+def _opened(fs: Any, bucket: str) -> S3Objects | None:
     try:
         from obstore.store import S3Store
     except ImportError:
@@ -100,7 +104,7 @@ async def _opened(fs: Any, bucket: str) -> S3Objects | None:
     if type(fs).__module__ != "s3fs.core" or not _is_plain(fs) or not _is_plain_bucket(bucket):
         return None
     # The client of s3fs has read the environment and the configuration files.
-    client = await fs.set_session()
+    client = fs.s3
     endpoint = client.meta.endpoint_url
     secure = not endpoint.startswith("http://")
     if secure and any(name in os.environ for name in _CERTIFICATES):
@@ -114,8 +118,11 @@ async def _opened(fs: Any, bucket: str) -> S3Objects | None:
             skip_signature=bool(fs.anon),
             credential_provider=None if fs.anon else _credentials(fs),
             client_options={"allow_http": not secure, "timeout": "120s"},
-            # Attempts are counted in one place, see `storage.transient`.
-            retry_config={"max_retries": 0},
+            # A busy store is asked again soon; the patience is that of `storage.transient`, through s3fs.
+            retry_config={
+                "max_retries": 1,
+                "backoff": {"init_backoff": AGAIN_AFTER, "max_backoff": AGAIN_AFTER, "base": 2},
+            },
         )
     )
 
@@ -139,12 +146,13 @@ def _is_plain_bucket(bucket: str) -> bool:
 def _credentials(fs: Any) -> Any:
     """A function that gives the credentials that s3fs uses."""
 
-    async def asked() -> dict[str, Any]:
-        key, secret, token = fs.key, fs.secret, fs.token
-        if not key:
-            held = await fs.session.get_credentials()
-            frozen = await held.get_frozen_credentials()
-            key, secret, token = frozen.access_key, frozen.secret_key, frozen.token
+    async def found() -> tuple[str, str, str | None]:
+        held = await fs.session.get_credentials()
+        frozen = await held.get_frozen_credentials()
+        return frozen.access_key, frozen.secret_key, frozen.token
+
+    def asked() -> dict[str, Any]:
+        key, secret, token = (fs.key, fs.secret, fs.token) if fs.key else sync(fs.loop, found)
         ends = datetime.datetime.now(datetime.UTC) + CREDENTIALS_LAST
         return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": ends}
 

@@ -1,6 +1,5 @@
 """Whole objects of S3 are the same whether obstore or s3fs reads them, and errors are those of s3fs."""
 
-import asyncio
 import sys
 from typing import Any, ClassVar
 
@@ -21,8 +20,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[bytes | None]:
     found: list[bytes | None] = []
     read = S3Objects.read
 
-    async def noting(self: S3Objects, key: str, max_bytes: int) -> bytes | None:
-        found.append(await read(self, key, max_bytes))
+    def noting(self: S3Objects, key: str, max_bytes: int) -> bytes | None:
+        found.append(read(self, key, max_bytes))
         return found[-1]
 
     monkeypatch.setattr(S3Objects, "read", noting)
@@ -94,7 +93,7 @@ class Refusing:
         self._times, self._error = times, error
         self.asked = 0
 
-    async def get_async(self, key: str) -> "Refusing":
+    def get(self, key: str) -> "Refusing":
         self.asked += 1
         if self.asked <= self._times:
             raise self._error
@@ -102,7 +101,7 @@ class Refusing:
 
     meta: ClassVar = {"size": 6}
 
-    async def bytes_async(self) -> bytes:
+    def bytes(self) -> bytes:
         return b"pixels"
 
 
@@ -120,7 +119,7 @@ def test_a_bucket_where_obstore_only_fails_is_left_to_s3fs(
 ) -> None:
     store = Refusing(times, error)
     objects = S3Objects(store)  # type: ignore[arg-type]
-    found = [asyncio.run(objects.read("a.jpg", LIMIT)) for _ in range(2 * FAILURES_AT_MOST)]
+    found = [objects.read("a.jpg", LIMIT) for _ in range(2 * FAILURES_AT_MOST)]
     assert (store.asked, found[-1]) == (asked, last)
 
 
