@@ -41,7 +41,9 @@ def main() -> int:
     described.add_argument("--images", required=True, help="folder of photographs")
     described.add_argument("--work", default="benchmark-output/delay", help="folder for archives and outputs")
     described.add_argument("--count", type=int, default=2000, help="photographs of a job, a multiple of four")
-    described.add_argument("--delays", type=float, nargs="+", default=[0.0, 300.0], help="milliseconds; first: reference")
+    described.add_argument(
+        "--delays", type=float, nargs="+", default=[0.0, 300.0], help="milliseconds; first: reference"
+    )
     args = described.parse_args()
     work = Path(args.work).resolve()
     loose = photographs(args.images, work, args.count)

@@ -65,15 +65,14 @@ class S3Objects:
         try:
             answer = self._store.get(key)
             size = answer.meta["size"]
-            if size <= max_bytes:
-                data = bytes(answer.bytes())
+            data = None if size > max_bytes else bytes(answer.bytes())
         except FileNotFoundError:
             return None  # Most likely for s3fs too, which says so; it tells nothing of the bucket.
         except Exception:  # noqa: BLE001 - s3fs is asked the same, and its error is the one that is told
             self._failures += 1
             return None
         self._failures = 0
-        if size > max_bytes:
+        if data is None:
             raise LargeObjectError(size)
         return data
 
@@ -92,7 +91,10 @@ def s3_objects(fs: fsspec.AbstractFileSystem, bucket: str) -> S3Objects | None:
     """
     known = _buckets.setdefault(fs, {})
     if bucket not in known:
-        known[bucket] = _opened(fs, bucket)
+        try:
+            known[bucket] = _opened(fs, bucket)
+        except Exception:  # noqa: BLE001 - s3fs meets it too, and tells it
+            known[bucket] = None
     return known[bucket]
 
 
@@ -152,7 +154,7 @@ def _credentials(fs: Any) -> Any:
         return frozen.access_key, frozen.secret_key, frozen.token
 
     def asked() -> dict[str, Any]:
-        key, secret, token = (fs.key, fs.secret, fs.token) if fs.key else sync(fs.loop, found)
+        key, secret, token = (fs.key, fs.secret, fs.token) if fs.key else sync(fs.loop, found)  # pyright: ignore[reportGeneralTypeIssues]
         ends = datetime.datetime.now(datetime.UTC) + CREDENTIALS_LAST
         return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": ends}
 
