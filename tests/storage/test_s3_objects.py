@@ -86,6 +86,14 @@ def test_what_is_not_there_is_told_by_s3fs(s3: ObjectStore, answers: list[bytes 
     assert answers == [None]
 
 
+def test_objects_that_are_missing_do_not_speak_against_obstore(s3: ObjectStore, answers: list[bytes | None]) -> None:
+    uri = s3.put("a.jpg", b"pixels")
+    for _ in range(FAILURES_AT_MOST):
+        with pytest.raises(FileNotFoundError):
+            read_uri(f"{s3.root}/missing.jpg", s3.options, max_bytes=LIMIT)
+    assert read_uri(uri, s3.options, max_bytes=LIMIT) == answers[-1] == b"pixels"
+
+
 class Refusing:
     """A store whose requests fail as often as is said."""
 
