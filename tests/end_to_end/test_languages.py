@@ -37,9 +37,8 @@ CONFIG = TrainingConfig(
 """
 
 
-@pytest.mark.parametrize(
-    "language", [pytest.param(one, marks=[pytest.mark.nightly] if one != "ko" else []) for one in LANGUAGES]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_captioner_of_another_language(
     language: str, made_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

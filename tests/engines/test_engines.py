@@ -166,6 +166,7 @@ def test_rows_are_equal_on_every_engine(local: Storage, engine: list[str]) -> No
     assert_whole(local)
 
 
+@pytest.mark.nightly
 def test_archives_are_spread_over_workers(tmp_path: Path, engine: list[str], request: pytest.FixtureRequest) -> None:
     for number in range(6):
         (tmp_path / f"{number}.tar.gz").write_bytes(gzip.compress(photos(10, first=10 * number)))

@@ -89,7 +89,7 @@ def test_killed_and_continued_equals_undisturbed(
     ("number", "workers"),
     [
         (signal.SIGINT, []),
-        (signal.SIGTERM, []),
+        pytest.param(signal.SIGTERM, [], marks=pytest.mark.nightly),
         pytest.param(
             signal.SIGTERM,
             ["--direct_running_mode=multi_processing", "--direct_num_workers=2"],

@@ -51,7 +51,9 @@ def times_spoken(output: Path, layout: str) -> Counter[str]:
     )
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout", [pytest.param(one, marks=[pytest.mark.nightly] if one != "tar" else []) for one in LAYOUTS]
+)
 def test_what_was_spoken_is_never_spoken_again(captions: Path, tmp_path: Path, layout: str) -> None:
     command = ["speak", "--captions", str(captions), "--output", str(tmp_path), f"--layout={layout}", "--format=flac"]
     command += [f"--shard-size={SHARD_SIZE}"]

@@ -225,7 +225,7 @@ def test_a_compressed_tar_goes_on_where_it_was(put: Any, memory: Storage, monkey
     monkeypatch.setattr(tar_passing, "inflated", noting)
     operations = 3
     while killed_and_continued(uri, operations, undisturbed, slices=4):
-        operations += 2
+        operations += 3
     slice_bytes = 2 * (512 + -(-30_000 // 512) * 512)
     assert {-(-place // slice_bytes) for place in begun} == {0, 1, 2, 3}
     assert all(-place % slice_bytes < 40_000 for place in begun), "a block or two before the slice"
