@@ -114,8 +114,9 @@ class ContainerStream:
     def take(self) -> None:
         """The next member is not the next any more; its bytes are held until `release`."""
         with self._changed:
-            self._events.popleft()
+            event = self._events.popleft()
             self._changed.notify_all()
+        self.restarts.passed(event.begins)
 
     def release(self, size: int) -> None:
         """So many bytes are no longer needed."""

@@ -52,9 +52,15 @@ class Restarts:
         self.drop(number - 1)
         try:
             found = _from_json(self._output.read(self._name(number)))
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
         return found if found.inflated <= begins else None
+
+    def passed(self, position: int) -> None:
+        """No slice will begin before a byte, inflated: of the points up to there only the last is kept."""
+        with self._lock:
+            while len(self._points) > 1 and self._points[1].inflated <= position:
+                self._points.popleft()
 
     def store(self, number: int, begins: int) -> None:
         """Stores the last point that is not behind the beginning of a slice.
@@ -62,11 +68,10 @@ class Restarts:
         Raises:
             OSError: if it cannot be stored.
         """
+        self.passed(begins)
         with self._lock:
-            while len(self._points) > 1 and self._points[1].inflated <= begins:
-                self._points.popleft()
-            point = next((one for one in self._points if one.inflated <= begins), None)
-        if point is not None:
+            point = self._points[0] if self._points else None
+        if point is not None and point.inflated <= begins:
             self._output.write(self._name(number), _to_json(point))
 
     def drop(self, number: int) -> None:

@@ -38,6 +38,14 @@ def test_a_slice_has_its_point(stored: Storage, number: int, begins: int, expect
     assert Restarts(CONTAINER, stored).load(number, begins) == expected
 
 
+def test_of_the_points_that_are_passed_one_is_held() -> None:
+    restarts = Restarts(CONTAINER, Storage("/none"))
+    for number in range(10_000):
+        restarts.note(POINTS[0]._replace(inflated=100 * number))
+        restarts.passed(100 * number + 50)
+        assert len(restarts._points) == 1
+
+
 @pytest.mark.parametrize(
     "other",
     [CONTAINER._replace(version="w"), CONTAINER._replace(uri="file:///b.tar.gz"), CONTAINER._replace(inside="x/*")],
