@@ -4,6 +4,8 @@
 
 prints one JSON line a size; `--plot FILE` draws them. Each runs in a process of its own, which reads a Parquet manifest
 of so many URIs, a row group at a time; half of them are committed already, so that the anti-join has something to do.
+Of more than ten million the job is in parts: half of the parts are done, and of the next one half. It ends when that is
+cut, since nothing is committed.
 """
 
 import argparse
@@ -31,14 +33,19 @@ from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.runtime import launcher as launch
 from beamscribe.pipelines.runtime.flags.jobs import JobFlags
 from beamscribe.pipelines.runtime.options import parse
-from beamscribe.pipelines.sources.manifests import Columns, read_manifests
+from beamscribe.pipelines.runtime.parts import PartedJob
+from beamscribe.pipelines.sources.columns import Columns
+from beamscribe.pipelines.sources.corpus import Corpus
+from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, parts_of
+from beamscribe.pipelines.sources.manifests import read_manifests, read_pieces
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
+from beamscribe.schemas.output_parts import DonePart, Part
 from beamscribe.schemas.receipt import Receipt, stamp
 from beamscribe.schemas.rows import CAPTIONS
-from beamscribe.storage.output_reader import MANIFEST
+from beamscribe.storage.output_reader import MANIFEST, digest_of_files, read_parts
 from beamscribe.storage.storage import Storage
 
 SHARD = 256
@@ -81,9 +88,10 @@ def write_manifest(path: str, references: int) -> None:
             writer.write_table(pa.table({"uri": uris}, schema))
 
 
-def commit_half(output: Storage, references: int) -> None:
+def commit_half(output: Storage, numbers: range) -> None:
     """Receipts as a run leaves them that did every other reference."""
-    ids = [uri(number) for number in range(0, references, 2)]
+    references = len(numbers)
+    ids = [uri(number) for number in numbers[::2]]
     for start in range(0, len(ids), SHARD):
         name = f"{CAPTIONS.folder}/{start // SHARD:05d}.parquet"
         rows = stamp(name, b"x", ids[start : start + SHARD])
@@ -96,20 +104,61 @@ def commit_half(output: Storage, references: int) -> None:
     output.write(MANIFEST, manifest.to_json().encode())
 
 
+def finish_half(output: Storage, manifest: str) -> None:
+    """An output in parts, of which half are done, and of the next one half of its rows."""
+    parts = parts_of({manifest: None}, {})
+    job = parted(manifest, output, parts)
+    half = len(parts) // 2
+    for part in parts[:half]:
+        below = output.below(part.name)
+        os.makedirs(below.path(CAPTIONS.folder))
+        for number in range(part.rows // SHARD):
+            with open(below.path(f"{CAPTIONS.folder}/{number:05d}.parquet"), "wb") as file:
+                file.write(b"x")
+        record = DonePart(job.asked(part), digest_of_files(below, CAPTIONS), part.rows, 0, 0)
+        output.write(part.record, record.to_json())
+    begins = sum(part.rows for part in parts[:half])
+    commit_half(output.below(parts[half].name), range(begins, begins + parts[half].rows))
+
+
+def prepare(references: int, folder: str) -> None:
+    """What `measure` finds."""
+    output = Storage(os.path.join(folder, "output"))
+    if references > MOST_LISTED:
+        finish_half(output, os.path.join(folder, MANIFEST_FILE))
+    else:
+        commit_half(output, range(references))
+
+
+def request(output: Storage, corpus: Corpus) -> launch.Request:
+    """What `beamscribe caption --manifest` asks for."""
+    return launch.Request(
+        job=CaptionJob(BundleSource("", 1, 1, 1), Reading({})),
+        corpus=corpus,
+        output=output,
+        fingerprint=FINGERPRINT,
+        details={},
+        flags=JobFlags(SHARD, None, False, "keep", {}),
+        options=parse(FlagParser(prog="plan"), [])[1],
+    )
+
+
+def parted(manifest: str, output: Storage, parts: list[Part]) -> PartedJob:
+    """As the command makes it of a manifest that is too large to be listed at once."""
+
+    def part_request(part: Part, most: int | None) -> launch.Request:
+        return request(output.below(part.name), read_pieces(part.asked, Columns(), {}, most=most))
+
+    return PartedJob("caption", output, parts, CAPTIONS, {}, part_request)
+
+
 def plan(manifest: str, output: Storage) -> None:
     """What `beamscribe caption --manifest` does, but for the captions."""
     launch.CommitShards = CountShards  # type: ignore[misc]
-    launch.launch(
-        launch.Request(
-            job=CaptionJob(BundleSource("", 1, 1, 1), Reading({})),
-            corpus=read_manifests([manifest], Columns(), {}),
-            output=output,
-            fingerprint=FINGERPRINT,
-            details={},
-            flags=JobFlags(SHARD, None, False, "keep", {}),
-            options=parse(FlagParser(prog="plan"), [])[1],
-        )
-    )
+    if parts := parts_of({manifest: None}, {}, read_parts(output)):
+        parted(manifest, output, parts).launch()
+    else:
+        launch.launch(request(output, read_manifests([manifest], Columns(), {})))
 
 
 def measure(references: int, folder: str) -> dict[str, float]:
@@ -118,8 +167,12 @@ def measure(references: int, folder: str) -> dict[str, float]:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         plan(manifest, output)
     seconds = time.monotonic() - began
-    todo = [int(line) for line in output.read(NOTES).split()]
-    assert sum(todo) == references // 2, f"{sum(todo)} references were handed out"
+    parts = read_parts(output)
+    listed, place = (
+        (parts[len(parts) // 2].rows, output.below(parts[len(parts) // 2].name)) if parts else (references, output)
+    )
+    todo = [int(line) for line in place.read(NOTES).split()]
+    assert sum(todo) == listed // 2, f"{sum(todo)} references were handed out"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"references": references, "shards": len(todo), "seconds": round(seconds, 1), "gibibytes": round(peak, 2)}
 
@@ -137,13 +190,14 @@ def measured(references: int) -> dict[str, float]:
 
 
 def plot(rows: list[dict[str, float]], path: str) -> None:
-    """Time and memory over the number of references, with the bounds for a million."""
+    """Time and memory over the number of references, with the bounds for a million and for a hundred million."""
     from matplotlib.figure import Figure
 
     figure = Figure((8, 3.2), layout="constrained")
-    for axes, name, bound in zip(figure.subplots(1, 2), ("seconds", "gibibytes"), (60, 1.5), strict=True):
+    for axes, name, bounds in zip(figure.subplots(1, 2), ("seconds", "gibibytes"), ((60, 120), (1.5, 1)), strict=True):
         axes.loglog([row["references"] for row in rows], [row[name] for row in rows], "o-")
-        axes.loglog([1_000_000], [bound], "v", color="tab:red", label=f"bound for a million: {bound}")
+        for size, color, bound in zip((1_000_000, 100_000_000), ("tab:red", "tab:orange"), bounds, strict=True):
+            axes.loglog([size], [bound], "v", color=color, label=f"bound for {size // 1_000_000} million: {bound}")
         axes.set(xlabel="references", ylabel=name)
         axes.grid(which="both", alpha=0.3)
         axes.legend()
@@ -162,7 +216,7 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "prepare":
-        commit_half(Storage(os.path.join(sys.argv[3], "output")), int(sys.argv[2]))
+        prepare(int(sys.argv[2]), sys.argv[3])
     elif sys.argv[1] == "measure":
         print(json.dumps(measure(int(sys.argv[2]), sys.argv[3])), flush=True)
     else:

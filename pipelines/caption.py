@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.captioners.process import CaptionProcess, is_stored
@@ -24,20 +25,23 @@ from beamscribe.pipelines.runtime.flags import jobs
 from beamscribe.pipelines.runtime.flags.caption import parser
 from beamscribe.pipelines.runtime.keeping import keep_columns, kept_warnings, refuse_columns, suffixes_beside
 from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.parts import PartedJob
 from beamscribe.pipelines.runtime.request import Request
-from beamscribe.pipelines.runtime.runners import is_dry
+from beamscribe.pipelines.runtime.runners import is_dry, template_of
 from beamscribe.pipelines.runtime.running import share_cores
 from beamscribe.pipelines.sources.corpus import Corpus
 from beamscribe.pipelines.sources.listing import is_plain, list_images
-from beamscribe.pipelines.sources.manifests import Columns, read_manifests
+from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, parts_of
+from beamscribe.pipelines.sources.manifests import Columns, manifest_files, read_manifests, read_pieces
 from beamscribe.pipelines.sources.queries import strip_queries
 from beamscribe.pipelines.sources.retake import BELOW, unsure_images
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.schemas.kept_columns import kept_of
 from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS, ids_of_output
+from beamscribe.schemas.output_parts import Part
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import CAPTIONS, ParquetRows
-from beamscribe.storage.output_reader import manifest_of
+from beamscribe.storage.output_reader import manifest_of, read_manifest_of, read_parts
 from beamscribe.storage.storage import Storage
 
 
@@ -137,9 +141,22 @@ def run(argv: Sequence[str]) -> int:
     if is_dry(beam_options):
         return dry_run(_job(args, chosen_captioner(args, None)), args.output, beam_options)
     output = options.output_of(args, filter(is_plain, args.images or ()))
+    if parts := _parts(args, flags, output):
+        return _parted(parts, args, flags, beam_options, output)
     chosen = chosen_captioner(args, output)
     options.refuse_web(args.images or (), args)
-    corpus = _corpus(args, chosen, flags)
+    return launch(_request(args, flags, beam_options, output, chosen, _corpus(args, chosen, flags)))
+
+
+def _request(
+    args: argparse.Namespace,
+    flags: jobs.JobFlags,
+    beam_options: PipelineOptions,
+    output: Storage,
+    chosen: ChosenCaptioner,
+    corpus: Corpus,
+) -> Request:
+    """What is asked of the launcher, for one output."""
     options.refuse_web((reference.uri for reference in corpus.references if not is_stored(reference)), args)
     if args.strip_query:
         corpus = strip_queries(corpus)
@@ -148,19 +165,64 @@ def run(argv: Sequence[str]) -> int:
     chosen = keep_columns(chosen, corpus, output, flags.on_change, args.keep_columns or ())
     if not is_resumed(output, chosen.fingerprint):
         chosen.check()
-    return launch(
-        Request(
-            job=_job(args, chosen),
-            corpus=corpus,
-            output=output,
-            fingerprint=chosen.fingerprint,
-            details={IDS: ids_to_record(output, _ids_of(args)), **chosen.details},
-            flags=flags,
-            options=beam_options,
-            strict=args.strict,
-            closing=lambda: _closing(output, args.output, args.report is not None),
-        )
+    return Request(
+        job=_job(args, chosen),
+        corpus=corpus,
+        output=output,
+        fingerprint=chosen.fingerprint,
+        details={IDS: ids_to_record(output, _ids_of(args)), **chosen.details},
+        flags=flags,
+        options=beam_options,
+        strict=args.strict,
+        closing=lambda: _closing(output, args.output, args.report is not None),
     )
+
+
+def _parts(args: argparse.Namespace, flags: jobs.JobFlags, output: Storage) -> list[Part]:
+    """The parts that a corpus is done in; none if the launcher can list it at once."""
+    earlier = read_parts(output)
+    # A number of images, the same bytes twice and a price are told only of images that are known.
+    at_once = args.list_members or flags.limit or flags.sample or args.deduplicate or args.endpoint
+    if not args.manifest or at_once or (not earlier and read_manifest_of(output)):
+        return []
+    return parts_of(manifest_files(args.manifest, flags.storage_options), flags.storage_options, earlier)
+
+
+def _parted(
+    parts: Sequence[Part],
+    args: argparse.Namespace,
+    flags: jobs.JobFlags,
+    beam_options: PipelineOptions,
+    output: Storage,
+) -> int:
+    """Captions part after part.
+
+    Raises:
+        RefusedError: if a flag needs all of them at once.
+    """
+    for flag, given in (("--report", args.report is not None), ("--template_location", template_of(beam_options))):
+        if given:
+            raise RefusedError(
+                f"{flag}: a manifest of more than {MOST_LISTED:,} rows is captioned part by part: leave the flag out, "
+                "or give manifests with fewer rows, each with an --output of its own"
+            )
+    columns, keeps = Columns(args.uri_column, args.id_column), args.keep_columns or ()
+    # What is chosen for the first part, such as a precision, is that of all.
+    chosen = chosen_captioner(args, output.below(parts[0].name))
+
+    def request(part: Part, most: int | None) -> Request:
+        corpus = read_pieces(part.asked, columns, flags.storage_options, keeps, most)
+        made = _request(args, flags, beam_options, output.below(part.name), chosen, corpus)
+        return dataclasses.replace(made, closing=tuple)
+
+    settings = {
+        "captioner": chosen.fingerprint.fields,
+        "columns": columns,
+        "keep": keeps,
+        "strip_query": args.strip_query,
+    }
+    job = PartedJob("caption", output, parts, chosen.format, settings, request, flags.retry_failed)
+    return job.plan() if flags.plan else job.launch()
 
 
 def _closing(output: Storage, typed: str, has_page: bool) -> list[str]:

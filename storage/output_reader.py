@@ -4,6 +4,8 @@ Data files are the truth. A receipt only spares reading one again: where it is l
 and is the same.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -12,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beamscribe.errors import RefusedError
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.manifest import FILE, FOLDER, Manifest, ManifestError
 from beamscribe.schemas.matching import ids_of_output
+from beamscribe.schemas.output_parts import PARTS, DonePart, Part, parts_from_json
 from beamscribe.schemas.receipt import RECEIPTS, FileStamp, Receipt, stamp
 from beamscribe.schemas.rows import FAILURES, ParquetRows, RowFormat, read_failures
 from beamscribe.schemas.table import NewerSchemaError
@@ -26,18 +30,62 @@ MANIFEST = f"{FOLDER}/{FILE}"
 FormatT = TypeVar("FormatT", bound=RowFormat)
 
 
+def read_parts(output: Storage) -> list[Part]:
+    """The parts of an output; none if it is not in parts.
+
+    Raises:
+        RefusedError: if the file that says so cannot be read, or is newer than this Beamscribe.
+    """
+    try:
+        return parts_from_json(output.read(PARTS), output.uri(PARTS))
+    except FileNotFoundError:
+        return []
+    except (ValueError, OSError) as error:
+        raise RefusedError(str(error)) from error
+
+
 def read_manifest_of(output: Storage) -> Manifest | None:
     """The manifest of an output; None if there is none yet.
 
     Raises:
-        RefusedError: if it is damaged or newer than this Beamscribe.
+        RefusedError: if it is damaged or newer than this Beamscribe, or if the output is in parts, which have manifests
+            of their own.
     """
     try:
         return Manifest.from_json(output.read(MANIFEST), output.uri(MANIFEST))
     except FileNotFoundError:
+        if parts := read_parts(output):
+            raise RefusedError(
+                f"{output.uri()} is in {counted(len(parts), 'part')}, each an output of its own: name one of them, "
+                f"such as {output.uri(parts[0].name)}"
+            ) from None
         return None
     except (ManifestError, NewerSchemaError, OSError) as error:
         raise RefusedError(str(error)) from error
+
+
+def digest_of_files(output: Storage, form: RowFormat) -> str:
+    """A digest of the names and sizes of all files of rows and of failure rows."""
+    listed = json.dumps(sorted(data_sizes(output, form).items()))
+    return hashlib.blake2b(listed.encode(), digest_size=16).hexdigest()
+
+
+def read_done_part(output: Storage, part: Part, form: RowFormat) -> DonePart | None:
+    """The record of a part of which nothing was left to do, if its files are those of then.
+
+    Args:
+        output: that the part is in.
+        part: which one.
+        form: how its rows are stored.
+
+    Raises:
+        OSError: if storage does not answer.
+    """
+    try:
+        found = DonePart.from_json(output.read(part.record))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if found.files == digest_of_files(output.below(part.name), form) else None
 
 
 def manifest_of(output: Storage) -> Manifest:

@@ -5,7 +5,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -87,6 +87,10 @@ class Storage:
     def uri(self, name: str = "") -> str:
         """The absolute URI of a name."""
         return canonical(self._filesystem[0], self.path(name))
+
+    def below(self, name: str) -> "Storage":
+        """A folder in this one."""
+        return replace(self, root=self.uri(name))
 
     def read(self, name: str) -> bytes:
         """The whole file.

@@ -15,7 +15,9 @@ from beamscribe.pipelines.sources.asked import read_beyond
 from beamscribe.pipelines.work.work_items import TEXT
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
-from beamscribe.storage.output_reader import OutputReader, manifest_of
+from beamscribe.schemas.output_parts import Part
+from beamscribe.schemas.rows import FAILURES, read_failures
+from beamscribe.storage.output_reader import OutputReader, manifest_of, read_done_part, read_manifest_of, read_parts
 from beamscribe.storage.storage import Storage
 
 
@@ -74,6 +76,53 @@ class Status(NamedTuple):
 
 
 def status(output: Storage) -> Status:
+    """How far an output is, or all parts of one that is in parts.
+
+    Raises:
+        RefusedError: if the folder is no output of Beamscribe.
+        ValueError: if the stored corpus, or a data file whose receipt is lost, is damaged.
+    """
+    parts = [part for part in read_parts(output) if part.rows]
+    if not parts:
+        return _of_one(output)
+    found = [_of_part(output, part) for part in parts]
+    latest = max(found, key=lambda one: (one.writer is not None, one.a_second is not None))
+    holder = read_holder(output)
+    skipped: Counter[str] = Counter()
+    for one in found:
+        skipped.update(one.skipped)
+    return Status(
+        job=latest.job,
+        asked=sum(one.asked for one in found),
+        done=sum(one.done for one in found),
+        failures=[row for one in found for row in one.failures],
+        todo=sum(one.todo for one in found),
+        repeated=sum(one.repeated for one in found),
+        skipped=dict(skipped),
+        writer=str(holder) if holder and not holder.dead() else None,
+        this_run=latest.this_run,
+        a_second=latest.a_second,
+    )
+
+
+def _of_part(output: Storage, part: Part) -> Status:
+    """How far a part is: of one that is done the receipts need not be read."""
+    below = output.below(part.name)
+    manifest = read_manifest_of(below)
+    if manifest is None:
+        return Status("caption", part.rows, 0, [], part.rows, 0, {}, None, 0, None)
+    done = read_done_part(output, part, format_of(manifest))
+    if done is None:
+        return _of_one(below)
+    names = [entry.name for entry in below.files(FAILURES.folder, FAILURES.suffix)] if done.failures else []
+    failures = [
+        row for name, data in zip(names, below.read_each(names), strict=True) for row in read_failures(data, name)
+    ]
+    rows = done.references - len(failures)
+    return Status(manifest.job, done.references, rows, failures, 0, done.repeated, {}, None, 0, None)
+
+
+def _of_one(output: Storage) -> Status:
     """Reads receipts, failure rows and the stored corpus, and of data files those whose receipt is lost.
 
     Raises:

@@ -4,12 +4,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
 from beamscribe.model.feature_records import FeatureRecords
 from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.commits.repair import repair
+from beamscribe.pipelines.outputs.inspection import Inspected, Inspection, Verdict, inspect_parts
 from beamscribe.pipelines.runtime.flags.verify import parser
 from beamscribe.pipelines.sources.asked import Beyond, read_beyond
 from beamscribe.pipelines.speech.verify_audio import NAMELESS, check_audio_of
@@ -21,7 +22,7 @@ from beamscribe.schemas.printable import printable
 from beamscribe.schemas.receipt import FileStamp
 from beamscribe.schemas.rows import CAPTIONS, FAILURES, INDEX, OWN_FOLDERS, RowFormat, RowKey, read_failures
 from beamscribe.schemas.table import NewerSchemaError
-from beamscribe.storage.output_reader import manifest_of, stored_receipts
+from beamscribe.storage.output_reader import manifest_of, read_parts, stored_receipts
 from beamscribe.storage.storage import Storage
 
 FORMATS: dict[str, RowFormat] = {"featurize": FeatureRecords(), "caption": CAPTIONS, "speak": INDEX}
@@ -34,40 +35,6 @@ SHOWN = 5
 """Ids or files that a finding names."""
 
 
-class Verdict(NamedTuple):
-    """What `verify` found.
-
-    Attributes:
-        rows: ids with a row.
-        failures: ids with a failure row and no row.
-        todo: ids of the corpus with neither.
-        findings: what is wrong, one line each.
-    """
-
-    rows: int
-    failures: int
-    todo: int
-    findings: tuple[str, ...]
-
-
-class Inspection(NamedTuple):
-    """What was found, and what to do about it.
-
-    Attributes:
-        verdict: for people.
-        remove: files of which nothing can be kept, or that repeat what others hold; a run does their images again.
-        orphans: files that belong to nothing.
-        notes: what is not wrong and may surprise, one line each.
-        archives: that were not read to their end, so that nobody knows what is to do in them.
-    """
-
-    verdict: Verdict
-    remove: frozenset[str]
-    orphans: frozenset[str]
-    notes: tuple[str, ...] = ()
-    archives: int = 0
-
-
 def verify(output: Storage) -> Verdict:
     """Reads everything back: conservation, schema versions, checksums, duplicates, fingerprints, orphans.
 
@@ -77,8 +44,12 @@ def verify(output: Storage) -> Verdict:
     return inspect(output).verdict
 
 
-def inspect(output: Storage) -> Inspection:
+def inspect(output: Storage, see: Callable[[Iterable[str]], None] = lambda ids: None) -> Inspection:
     """As `verify`, and says which files to remove.
+
+    Args:
+        output: which one.
+        see: called with the ids that have a row.
 
     Raises:
         RefusedError: if the folder is no output of Beamscribe.
@@ -147,6 +118,7 @@ def inspect(output: Storage) -> Inspection:
         findings.append(str(error))
     asked.update(item.id for item in beyond.items)
     todo = asked - rows.keys() - failures.keys()
+    see(rows)
     if manifest.job == "speak":
         findings += _audio_findings(output, finished=not todo and not beyond.unfinished, remove=remove, orphans=orphans)
     foreign = sorted(name for name in remove | orphans if not OWN_NAME.fullmatch(name))
@@ -250,27 +222,34 @@ def run(argv: Sequence[str]) -> int:
     """
     args = parser().parse_strictly(argv)
     output = Storage(args.output, args.storage_options)
+    parts = [part for part in read_parts(output) if part.rows]
     try:
-        inspection = inspect(output)
-        _tell(inspection)
-        if args.repair and inspection.verdict.findings:
-            repair(output, format_of(manifest_of(output)), inspection.remove, inspection.orphans)
-            inspection = inspect(output)
+        found = inspect_parts(output, parts, inspect) if parts else [Inspected("", output, inspect(output))]
+        _tell(found)
+        if args.repair and any(one.inspection.verdict.findings for one in found):
+            for _, place, inspection in found:
+                if inspection.verdict.findings:
+                    repair(place, format_of(manifest_of(place)), inspection.remove, inspection.orphans)
+            found = inspect_parts(output, parts, inspect) if parts else [Inspected("", output, inspect(output))]
             print("beamscribe verify: after the repair")
-            _tell(inspection)
+            _tell(found)
     except OSError as error:
         raise RefusedError(f"{args.output} cannot be read: {error}") from error
-    verdict = inspection.verdict
-    incomplete = verdict.todo or inspection.archives
-    state = "wrong" if verdict.findings else "incomplete, run its job again" if incomplete else "whole"
-    archives = f", {counted(inspection.archives, 'archive')} not read to their end" if inspection.archives else ""
+    verdicts = [one.inspection.verdict for one in found]
+    wrong = any(one.findings for one in verdicts)
+    todo, unread = sum(one.todo for one in verdicts), sum(one.inspection.archives for one in found)
+    state = "wrong" if wrong else "incomplete, run its job again" if todo or unread else "whole"
+    archives = f", {counted(unread, 'archive')} not read to their end" if unread else ""
+    in_parts = f" in {counted(len(parts), 'part')}" if parts else ""
     print(
-        f"beamscribe verify: {args.output} is {state}: "
-        f"{counted(verdict.rows, 'row')}, {counted(verdict.failures, 'failure')}, {verdict.todo:,} to do{archives}"
+        f"beamscribe verify: {args.output} is {state}: {counted(sum(one.rows for one in verdicts), 'row')}, "
+        f"{counted(sum(one.failures for one in verdicts), 'failure')}, {todo:,} to do{archives}{in_parts}"
     )
-    return CHECK_FAILED if verdict.findings else STOPPED if incomplete else DONE
+    return CHECK_FAILED if wrong else STOPPED if todo or unread else DONE
 
 
-def _tell(found: Inspection) -> None:
-    for finding in (*found.verdict.findings, *found.notes):
-        print(printable(f"beamscribe verify: {finding}"))
+def _tell(found: Iterable[Inspected]) -> None:
+    for name, _, inspection in found:
+        where = f"{name}: " if name else ""
+        for line in (*inspection.verdict.findings, *inspection.notes):
+            print(printable(f"beamscribe verify: {where}{line}"))

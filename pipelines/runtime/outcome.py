@@ -71,6 +71,7 @@ def tell_outcome(
     else:
         # Nothing is in hand; markers of shards that are cut otherwise by now would stay for ever.
         forget_started(request.output)
+        request.whole(found)
     if code == DONE and exceeds_failures(request, len(found.failures)):
         code = CHECK_FAILED
     if code == DONE and found.failures and not found.rows:

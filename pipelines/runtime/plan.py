@@ -229,9 +229,11 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
     items = list({one.reference.group or one.reference.id: one for one in map(_alone, todo)}.values())
     count = shard_count(len(corpus), request.flags.shard_size)
     shards = len({shard_name(item.reference, count, request.flags.shard_size) for item in todo})
-    shards += archives.images // request.flags.shard_size + archives.number
-    images, about = len(todo) + archives.images, "about " if archives.number else ""
-    print(f"{name}: {about}{images:,} of {len(corpus) + archives.images:,} to do")
+    others = request.others
+    shards += (archives.images + others.todo) // request.flags.shard_size + archives.number
+    images = len(todo) + archives.images + others.todo
+    about = "about " if archives.number or others.todo else ""
+    print(f"{name}: {about}{images:,} of {len(corpus) + archives.images + others.images:,} to do")
     if archives.number:
         print(
             f"{'archives':>12}  {counted(archives.number, 'archive')}, {archives.size / 1e9:,.1f} GB, with as many "
@@ -249,7 +251,9 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
         items += [PendingItem(item) for item in archives.sample]
         items.sort(key=lambda item: bucket(item.reference.container or item.reference.id, 2**32))
         sample = take_sample(request.job, items, request.flags.shard_size, columns=request.corpus.kept)
-        expected = forecast(sample, len(items) - len(archives.sample) + archives.images, images, shards, before)
+        expected = forecast(
+            sample, len(items) - len(archives.sample) + archives.images + others.todo, images, shards, before
+        )
         _tell_sample(sample)
     _tell(expected, before, request)
     fits = free is None or expected.bytes <= free

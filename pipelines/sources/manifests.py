@@ -3,29 +3,24 @@
 import contextlib
 import glob
 import io
-import json
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
-import pyarrow as pa
-
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.sources.columns import TEXT, Column, Columns
+from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.found_files import find_files
 from beamscribe.pipelines.sources.kept_rows import KeptRows
-from beamscribe.pipelines.sources.opened import Where
-from beamscribe.pipelines.sources.table_process import TableError, TableProcess
-from beamscribe.pipelines.sources.table_rows import Part
-from beamscribe.pipelines.sources.tables import PARQUET_SUFFIXES, is_table
-from beamscribe.pipelines.sources.text_lines import Named, storable
+from beamscribe.pipelines.sources.table_items import Listing, named_items, table_items
+from beamscribe.pipelines.sources.table_process import TableProcess
+from beamscribe.pipelines.sources.tables import is_table
+from beamscribe.pipelines.sources.text_lines import Named
 from beamscribe.pipelines.sources.text_tables import CSV_SUFFIX, TSV_SUFFIXES, read_rows
-from beamscribe.pipelines.sources.versions import version_of
-from beamscribe.pipelines.work.work_item import ARROW, PARQUET, UNREADABLE, Member, WorkItem
-from beamscribe.schemas.counted import counted
+from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.keep import Keep
-from beamscribe.schemas.limits import MAX_BYTES
-from beamscribe.storage.location import folder_of, locate, named_uri, without_query
+from beamscribe.schemas.output_parts import Piece
+from beamscribe.storage.location import locate, without_query
 from beamscribe.storage.transient import StorageError
 from beamscribe.storage.uri import absolute, read_uri
 
@@ -51,59 +46,123 @@ def read_manifests(
         RefusedError: if one cannot be read, if all of them name no image, or if none has a column that is to be kept.
     """
     sources = list(sources)
-    kept = KeptRows(keeps) if keeps else None
-    columns = columns._replace(keep=kept.sources if kept else ())
-    with TableProcess() as process:
-        found = (
-            one
-            for source in sources
-            for uri in _expanded(source, options)
-            for one in ((uri,) if isinstance(uri, Skipped) else _read(uri, columns, options, process, kept))
-        )
-        corpus = distinct(found, limit, f"--manifest {' '.join(sources[:5])}")
+
+    def found(listing: Listing) -> Iterator[WorkItem | Skipped]:
+        for source in sources:
+            files, skipped = _expanded(source, options)
+            for uri in files:
+                yield from _read(uri, listing)
+            yield from skipped
+
+    corpus = _corpus(found, columns, options, keeps, f"--manifest {' '.join(sources[:5])}", limit)
     if not corpus.references:
         are = "is empty" if len(sources) == 1 else "are all empty"
         raise RefusedError(
             f"--manifest {' '.join(sources[:5])} {are}: write one URI a line, or give tables that have rows"
         )
-    if kept:
-        kept.end(f"--manifest {' '.join(sources[:5])}")
+    return corpus
+
+
+def read_pieces(
+    pieces: Sequence[Piece],
+    columns: Columns,
+    options: dict[str, Any],
+    keeps: Sequence[Keep] = (),
+    most: int | None = None,
+) -> Corpus:
+    """Reads some row groups of Parquet manifests, as `read_manifests`.
+
+    Args:
+        pieces: of the manifests.
+        columns: as `--uri-column` and `--id-column` say.
+        options: passed to fsspec.
+        keeps: columns that are kept.
+        most: items that are listed; all by default.
+
+    Raises:
+        RefusedError: if one cannot be read, or if none has a column that is to be kept.
+    """
+
+    def found(listing: Listing) -> Iterator[WorkItem]:
+        for piece in pieces:
+            with _refused(piece.uri):
+                yield from table_items(piece.uri, without_query(piece.uri).lower(), listing, piece)
+
+    files = list(dict.fromkeys(piece.uri for piece in pieces))
+    return _corpus(
+        lambda listing: itertools.islice(found(listing), most), columns, options, keeps, f"--manifest {files[0]}"
+    )
+
+
+def _corpus(
+    found: Callable[[Listing], Iterator[WorkItem | Skipped]],
+    columns: Columns,
+    options: dict[str, Any],
+    keeps: Sequence[Keep],
+    named: str,
+    limit: int | None = None,
+) -> Corpus:
+    kept = KeptRows(keeps) if keeps else None
+    with TableProcess() as process:
+        listing = Listing(columns._replace(keep=kept.sources if kept else ()), options, process, kept)
+        corpus = distinct(found(listing), limit, named)
+    if kept and corpus.references:
+        kept.end(named)
     return corpus._replace(kept=kept)
 
 
-def _expanded(source: str, options: dict[str, Any]) -> list[str | Skipped]:
+def manifest_files(sources: Iterable[str], options: dict[str, Any]) -> dict[str, int | None]:
+    """The manifests that sources name, with their bytes where a listing tells them.
+
+    Raises:
+        RefusedError: if a source names none.
+    """
+    return {uri: size for source in sources for uri, size in _expanded(source, options)[0].items()}
+
+
+def _expanded(source: str, options: dict[str, Any]) -> tuple[dict[str, int | None], tuple[Skipped, ...]]:
     """The manifests that a source names, and what it names beside them, such as links to nothing."""
     try:
         if not glob.has_magic(source):
-            return [absolute(source, options)]
-        files, skipped, _ = find_files(source, "--manifest", options)
+            return {absolute(source, options): None}, ()
+        files, skipped, versions = find_files(source, "--manifest", options)
     except StorageError as error:
         raise RefusedError(f"--manifest {source} cannot be read: {error}") from error
     if not files:
         raise RefusedError(f"--manifest {source} names no file: check the pattern")
-    return [*files, *skipped]
+    return {uri: versions[uri][0] if uri in versions else None for uri in files}, skipped
 
 
-def _read(
-    uri: str, columns: Columns, options: dict[str, Any], process: TableProcess, kept: KeptRows | None
-) -> Iterator[WorkItem | Skipped]:
+@contextlib.contextmanager
+def _refused(uri: str) -> Iterator[None]:
+    """What cannot be read of a manifest is told of it.
+
+    Raises:
+        RefusedError: if something cannot.
+    """
+    try:
+        yield
+    except StorageError as error:
+        raise RefusedError(f"--manifest {uri}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise RefusedError(f"--manifest {uri} cannot be read: {error}") from error
+
+
+def _read(uri: str, listing: Listing) -> Iterator[WorkItem | Skipped]:
     """What one manifest names."""
     name = without_query(uri).lower()
     if name.endswith(PACKED + ARCHIVES):
         remedy = "--images takes archives of images" if name.endswith(ARCHIVES) else "unpack it"
         raise RefusedError(f"--manifest {uri} is compressed: {remedy}")
-    try:
+    with _refused(uri):
         if is_table(name):
-            yield from _table(uri, name, columns, options, process, kept)
+            yield from table_items(uri, name, listing)
         else:
+            columns, options, _, kept = listing
             with _opened(uri, options) as file:
                 rows = read_rows(file, name, columns, kept.see_names) if kept else read_rows(file, name, columns)
                 add = _adder(uri, name, kept) if kept else None
-                yield from _named(uri, rows, add=add)
-    except StorageError as error:
-        raise RefusedError(f"--manifest {uri}: {error}") from error
-    except (OSError, ValueError) as error:
-        raise RefusedError(f"--manifest {uri} cannot be read: {error}") from error
+                yield from named_items(uri, rows, add=add)
 
 
 def _opened(uri: str, options: dict[str, Any]) -> IO[bytes]:
@@ -117,134 +176,3 @@ def _adder(manifest: str, name: str, kept: KeptRows) -> Callable[[Named], int]:
     if name.endswith((CSV_SUFFIX, *TSV_SUFFIXES)):
         return lambda row: kept.add_text(manifest, row.kept)
     return lambda row: kept.add_json(row.kept)
-
-
-def _named(
-    manifest: str, rows: Iterable[Named], first: int = 0, add: Callable[[Named], int] | None = None
-) -> Iterator[WorkItem]:
-    """Items that rows name; a row without a URI that can be read is an item that fails.
-
-    Args:
-        manifest: which one.
-        rows: of it.
-        first: number of the first of them.
-        add: takes the kept columns of a row and gives their number.
-    """
-    folder = folder_of(manifest)
-    for number, row in enumerate(rows, first):
-        problem = row.problem
-        if not problem and row.uri:
-            try:
-                uri = named_uri(row.uri, folder, allow_http=True).uri
-            except ValueError as error:
-                problem = str(error)
-            else:
-                yield WorkItem(row.id or uri, uri, kept=add(row) if add else None)
-                continue
-        detail = (
-            f"{row.place or f'row {number}'}: {problem}" if problem else f"{row.place or f'row {number}'} has no URI"
-        )
-        yield _failing(manifest, row.id or f"{manifest}::{number}", number, detail)
-
-
-def _failing(manifest: str, id: str, number: int, detail: str) -> WorkItem:
-    return WorkItem(id, manifest, member=Member(UNREADABLE, number, detail=storable(detail)))
-
-
-def _table(
-    uri: str,
-    name: str,
-    columns: Columns,
-    options: dict[str, Any],
-    process: TableProcess,
-    kept: KeptRows | None,
-) -> Iterator[WorkItem]:
-    """Items that the rows of a table hold or name.
-
-    Raises:
-        TableError: if none can be listed.
-    """
-    where = Where(uri, json.dumps(options, sort_keys=True), False)
-    kind = PARQUET if name.endswith(PARQUET_SUFFIXES) else ARROW
-    version = ""
-    # What cannot be asked for now fails below, where that is told.
-    with contextlib.suppress(OSError):
-        version = version_of(where)
-    first = _keep(uri, where, process, kept) if kept else 0
-    parts = process.rows(where, columns, MAX_BYTES)
-    column = Column((), TEXT)
-    listed, usable, damage = 0, False, ""
-    try:
-        for part in parts:
-            if isinstance(part, Column):
-                column = part
-                continue
-            damage = damage or part.damage
-            usable = usable or not part.damage
-            for number, item in _items(uri, kind, column, part, listed, version):
-                yield item._replace(kept=first + number) if kept else item
-            listed += part.rows
-    except TableError as error:
-        if not usable:
-            raise
-        reason = f"the table is damaged; {counted(listed, 'row')} of it could be listed: {error}"
-        yield WorkItem(uri, uri, container=uri, member=Member(UNREADABLE, listed, detail=storable(reason)))
-    if kept:
-        kept.pad(first + listed)
-    if damage and not usable:
-        raise TableError(damage)
-
-
-def _keep(uri: str, where: Where, process: TableProcess, kept: KeptRows) -> int:
-    """Reads the columns of a table that are kept; gives the number of its first row among all that are.
-
-    Raises:
-        TableError: if it cannot be read.
-        OSError: if storage fails.
-    """
-    names, schema, rows = process.kept(where, kept.sources)
-    kept.see_names(names)
-    return kept.add_table(uri, schema, _until_damage(rows))
-
-
-def _until_damage(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Rows as far as they can be read; what is behind them is told where the items are listed."""
-    with contextlib.suppress(TableError):
-        yield from rows
-
-
-def _items(
-    uri: str, kind: str, column: Column, part: Part, listed: int, version: str
-) -> Iterator[tuple[int, WorkItem]]:
-    """Items of some rows, with the numbers of their rows.
-
-    Args:
-        uri: of the table.
-        kind: of its members.
-        column: of images or of their names.
-        part: the rows.
-        listed: rows before them.
-        version: of the table, see `beamscribe.pipelines.sources.versions`.
-    """
-    if column.kind == TEXT and not part.damage:
-        names, ids = part.names or [""] * part.rows, part.ids or [""] * part.rows
-        rows = (
-            Named(name or "", id, part.problems.get(row, ""))
-            for row, (name, id) in enumerate(zip(names, ids, strict=True))
-        )
-        yield from enumerate(_named(uri, rows, listed), listed)
-        return
-    for row in range(part.rows):
-        number, item = listed + row, f"{uri}::{listed + row}"
-        id = part.ids[row] if part.ids else ""
-        name = part.names[row] if part.names else None
-        problem = part.damage or part.problems.get(row, "")
-        if problem:
-            yield number, _failing(uri, id or item, number, f"row {number}: {problem}")
-        elif name is None:
-            member = Member(kind, number, part.group, part.first + row, column.name, version=version)
-            yield number, WorkItem(id or item, item, container=uri, member=member)
-        elif name:
-            yield from enumerate(_named(uri, [Named(name, id)], number), number)
-        else:
-            yield number, _failing(uri, id or item, number, f"row {number} holds no image")

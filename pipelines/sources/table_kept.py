@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from beamscribe.pipelines.sources.columns import ColumnError
-from beamscribe.pipelines.sources.table_rows import LISTED_ROWS, check_count, validated
+from beamscribe.pipelines.sources.table_rows import LISTED_ROWS, check_count, some_groups, validated
 from beamscribe.pipelines.sources.tables import Table
 from beamscribe.schemas.kept_columns import UNREAD, UnkeptTypeError, kept_type
 
@@ -15,10 +15,15 @@ MOST_NAMES = 1000
 """Of columns that are told."""
 
 
-def kept_batches(table: Table, names: Sequence[str]) -> Iterator[bytes]:
+def kept_batches(table: Table, names: Sequence[str], some: tuple[int, int] | None = None) -> Iterator[bytes]:
     """Rows of some columns, of which the table need not have all.
 
     What cannot be read is null, and the column `UNREAD` says so.
+
+    Args:
+        table: which one.
+        names: of the columns.
+        some: row groups, as `beamscribe.pipelines.sources.table_rows.list_rows` takes them.
 
     Yields:
         The names of the table's columns, as JSON; the schema of those that are there; then its rows in batches, each an
@@ -34,7 +39,7 @@ def kept_batches(table: Table, names: Sequence[str]) -> Iterator[bytes]:
     yield schema.serialize().to_pybytes()
     if not found:
         return
-    for group, rows in enumerate(table.groups(found)):
+    for group, rows in some_groups(table, found, some):
         done = 0
         try:
             for batch in table.batches(group, found, LISTED_ROWS):

@@ -78,14 +78,27 @@ class TableProcess:
         except TableError as error:
             raise UnreadableMemberError(str(error)) from error
 
-    def rows(self, where: Where, columns: Columns, max_bytes: int) -> Iterator[Part | Column]:
-        """As `beamscribe.pipelines.sources.tables.list_rows`.
+    def groups(self, where: Where) -> list[int]:
+        """The rows of each row group of a Parquet file, which its metadata tells.
+
+        Raises:
+            TableError: if they cannot be read.
+            OSError: if storage fails.
+        """
+        [piece] = self._asked(where, {"do": "groups"})
+        return json.loads(piece)
+
+    def rows(
+        self, where: Where, columns: Columns, max_bytes: int, some: tuple[int, int] | None = None
+    ) -> Iterator[Part | Column]:
+        """As `beamscribe.pipelines.sources.table_rows.list_rows`.
 
         Raises:
             TableError: if the table, or what follows the parts that came before, cannot be read.
             OSError: if storage fails.
         """
-        for piece in self._asked(where, {"do": "rows", "columns": columns[:2], "max_bytes": max_bytes}):
+        wish = {"do": "rows", "columns": columns[:2], "max_bytes": max_bytes, "some": some}
+        for piece in self._asked(where, wish):
             kind, *fields = json.loads(piece)
             if kind == "column":
                 path, name, flat = fields
@@ -104,7 +117,9 @@ class TableProcess:
         for piece in self._asked(where, {"do": "texts", "wanted": wanted, "optional": optional}):
             yield json.loads(piece)
 
-    def kept(self, where: Where, names: Sequence[str]) -> tuple[list[str], pa.Schema, Iterator[pa.RecordBatch]]:
+    def kept(
+        self, where: Where, names: Sequence[str], some: tuple[int, int] | None = None
+    ) -> tuple[list[str], pa.Schema, Iterator[pa.RecordBatch]]:
         """Columns that are kept, see `beamscribe.pipelines.sources.table_kept`.
 
         Returns:
@@ -115,7 +130,7 @@ class TableProcess:
             TableError: if the table cannot be read, or, from the rows, what follows those that came before.
             OSError: if storage fails.
         """
-        pieces = self._asked(where, {"do": "kept", "names": list(names)})
+        pieces = self._asked(where, {"do": "kept", "names": list(names), "some": some})
         columns, schema = json.loads(next(pieces)), pa.ipc.read_schema(pa.py_buffer(next(pieces)))
         return columns, schema, (pa.ipc.open_stream(piece).read_next_batch() for piece in pieces)
 

@@ -2,7 +2,7 @@
 
 import collections
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -138,8 +138,16 @@ class _Cursor:
         raise self._error or DamagedTableError("the row is not there")
 
 
-def list_rows(table: Table, asked: Columns, max_bytes: int) -> Iterator[Part | Column]:
+def list_rows(
+    table: Table, asked: Columns, max_bytes: int, some: tuple[int, int] | None = None
+) -> Iterator[Part | Column]:
     """What the rows of a table are: first the column of the images or of their names, then parts in their order.
+
+    Args:
+        table: which one.
+        asked: its columns.
+        max_bytes: of an image.
+        some: first row group and number of them, where not all are wanted.
 
     Raises:
         ColumnError: see `choose`.
@@ -149,7 +157,7 @@ def list_rows(table: Table, asked: Columns, max_bytes: int) -> Iterator[Part | C
     yield column
     seen = False
     wanted = [column.name, *([".".join(ids)] if ids else [])]
-    for group, rows in enumerate(table.groups(wanted)):
+    for group, rows in some_groups(table, wanted, some):
         done = 0
         try:
             for part in _parts(table, group, rows, column, ids, max_bytes):
@@ -164,6 +172,12 @@ def list_rows(table: Table, asked: Columns, max_bytes: int) -> Iterator[Part | C
         except Exception as error:  # noqa: BLE001 - whatever damage brings about costs only these rows.
             if rows > done:
                 yield Part(group, done, rows - done, damage=described(error))
+
+
+def some_groups(table: Table, wanted: Sequence[str], some: tuple[int, int] | None) -> Iterator[tuple[int, int]]:
+    """Numbers of row groups or batches, each with its rows: all of them, or some as `list_rows` takes them."""
+    first, count = some or (0, None)
+    return itertools.islice(enumerate(table.groups(wanted)), first, None if count is None else first + count)
 
 
 def described(error: Exception) -> str:

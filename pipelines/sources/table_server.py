@@ -56,6 +56,7 @@ class Server:
         self._doing: dict[str, Callable[[Opened, dict[str, Any]], Iterator[bytes]]] = {
             "row": _row,
             "rows": _rows,
+            "groups": _groups,
             "texts": _texts,
             "kept": _kept,
         }
@@ -94,8 +95,13 @@ def _row(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _rows(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
-    for part in table_rows.list_rows(table.table, Columns(*request["columns"]), request["max_bytes"]):
+    columns, some = Columns(*request["columns"]), request["some"]
+    for part in table_rows.list_rows(table.table, columns, request["max_bytes"], some):
         yield _json(["column" if isinstance(part, Column) else "part", *part])
+
+
+def _groups(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
+    yield _json(list(table.table.groups([])))
 
 
 def _texts(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
@@ -104,7 +110,7 @@ def _texts(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _kept(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
-    return kept_batches(table.table, request["names"])
+    return kept_batches(table.table, request["names"], request["some"])
 
 
 def _json(value: Any) -> bytes:

@@ -53,8 +53,8 @@ def list_captions(path: str, options: dict[str, Any], limit: int | None) -> Corp
     Raises:
         RefusedError: if there are no captions.
     """
-    found = _files(path, options)
     kept = _kept_fingerprints(path, options)
+    found = _files(path, options)
     captioned = _captioned(found.files, options, kept)
     corpus = distinct(
         itertools.chain(found.skipped, captioned),

@@ -1,0 +1,218 @@
+"""A corpus in parts: every part is an output, and all of them hold what one output of everything would."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beamscribe import main
+from beamscribe.errors import DONE, REFUSED, STOPPED, RefusedError
+from beamscribe.flag_parser import FlagParser
+from beamscribe.pipelines.commits.lease import FILE as LEASE
+from beamscribe.pipelines.outputs.job_status import status
+from beamscribe.pipelines.outputs.verify import run as run_verify
+from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.options import parse
+from beamscribe.pipelines.runtime.parts import PartedJob
+from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.sources import manifest_parts
+from beamscribe.pipelines.sources.columns import Columns
+from beamscribe.pipelines.sources.manifest_parts import parts_of
+from beamscribe.pipelines.sources.manifests import manifest_files, read_pieces
+from beamscribe.schemas.fingerprint import Fingerprint
+from beamscribe.schemas.output_parts import Part
+from beamscribe.storage.output_reader import read_parts
+from beamscribe.storage.storage import Storage
+from tests.pipelines.dying_storage import DyingStorage, Killed
+from tests.pipelines.fake_job import FakeJob, captions_of, failures_of, noted
+from tests.pipelines.sources.test_manifest_parts import manifest
+
+SMALL = {"MOST_LISTED": 15, "PART_ROWS": 10, "LEAST_BYTES": 1}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Manifests of more than 15 rows are too large."""
+    for name, size in SMALL.items():
+        monkeypatch.setattr(manifest_parts, name, size)
+
+
+def job(output: Storage, manifests: Sequence[str], plan: bool = False, **how: Any) -> PartedJob:
+    """A fake job on manifests, of which a part has ten rows at most."""
+    style = how.pop("style", "oil")
+    fake = FakeJob(style=style, failing=frozenset(how.pop("failing", ())), log=how.pop("log", "/dev/null"))
+    flags = {"shard_size": 4, "limit": None, "retry_failed": False, "on_change": "refuse", "plan": plan, **how}
+
+    def request(part: Part, most: int | None) -> Request:
+        return Request(
+            job=fake,
+            corpus=read_pieces(part.asked, Columns(), {}, most=most),
+            output=output.below(part.name),
+            fingerprint=Fingerprint({"style": style}),
+            details={},
+            flags=JobFlags(storage_options={}, **flags),
+            options=parse(FlagParser(prog="beamscribe fake"), [])[1],
+        )
+
+    parts = parts_of(manifest_files(manifests, {}), {}, read_parts(output))
+    return PartedJob("caption", output, parts, fake.format, {"style": style}, request, bool(flags["retry_failed"]))
+
+
+def all_captions(output: Storage) -> list[tuple[str, str]]:
+    return sorted(pair for part in read_parts(output) for pair in captions_of(output.below(part.name)))
+
+
+def expected(*rows: int, style: str = "oil") -> list[tuple[str, str]]:
+    return sorted((f"file:///photos/{row}.jpg", f"file:///photos/{row}.jpg in {style}") for row in rows)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> str:
+    return manifest(tmp_path / "many.parquet", range(18), 9)
+
+
+def test_parts_hold_every_row_and_are_done_once(
+    output: Storage, many: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    log = str(tmp_path / "log")
+    assert job(output, [many], log=log).launch() == DONE
+    assert all_captions(output) == expected(*range(18))
+    assert "18 in the corpus of 2 parts: 18 done, 0 failed, 0 to do" in capsys.readouterr().out
+    monkeypatch.setattr(Storage, "write", None)
+    (tmp_path / "log").unlink()
+    again = job(output, [many], log=log)
+    assert all(again.record_of(part) for part in again.parts)
+    monkeypatch.undo()
+    for name, size in SMALL.items():
+        monkeypatch.setattr(manifest_parts, name, size)
+    monkeypatch.setattr("tests.pipelines.runtime.test_parts.read_pieces", None)
+    assert job(output, [many], log=log).launch() == DONE
+    assert noted(log) == []
+    assert run_verify([output.root]) == DONE
+    assert "is whole: 18 rows, 0 failures, 0 to do in 2 parts" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operations", [4, 15, 24, 38])
+def test_a_kill_loses_and_doubles_nothing(many: str, operations: int, memory: Storage) -> None:
+    dying = DyingStorage(memory.root, left=[])
+    dying.live(operations)
+    try:
+        ended = job(dying, [many], failing=["file:///photos/13.jpg"]).launch()
+    except Killed:
+        ended = None
+    dying.live(None)
+    if ended != DONE:
+        # Leases of a process that is dead.
+        for place in (memory, *(memory.below(part.name) for part in read_parts(memory))):
+            place.delete(LEASE)
+        assert job(memory, [many], failing=["file:///photos/13.jpg"]).launch() == DONE
+    assert all_captions(memory) == expected(*(row for row in range(18) if row != 13))
+    found = status(memory)
+    assert (found.asked, found.done, len(found.failures), found.todo) == (18, 17, 1, 0)
+    assert run_verify([memory.root]) == DONE
+
+
+def test_what_is_lost_of_a_part_that_was_done_is_done_again(output: Storage, many: str, capsys: Any) -> None:
+    assert job(output, [many]).launch() == DONE
+    below = output.below("parts/00001")
+    below.delete(below.files("captions")[0].name)
+    assert status(output).todo > 0
+    assert run_verify([output.root]) == STOPPED
+    assert job(output, [many]).launch() == DONE
+    assert all_captions(output) == expected(*range(18))
+
+
+def test_failures_are_told_and_tried_again(output: Storage, many: str, capsys: Any) -> None:
+    failing = ["file:///photos/3.jpg", "file:///photos/17.jpg"]
+    assert job(output, [many], failing=failing).launch() == DONE
+    assert "16 done, 2 failed, 0 to do" in capsys.readouterr().out
+    found = status(output)
+    assert (found.asked, found.done, len(found.failures), found.todo) == (18, 16, 2, 0)
+    assert job(output, [many], failing=failing[:1], retry_failed=True).launch() == DONE
+    assert all_captions(output) == expected(*range(3), *range(4, 18))
+    assert [row.attempts for row in failures_of(output.below("parts/00000"))] == [2]
+
+
+@pytest.mark.slow
+def test_settings_that_change_are_told_and_rows_replaced(output: Storage, many: str) -> None:
+    assert job(output, [many]).launch() == DONE
+    with pytest.raises(RefusedError, match="style: oil → ink"):
+        job(output, [many], style="ink").launch()
+    assert job(output, [many], style="ink", on_change="replace").launch() == DONE
+    assert all_captions(output) == expected(*range(18), style="ink")
+
+
+@pytest.mark.slow
+def test_more_manifests_make_more_parts_and_fewer_ask_for_less(output: Storage, many: str, tmp_path: Path) -> None:
+    assert job(output, [many]).launch() == DONE
+    first = manifest(tmp_path / "earlier.parquet", range(20, 30), 10)
+    assert job(output, [first, many]).launch() == DONE
+    parts = read_parts(output)
+    assert [part.rows for part in parts] == [9, 9, 10]
+    assert len(all_captions(output)) == 28
+    assert job(output, [first]).launch() == DONE
+    found = status(output)
+    assert (found.asked, found.done, found.todo) == (10, 10, 0)
+
+
+def test_one_id_in_two_parts_is_told(output: Storage, many: str, tmp_path: Path, capsys: Any) -> None:
+    assert job(output, [many, manifest(tmp_path / "other.parquet", range(13, 23), 10)]).launch() == DONE
+    capsys.readouterr()
+    assert run_verify([output.root]) == DONE
+    assert "5 rows have an id that a row of another part has too" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_crash_stops_and_says_how_to_go_on(output: Storage, many: str, capsys: Any) -> None:
+    crashing = job(output, [many])
+    fails = {"parts/00001": FakeJob(crash_after=1)}
+    made = crashing.request
+    stopped = PartedJob(
+        **{
+            **vars(crashing),
+            "request": lambda part, most: Request(**{**vars(made(part, most)), "job": fails.get(part.name, FakeJob())}),
+        }
+    )
+    assert stopped.launch() == STOPPED
+    found = status(output)
+    assert 9 < found.done < 18
+    assert (found.asked, found.todo) == (18, 18 - found.done)
+    assert run_verify([output.root]) == STOPPED
+    assert job(output, [many]).launch() == DONE
+    assert all_captions(output) == expected(*range(18))
+
+
+def test_a_plan_writes_nothing_and_counts_what_is_done(output: Storage, many: str, capsys: Any) -> None:
+    assert job(output, [many], plan=True).plan() == DONE
+    told = capsys.readouterr().out
+    assert "about 18 of 18 to do" in told
+    assert not list(output.walk(""))
+    assert job(output, [many]).launch() == DONE
+    below = output.below("parts/00001")
+    below.delete(below.files("captions")[0].name)
+    capsys.readouterr()
+    assert job(output, [many], plan=True).plan() == DONE
+    told = capsys.readouterr().out
+    left = status(output).todo
+    assert f"{left} of 18 to do" in told
+
+
+def test_other_commands_name_a_part(output: Storage, many: str, tmp_path: Path, capsys: Any) -> None:
+    assert job(output, [many]).launch() == DONE
+    commands = [
+        ["export", output.root, "--to", "csv", "--output", str(tmp_path / "x.csv")],
+        ["report", output.root, "--output", str(tmp_path / "page.html")],
+        ["speak", "--captions", output.root, "--output", str(tmp_path / "speech")],
+    ]
+    for command in commands:
+        capsys.readouterr()
+        assert main(command) == REFUSED, command
+        assert "is in 2 parts, each an output of its own: name one of them, such as" in capsys.readouterr().err
+    assert main(["export", f"{output.root}/parts/00001", "--to", "csv", "--output", str(tmp_path / "x.csv")]) == DONE
