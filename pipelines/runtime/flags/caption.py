@@ -97,8 +97,8 @@ def parser() -> FlagParser:
         "--list-members",
         action="store_true",
         help="read tars that are compressed or in object stores once before the job to list them, so that many workers "
-        "share an archive; else each is read once, by one worker. --limit, --sample, --deduplicate and --endpoint do "
-        "so too",
+        "share an archive, and list manifests of more than ten million rows at once; else each tar is read once, by one "
+        "worker, and such manifests are done in parts. --limit, --sample, --deduplicate and --endpoint do so too",
     )
     flags.add_argument(
         "--deduplicate",
