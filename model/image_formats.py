@@ -40,6 +40,9 @@ _KNOWN_BUT_UNSUPPORTED = (
     (rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,500}?-->\s*)?<svg\b", "SVG"),
 )
 
+_SUFFIXES = {"JPEG": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
+"""Suffixes for those of Pillow's names of formats that are no suffixes in small letters."""
+
 
 class ImageError(ValueError):
     """The bytes give no whole image; `message` says what is wrong and how to mend it.
@@ -83,6 +86,15 @@ def begins_like_an_image(head: bytes) -> bool:
     except ImageError as error:
         return error.error_type == "UnsupportedImage"
     return True
+
+
+def suffix_of(data: bytes) -> str:
+    """The suffix of a photograph, from its first bytes."""
+    try:
+        name = str(getattr(find_opener(data), "format", None) or "bin")
+    except ImageError:
+        name = "bin"
+    return _SUFFIXES.get(name, name.lower())
 
 
 def _heif_opener() -> Opener:

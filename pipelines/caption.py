@@ -25,6 +25,7 @@ from beamscribe.pipelines.runtime.flags import jobs
 from beamscribe.pipelines.runtime.flags.caption import parser
 from beamscribe.pipelines.runtime.keeping import keep_columns, kept_warnings, refuse_columns, suffixes_beside
 from beamscribe.pipelines.runtime.launcher import launch
+from beamscribe.pipelines.runtime.layouts import refuse_layout, with_layout
 from beamscribe.pipelines.runtime.parts import PartedJob
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_dry, template_of
@@ -136,16 +137,21 @@ def run(argv: Sequence[str]) -> int:
     """
     args, beam_options = options.parse(parser(), argv)
     refuse_columns(args)
+    refuse_layout(args)
     share_cores(beam_options)
     flags = jobs.job_flags(args)
     if is_dry(beam_options):
-        return dry_run(_job(args, chosen_captioner(args, None)), args.output, beam_options)
+        return dry_run(_job(args, _chosen(args, None)), args.output, beam_options)
     output = options.output_of(args, filter(is_plain, args.images or ()))
     if parts := _parts(args, flags, output):
         return _parted(parts, args, flags, beam_options, output)
-    chosen = chosen_captioner(args, output)
+    chosen = _chosen(args, output)
     options.refuse_web(args.images or (), args)
     return launch(_request(args, flags, beam_options, output, chosen, _corpus(args, chosen, flags)))
+
+
+def _chosen(args: argparse.Namespace, output: Storage | None) -> ChosenCaptioner:
+    return with_layout(chosen_captioner(args, output), args.layout)
 
 
 def _request(
@@ -208,7 +214,7 @@ def _parted(
             )
     columns, keeps = Columns(args.uri_column, args.id_column), args.keep_columns or ()
     # What is chosen for the first part, such as a precision, is that of all.
-    chosen = chosen_captioner(args, output.below(parts[0].name))
+    chosen = _chosen(args, output.below(parts[0].name))
 
     def request(part: Part, most: int | None) -> Request:
         corpus = read_pieces(part.asked, columns, flags.storage_options, keeps, most)
@@ -234,9 +240,8 @@ def _closing(output: Storage, typed: str, has_page: bool) -> list[str]:
 
 
 def _job(args: argparse.Namespace, chosen: ChosenCaptioner) -> CaptionJob:
-    return CaptionJob(
-        chosen.source, options.reading(args), args.alarm_share, format=chosen.format, columns=chosen.columns
-    )
+    reading = options.reading(args)._replace(keep_files=chosen.format.tarred)
+    return CaptionJob(chosen.source, reading, args.alarm_share, format=chosen.format, columns=chosen.columns)
 
 
 def _ids_of(args: argparse.Namespace) -> str:

@@ -23,9 +23,21 @@ class Alternative(NamedTuple):
     confidence: float | None = None
 
 
+class SourceFile(NamedTuple):
+    """An image file as it was read.
+
+    Attributes:
+        suffix: of its format, as `jpg`.
+        data: its bytes.
+    """
+
+    suffix: str
+    data: bytes
+
+
 class CaptionRow(NamedTuple):
-    """See `SCHEMA` for the meaning and unit of each field; `kept` is no column but the values of several, see
-    `beamscribe.schemas.kept_columns`.
+    """See `SCHEMA` for the meaning and unit of each field; two are no columns: `kept` is the values of several, see
+    `beamscribe.schemas.kept_columns`, and `file` goes into the tar beside the rows, if there is one.
     """
 
     image_uri: str
@@ -48,6 +60,7 @@ class CaptionRow(NamedTuple):
     confidence: float | None = None
     structured: dict[str, Any] | None = None
     kept: pa.RecordBatch | None = None
+    file: SourceFile | None = None
 
 
 SCHEMA = versioned(

@@ -4,7 +4,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-LATER_FIELDS: dict[str, str | None] = {"search": "1", "detokenizer": "1", "pillow": None, "text_parts": None}
+LATER_FIELDS: dict[str, str | None] = {
+    "search": "1",
+    "detokenizer": "1",
+    "pillow": None,
+    "text_parts": None,
+    "layout": "parquet",
+}
 """Fields that older fingerprints lack, and the value that was true then; None where it was not recorded.
 
 A fingerprint without such a field is that of the same rows as one with this value; where it was not recorded, as one

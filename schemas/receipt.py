@@ -45,6 +45,7 @@ class Receipt(NamedTuple):
         spent: what the stages took; None in older receipts, and in those made again.
         committed_at: ISO 8601, UTC, by the worker's clock; for telling how fast a job is, nothing depends on it.
         failed_stages: in which images failed, and how many did; none in older receipts, and in those made again.
+        tar: the samples beside the rows, whose ids are those of the rows and are not told again; None without them.
     """
 
     stem: str
@@ -56,6 +57,12 @@ class Receipt(NamedTuple):
     committed_at: str = ""
     spent: StageMetrics | None = None
     failed_stages: tuple[tuple[str, int], ...] = ()
+    tar: FileStamp | None = None
+
+    @property
+    def files(self) -> list[FileStamp]:
+        """All files that the commit wrote."""
+        return [file for file in (self.tar, self.rows, self.failures) if file]
 
     @property
     def name(self) -> str:
@@ -65,11 +72,14 @@ class Receipt(NamedTuple):
     def to_json(self) -> bytes:
         """The receipt as JSON."""
         fields = self._asdict()
-        for part in ("rows", "failures", "spent"):
+        for part in ("rows", "failures", "tar", "spent"):
             found: FileStamp | StageMetrics | None = fields[part]
             fields[part] = found._asdict() if found else None
             if isinstance(found, FileStamp) and not found.made_of:
                 del fields[part]["made_of"]
+        if not self.tar:
+            # Beamscribe 0.1 knows no receipts with this field.
+            del fields["tar"]
         return json.dumps(fields).encode()
 
     @classmethod
@@ -80,8 +90,8 @@ class Receipt(NamedTuple):
             ValueError: if it is not one.
         """
         try:
-            fields = json.loads(data)
-            for part in ("rows", "failures"):
+            fields = {"tar": None, **json.loads(data)}
+            for part in ("rows", "failures", "tar"):
                 if fields[part] is not None:
                     fields[part] = FileStamp(**{**fields[part], "ids": tuple(fields[part]["ids"])})
                     fields[part] = fields[part]._replace(made_of=tuple(fields[part].made_of))

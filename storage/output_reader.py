@@ -6,7 +6,7 @@ and is the same.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 
 from beamscribe.errors import RefusedError
 from beamscribe.schemas.counted import counted
-from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.manifest import FILE, FOLDER, Manifest, ManifestError
 from beamscribe.schemas.matching import ids_of_output
 from beamscribe.schemas.output_parts import PARTS, DonePart, Part, parts_from_json
-from beamscribe.schemas.receipt import RECEIPTS, FileStamp, Receipt, stamp
-from beamscribe.schemas.rows import FAILURES, ParquetRows, RowFormat, read_failures
+from beamscribe.schemas.receipt import Receipt
+from beamscribe.schemas.rows import ParquetRows, RowFormat
 from beamscribe.schemas.table import NewerSchemaError
+from beamscribe.storage.committed import data_sizes, read_receipts
+from beamscribe.storage.sample_tars import sample_tars
 from beamscribe.storage.storage import Entry, Storage
 
 MANIFEST = f"{FOLDER}/{FILE}"
@@ -65,8 +66,9 @@ def read_manifest_of(output: Storage) -> Manifest | None:
 
 
 def digest_of_files(output: Storage, form: RowFormat) -> str:
-    """A digest of the names and sizes of all files of rows and of failure rows."""
-    listed = json.dumps(sorted(data_sizes(output, form).items()))
+    """A digest of the names and sizes of all files of rows, of failure rows, and beside rows."""
+    tars = {entry.name: entry.size for entry in sample_tars(output, form)}
+    listed = json.dumps(sorted((data_sizes(output, form) | tars).items()))
     return hashlib.blake2b(listed.encode(), digest_size=16).hexdigest()
 
 
@@ -98,109 +100,6 @@ def manifest_of(output: Storage) -> Manifest:
     if found is None:
         raise RefusedError(f"{output.uri()} is not an output of Beamscribe: it has no {MANIFEST}")
     return found
-
-
-def stem_of(name: str) -> str:
-    """The name that the files of one commit share, of the path of one of them."""
-    return name.rsplit("/", 1)[-1].split(".", 1)[0]
-
-
-def data_sizes(output: Storage, form: RowFormat) -> dict[str, int]:
-    """The size in bytes of every file of rows and of failure rows, by its name below the output."""
-    folders = ((form.folder, form.suffix), (FAILURES.folder, FAILURES.suffix))
-    return {entry.name: entry.size for folder, suffix in folders for entry in output.files(folder, suffix)}
-
-
-def stored_receipts(output: Storage, form: RowFormat) -> list[Receipt]:
-    """Every stored receipt whose files are as it says; a damaged receipt counts as lost."""
-    found = []
-    sizes = data_sizes(output, form)
-    names = [entry.name for entry in output.files(RECEIPTS, ".json")]
-    for name, data in zip(names, output.read_each(names), strict=True):
-        try:
-            receipt = Receipt.from_json(data)
-        except ValueError:
-            continue
-        files = [file for file in (receipt.rows, receipt.failures) if file]
-        if receipt.name == name and all(sizes.get(file.name) == file.size for file in files):
-            found.append(receipt)
-    return found
-
-
-def receipt_from_files(output: Storage, form: RowFormat, stem: str, latest: str) -> Receipt:
-    """The receipt of a commit, made again from its data files and not stored.
-
-    Args:
-        output: of a job.
-        form: how its rows are stored.
-        stem: of the commit, see `stem_of`.
-        latest: digest of the settings of the latest run, which alone can have left failure rows without rows and
-            without a receipt: failure rows do not say under which settings they failed.
-
-    Raises:
-        OSError: if a file cannot be read.
-        ValueError: if one is damaged.
-    """
-    rows = failures = None
-    fingerprint = latest
-    name = f"{form.folder}/{stem}{form.suffix}"
-    if output.exists(name):
-        rows, fingerprint = stamp_of_rows(output, form, name)
-    name = f"{FAILURES.folder}/{stem}{FAILURES.suffix}"
-    if output.exists(name):
-        data = output.read(name)
-        failures = stamp(name, data, (row.id for row in read_failures(data, output.uri(name))))
-    return Receipt(stem, fingerprint, "", 0.0, rows, failures)
-
-
-def stamp_of_rows(output: Storage, form: RowFormat, name: str) -> tuple[FileStamp, str]:
-    """A file of rows, read as a whole, and the digest of the settings that it was made with.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is damaged or holds no rows.
-    """
-    data = output.read(name)
-    keys = form.read_keys(data, output.uri(name))
-    if not keys:
-        raise ValueError(f"{output.uri(name)} holds no rows, which Beamscribe never writes")
-    made_of = (key.made_of for key in keys) if form.holds_captions else ()
-    return stamp(name, data, (key.id for key in keys), made_of), keys[0].fingerprint
-
-
-def read_receipts(output: Storage, form: RowFormat, latest: str) -> list[Receipt]:
-    """A receipt of every commit, by stem: as it is stored, or else made again from its data files and not stored.
-
-    Args:
-        output: of a job, which may be running.
-        form: how its rows are stored.
-        latest: see `receipt_from_files`.
-
-    Raises:
-        OSError: if a file cannot be read.
-        ValueError: if a data file without a receipt is damaged.
-    """
-    receipts = {receipt.stem: receipt for receipt in stored_receipts(output, form)}
-    known = {file.name for one in receipts.values() for file in (one.rows, one.failures) if file}
-    for stem in sorted({stem_of(name) for name in data_sizes(output, form) if name not in known}):
-        try:
-            receipts[stem] = receipt_from_files(output, form, stem, latest)
-        except FileNotFoundError:
-            # A running job has removed what newer rows replace since the folder was listed.
-            continue
-    return [receipts[stem] for stem in sorted(receipts)]
-
-
-def failures_of(output: Storage, receipts: Iterable[Receipt]) -> dict[str, list[FailureRow]]:
-    """The failure rows of commits, by stem; of those that have some.
-
-    Raises:
-        OSError: if a file cannot be read.
-        ValueError: if one is damaged.
-    """
-    names = {receipt.stem: receipt.failures.name for receipt in receipts if receipt.failures}
-    found = zip(names.items(), output.read_each(names.values()), strict=True)
-    return {stem: read_failures(data, output.uri(name)) for (stem, name), data in found}
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ class CaptionProcess:
                 yield outcome
                 continue
             item, captions = outcome
-            yield from caption_rows([(item.todo, facts_of(item))], [captions], self._run)
+            for row in caption_rows([(item.todo, facts_of(item))], [captions], self._run):
+                yield row if isinstance(row, FailureRow) else row._replace(file=item.file)
 
     def container_shards(self, container: Container) -> Generator[Shard, None, None]:
         """As `GoesThroughContainers`."""

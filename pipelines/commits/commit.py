@@ -1,4 +1,4 @@
-"""Commits a shard: rows, then failures, then a receipt, each file whole or not at all."""
+"""Commits a shard: a tar of its images if asked for, rows, failures, then a receipt, each whole or not at all."""
 
 import datetime
 import time
@@ -13,7 +13,8 @@ from beamscribe.pipelines.work.stopwatch import Stopwatch
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.feature_example import captions_digest
 from beamscribe.schemas.receipt import FileStamp, Receipt, stamp
-from beamscribe.schemas.rows import FAILURES
+from beamscribe.schemas.rows import FAILURES, encode_all, tarred_rows
+from beamscribe.schemas.sample_tar import tar_of
 from beamscribe.schemas.stage_metrics import StageMetrics, total
 from beamscribe.storage.critical_section import critical_section
 from beamscribe.storage.storage import Storage
@@ -67,7 +68,7 @@ def commit_shard(
                 row_ids.append(outcome.id)
                 yield outcome
 
-    data = run.format.encode(rows())
+    data, tar = encode_all(run.format, rows())
     passed = shard.passing.finish() if shard.passing else None
     todo = passed.todo if passed else shard.todo
     asked = [item.reference.id for item in todo]
@@ -96,6 +97,8 @@ def commit_shard(
         receipt = Receipt(stem, run.fingerprint, run.started.isoformat(), seconds, None, None)
         run.output.delete(receipt.name)
         receipt = receipt._replace(
+            # Before the rows, so that what has rows has the images too.
+            tar=_put_tar(run.output, tar_of(stem), tar) if tarred_rows(run.format) else None,
             rows=_put(run.output, f"{run.format.folder}/{stem}{run.format.suffix}", data, row_ids, made_of),
             failures=_put(
                 run.output,
@@ -127,3 +130,12 @@ def _put(
         return None
     output.write(name, data)
     return stamp(name, data, ids, (made_of[id] for id in ids) if made_of else ())
+
+
+def _put_tar(output: Storage, name: str, data: bytes) -> FileStamp | None:
+    """Writes the tar beside a file of rows, replacing its twin; without rows there is none."""
+    if not data:
+        output.delete(name)
+        return None
+    output.write(name, data)
+    return stamp(name, data, ())

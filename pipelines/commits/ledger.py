@@ -1,6 +1,7 @@
 """The ledger: which ids an output holds. Data files are the truth, receipts spare reading them again."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from beamscribe.pipelines.commits.completion import Completion, completion_of, newest_failures
-from beamscribe.pipelines.work.shards import asked_digest
+from beamscribe.pipelines.work.shards import OWN_NAME, asked_digest
+from beamscribe.schemas import sample_tar
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.printable import printable
 from beamscribe.schemas.receipt import RECEIPTS, FileStamp, Receipt, stamp
 from beamscribe.schemas.rows import FAILURES, RowFormat
-from beamscribe.storage.output_reader import (
+from beamscribe.storage.committed import (
     data_sizes,
     failures_of,
     receipt_from_files,
@@ -22,6 +25,7 @@ from beamscribe.storage.output_reader import (
     stem_of,
     stored_receipts,
 )
+from beamscribe.storage.sample_tars import LostTarError, sample_tars
 from beamscribe.storage.storage import Storage
 
 NO_STALE_ROWS: Mapping[str, Set[str]] = MappingProxyType({})
@@ -44,10 +48,12 @@ class Ledger:
 
     def receipts(self) -> list[Receipt]:
         """Every receipt whose files are as it says; a damaged receipt counts as lost."""
-        return stored_receipts(self.output, self.format)
+        return stored_receipts(self.output, self.format, tars=True)
 
     def settle(self, fingerprint: str) -> list[Receipt]:
         """Makes receipts agree with the data files: a kill may fall between a file and its receipt.
+
+        Rows whose tar is lost are removed, so that they are done again, and so are tars without rows.
 
         Only the holder of the lease may call this.
 
@@ -71,14 +77,36 @@ class Ledger:
             if stem_of(entry.name) not in receipts.keys() | lost and _MADE.fullmatch(stem_of(entry.name)):
                 self.output.delete(entry.name)
         for stem in sorted(lost):
-            receipts[stem] = receipt_from_files(self.output, self.format, stem, fingerprint)
-            self.output.write(receipts[stem].name, receipts[stem].to_json())
+            found = self._made_again(stem, fingerprint)
+            if found:
+                receipts[stem] = found
+                self.output.write(found.name, found.to_json())
         for stem, receipt in receipts.items():
             # Receipts of version 0.1 do not say which captions the rows hold; their files are read once.
             if self.format.holds_captions and receipt.rows and not receipt.rows.made_of:
                 receipts[stem] = receipt._replace(rows=stamp_of_rows(self.output, self.format, receipt.rows.name)[0])
                 self.output.write(receipt.name, receipts[stem].to_json())
+        tars = {receipt.tar.name for receipt in receipts.values() if receipt.tar}
+        for entry in sample_tars(self.output, self.format):
+            if entry.name not in tars and OWN_NAME.fullmatch(entry.name):
+                self.output.delete(entry.name)
         return [receipts[stem] for stem in sorted(receipts)]
+
+    def _made_again(self, stem: str, fingerprint: str) -> Receipt | None:
+        """The receipt of a commit that has lost it; None if nothing is left of the commit."""
+        try:
+            return receipt_from_files(self.output, self.format, stem, fingerprint, tars=True)
+        except LostTarError as error:
+            print(printable(f"beamscribe: {error}: its images are captioned again"), file=sys.stderr, flush=True)
+            name = f"{self.format.folder}/{stem}{self.format.suffix}"
+            settings = stamp_of_rows(self.output, self.format, name).fingerprint
+            # The tar goes as one without rows.
+            self.output.delete(name)
+            rest = receipt_from_files(self.output, self.format, stem, settings)
+            if not rest.failures:
+                self.output.delete(rest.name)
+                return None
+            return rest
 
     def sweep(self, receipts: Sequence[Receipt], stale: Mapping[str, Set[str]] = NO_STALE_ROWS) -> list[Receipt]:
         """Removes failure rows that a row or a newer failure of their id supersedes.
@@ -137,7 +165,7 @@ class Ledger:
         Failures go before rows: rows say under which settings they were made, failure rows do not.
         """
         for receipt in receipts:
-            for file in (receipt.failures, receipt.rows):
+            for file in (receipt.failures, receipt.rows, receipt.tar):
                 if file:
                     self.output.delete(file.name)
             self.output.delete(receipt.name)
@@ -187,8 +215,14 @@ class Ledger:
             made_of = [digest for id, digest in zip(file.ids, file.made_of, strict=False) if id in ids]
             return stamp(name, files[name], kept, made_of)
 
+        tar = None
+        if receipt.tar and receipt.rows and any(id in ids for id in receipt.rows.ids):
+            name = sample_tar.tar_of(stem)
+            # Before the rows.
+            files[name] = sample_tar.only(self.output.read(receipt.tar.name), self.output.uri(receipt.tar.name), ids)
+            tar = stamp(name, files[name], ())
         parted = receipt._replace(
-            stem=stem, rows=part(self.format, receipt.rows), failures=part(FAILURES, receipt.failures)
+            stem=stem, rows=part(self.format, receipt.rows), failures=part(FAILURES, receipt.failures), tar=tar
         )
         # Failure rows do not say under which settings they failed. After a kill in between, a receipt without its file
         # is cleared away, but such a file without its receipt would count as the latest run's.

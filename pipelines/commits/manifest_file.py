@@ -2,9 +2,11 @@
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.commits.pending import Job
+from beamscribe.schemas import sample_tar
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.matching import ids_after, ids_of_output
+from beamscribe.schemas.rows import tarred_rows
 from beamscribe.storage.output_reader import MANIFEST, read_manifest_of
 from beamscribe.storage.storage import Storage
 
@@ -44,6 +46,8 @@ def kept_fingerprints(
     new = fingerprint.digest
     if earlier is None:
         foreign = output.files(job.format.folder)
+        if tarred_rows(job.format):
+            foreign += output.files(sample_tar.FOLDER)
         if foreign:
             raise RefusedError(
                 f"{output.uri()} holds {foreign[0].name} but no {MANIFEST}, so Beamscribe did not write it: "

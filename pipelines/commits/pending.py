@@ -282,7 +282,7 @@ class _CommitShard(beam.DoFn):
         spent = receipt.spent or NOTHING
         counts = {"images": rows + failures, "rows": rows, "failures": failures}
         counts |= {f"failures_{stage}": count for stage, count in receipt.failed_stages}
-        counts["written_bytes"] = sum(file.size for file in (receipt.rows, receipt.failures) if file)
+        counts["written_bytes"] = sum(file.size for file in receipt.files)
         counts |= {name: value for name, value in spent._asdict().items() if not name.endswith("_msec")}
         spreads = {name: value for name, value in spent._asdict().items() if name.endswith("_msec")}
         spreads["shard_msec"] = receipt.seconds * 1000

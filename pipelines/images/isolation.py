@@ -151,6 +151,7 @@ def _bound_memory(reading: Reading) -> None:
             now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:  # There is none on macOS, whose kernel does not heed the limit either.
         return
-    limit = now + MEMORY_BYTES + 2 * reading.max_bytes + BYTES_PER_PIXEL * reading.max_pixels
+    files = 4 if reading.keep_files else 2  # What is sent back is copied twice.
+    limit = now + MEMORY_BYTES + files * reading.max_bytes + BYTES_PER_PIXEL * reading.max_pixels
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from beamscribe.model.backbone.spec import BackboneSpec
 from beamscribe.model.captioner_interface import Encoded, Pixels
+from beamscribe.model.image_formats import suffix_of
 from beamscribe.model.images import DecodedImage, ImageError, decode_image, encode_jpeg
 from beamscribe.pipelines.sources.members import read_reference
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.schemas.caption_row import SourceFile
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.limits import MAX_BYTES, MAX_PIXELS
 
@@ -27,6 +29,7 @@ class Reading(NamedTuple):
         allow_private: whether http(s) may ask addresses inside this machine's network.
         max_bytes: of an image file; larger ones are refused while they are read.
         io_threads: reads of images under way at once in a process; None: as many as suit the storage.
+        keep_files: whether images that are decoded bring the bytes of their files with them.
     """
 
     storage_options: dict[str, Any]
@@ -35,6 +38,7 @@ class Reading(NamedTuple):
     allow_private: bool = False
     max_bytes: int = MAX_BYTES
     io_threads: int | None = None
+    keep_files: bool = False
 
 
 class ReadFile(NamedTuple):
@@ -62,6 +66,7 @@ class LoadedImage(NamedTuple):
         decode_msec: time that decoding took.
         read_bytes: of the file.
         encoded: a JPEG file of the pixels, which are then empty, where the captioner wants that.
+        file: as it was read, where it is kept.
     """
 
     todo: PendingItem
@@ -71,6 +76,7 @@ class LoadedImage(NamedTuple):
     decode_msec: float = 0.0
     read_bytes: int = 0
     encoded: bytes = b""
+    file: SourceFile | None = None
 
 
 Wanted = BackboneSpec | Pixels | Encoded
@@ -112,7 +118,8 @@ def decode_read(
     decode_msec = (time.perf_counter() - begun) * 1000
     if encoded:
         image = image._replace(pixels=image.pixels[:0])
-    return LoadedImage(todo, digest, image, read_msec, decode_msec, len(data), encoded)
+    kept = SourceFile(suffix_of(data), data) if reading.keep_files else None
+    return LoadedImage(todo, digest, image, read_msec, decode_msec, len(data), encoded, kept)
 
 
 def load_image(

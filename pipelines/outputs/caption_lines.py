@@ -3,16 +3,14 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from beamscribe.errors import RefusedError
 from beamscribe.schemas import caption_row
-from beamscribe.schemas.conversion import json_of, text_of
+from beamscribe.schemas.caption_json import ALL, AUDIO, Row, plain
+from beamscribe.schemas.conversion import text_of
 from beamscribe.schemas.matching import BY_ID, Matcher
-
-Row = dict[str, Any]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula, the full-width forms of the signs too."""
@@ -20,11 +18,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 MAX_DIGITS = 20
 """Digits of a COCO image id at most, which has 64 bits."""
 
-
-AUDIO = "audio"
 COLUMNS = ("image_uri", "id", "caption", "score", "confidence", "flags")
 """Columns of a table by default: none of them holds JSON."""
-ALL = (*caption_row.SCHEMA.names, AUDIO)
 DURATION = "duration_seconds"
 """In a table of sound."""
 
@@ -68,7 +63,7 @@ def csv_lines(
     """
     yield csv_line(columns)
     for row in rows:
-        fields = _plain(row)
+        fields = plain(row)
         fields[AUDIO] = (audio or {}).get((row["id"], row["caption"]), "")
         yield csv_line([(cell if name in ALL else _kept_cell)(fields[name], formulas) for name in columns])
 
@@ -96,34 +91,6 @@ def csv_line(fields: Sequence[Any]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer).writerow(fields)
     return buffer.getvalue()
-
-
-def json_lines(rows: Iterable[Row]) -> Iterator[str]:
-    """One JSON object a line, with every field."""
-    for row in rows:
-        line = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
-        # Some readers take these for the ends of lines.
-        for letter in ("\x85", "\u2028", "\u2029"):
-            line = line.replace(letter, f"\\u{ord(letter):04x}")
-        yield line + "\n"
-
-
-def _plain(row: Row) -> Row:
-    """As JSON and CSV can hold it: they have no infinity, and no number that is none."""
-    alternatives = [{**one, "score": _finite(one["score"])} for one in row["alternatives"]]
-    kept = {name: json_of(value) for name, value in row.items() if name not in ALL}
-    return {
-        **row,
-        **kept,
-        "score": _finite(row["score"]),
-        "confidence": _finite(row["confidence"]),
-        "alternatives": alternatives,
-        "run_started": row["run_started"].isoformat(),
-    }
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
 
 
 def coco_results(rows: Iterable[Row], matcher: Matcher | None) -> Iterator[str]:

@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
-
 from beamscribe.errors import RefusedError
-from beamscribe.schemas.kept_columns import from_details, kept_of, plain_times
+from beamscribe.schemas.caption_json import rows_of
+from beamscribe.schemas.kept_columns import from_details, kept_of
 from beamscribe.schemas.rows import CAPTIONS, ParquetRows, with_kept_columns
 from beamscribe.storage.output_reader import OutputReader, open_output
 from beamscribe.storage.storage import Storage
@@ -49,5 +48,5 @@ def rows_by_file(captioned: Captions, least: float = 0.0) -> Iterator[list[dict[
         OSError: if one cannot be read.
     """
     for table in captioned.tables():
-        rows = pa.Table.from_arrays(list(map(plain_times, table.columns)), table.column_names).to_pylist()
+        rows = rows_of(table)
         yield [row for row in rows if row["confidence"] is None or row["confidence"] >= least] if least else rows

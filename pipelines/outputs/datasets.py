@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import re
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,14 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beamscribe.errors import RefusedError
-from beamscribe.model.image_formats import ImageError, find_opener
+from beamscribe.model.image_formats import suffix_of
 from beamscribe.pipelines.images.read_ahead import read_width
 from beamscribe.pipelines.images.reading import Reading
-from beamscribe.pipelines.outputs.caption_lines import Row, json_lines
 from beamscribe.pipelines.outputs.captions import Captions, rows_by_file
 from beamscribe.pipelines.outputs.report.pictures import MissingPictureError, PictureReading, read_photograph
 from beamscribe.pipelines.sources.asked import asked_items
 from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.schemas import sample_tar
+from beamscribe.schemas.caption_json import Row, json_lines
 from beamscribe.schemas.caption_row import CaptionRow
 from beamscribe.storage.prefetch import prefetch
 from beamscribe.storage.storage import Storage
@@ -37,9 +37,6 @@ CLAIM = f"{RECORDS}/export.json"
 
 _OWN = re.compile(r"[0-9]{5,}\.tar|data/train-[0-9]{5,}-of-[0-9]{5,}\.parquet|_beamscribe/[0-9]{5,}\.json")
 """Names that an export gives, and may take away again."""
-
-_SUFFIXES = {"JPEG": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
-"""Suffixes for those of Pillow's names of formats that are no suffixes in small letters."""
 
 
 class Exported(NamedTuple):
@@ -185,27 +182,12 @@ def _samples(
     return prefetch(sample, rows, width, 2 * width)
 
 
-def suffix_of(data: bytes) -> str:
-    """The suffix of a photograph, from its first bytes."""
-    try:
-        name = str(getattr(find_opener(data), "format", None) or "bin")
-    except ImageError:
-        name = "bin"
-    return _SUFFIXES.get(name, name.lower())
-
-
 def _as_tar(samples: Sequence[Sample], number: int) -> bytes:
-    """A tar as WebDataset reads it: of each sample the photograph, its caption as text, and its row as JSON."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for place, (data, row) in enumerate(samples):
-            parts = {suffix_of(data): data, "txt": row["caption"].encode(), "json": next(json_lines([row])).encode()}
-            for suffix, part in parts.items():
-                # Without times and owners the same samples are the same bytes.
-                info = tarfile.TarInfo(f"{number:05}{place:06}.{suffix}")
-                info.size = len(part)
-                tar.addfile(info, io.BytesIO(part))
-    return file.getvalue()
+    """A tar as WebDataset reads it."""
+    return sample_tar.encode(
+        sample_tar.sample(f"{number:05}{place:06}", suffix_of(data), data, row)
+        for place, (data, row) in enumerate(samples)
+    )
 
 
 def _as_parquet(captions: pa.Schema, samples: Sequence[Sample], number: int) -> bytes:

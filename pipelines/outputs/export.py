@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from beamscribe.errors import CHECK_FAILED, DONE, RefusedError, stopped_writing
 from beamscribe.pipelines.outputs.audio_files import audio_of
-from beamscribe.pipelines.outputs.caption_lines import Row, coco_results, columns_of, csv_lines, json_lines
+from beamscribe.pipelines.outputs.caption_lines import coco_results, columns_of, csv_lines
 from beamscribe.pipelines.outputs.captions import Captions, kept_names, open_captions, rows_by_file
 from beamscribe.pipelines.outputs.datasets import write_dataset
 from beamscribe.pipelines.outputs.export_speech import export_speech
@@ -14,6 +14,7 @@ from beamscribe.pipelines.outputs.report.pictures import PictureReading
 from beamscribe.pipelines.outputs.sidecar_places import Captioned
 from beamscribe.pipelines.outputs.sidecars import Written, write_below, write_beside, write_copies
 from beamscribe.pipelines.runtime.flags.export import DATASETS, parser
+from beamscribe.schemas.caption_json import Row, json_lines
 from beamscribe.schemas.coco import CocoError, describe, parse_coco
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.matching import ANNOTATIONS, Matcher, MatchError

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from beamscribe.errors import DONE, RefusedError, stopped_writing
 from beamscribe.pipelines.outputs.audio_files import read_audio
-from beamscribe.pipelines.outputs.caption_lines import AUDIO, cell, csv_line
+from beamscribe.pipelines.outputs.caption_lines import cell, csv_line
 from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
 from beamscribe.pipelines.outputs.report.sound import SpokenAt
 from beamscribe.pipelines.outputs.sidecar_places import Captioned, Places, places_below, places_beside
+from beamscribe.schemas.caption_json import AUDIO
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.rows import INDEX

@@ -9,7 +9,8 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.outputs.caption_lines import ALL, DURATION
+from beamscribe.pipelines.outputs.caption_lines import DURATION
+from beamscribe.schemas.caption_json import ALL
 from beamscribe.storage import whole_files
 from beamscribe.storage.uri import filesystem, only_os_errors
 

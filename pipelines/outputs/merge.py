@@ -23,7 +23,8 @@ from beamscribe.schemas.manifest import Manifest
 from beamscribe.schemas.matching import IDS
 from beamscribe.schemas.receipt import Receipt, stamp
 from beamscribe.schemas.rows import CAPTIONS, FAILURES, ParquetRows, with_kept_columns
-from beamscribe.storage.output_reader import MANIFEST, failures_of, read_manifest_of
+from beamscribe.storage.committed import failures_of
+from beamscribe.storage.output_reader import MANIFEST, read_manifest_of
 from beamscribe.storage.storage import Storage
 
 MERGED = "merged"

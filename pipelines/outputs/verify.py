@@ -11,6 +11,7 @@ from beamscribe.model.feature_records import FeatureRecords
 from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.commits.repair import repair
 from beamscribe.pipelines.outputs.inspection import Inspected, Inspection, Verdict, inspect_parts
+from beamscribe.pipelines.outputs.verify_tars import check_tars
 from beamscribe.pipelines.runtime.flags.verify import parser
 from beamscribe.pipelines.sources.asked import Beyond, read_beyond
 from beamscribe.pipelines.speech.verify_audio import NAMELESS, check_audio_of
@@ -22,7 +23,8 @@ from beamscribe.schemas.printable import printable
 from beamscribe.schemas.receipt import FileStamp
 from beamscribe.schemas.rows import CAPTIONS, FAILURES, INDEX, OWN_FOLDERS, RowFormat, RowKey, read_failures
 from beamscribe.schemas.table import NewerSchemaError
-from beamscribe.storage.output_reader import manifest_of, read_parts, stored_receipts
+from beamscribe.storage.committed import stored_receipts
+from beamscribe.storage.output_reader import manifest_of, read_parts
 from beamscribe.storage.storage import Storage
 
 FORMATS: dict[str, RowFormat] = {"featurize": FeatureRecords(), "caption": CAPTIONS, "speak": INDEX}
@@ -57,13 +59,16 @@ def inspect(output: Storage, see: Callable[[Iterable[str]], None] = lambda ids: 
     manifest = manifest_of(output)
     form = format_of(manifest)
     receipts = stored_receipts(output, form)
-    stamps = {stamp.name: stamp for receipt in receipts for stamp in (receipt.rows, receipt.failures) if stamp}
+    stamps = {stamp.name: stamp for receipt in receipts for stamp in receipt.files}
     findings: list[str] = []
     remove: set[str] = set()
     rows: Counter[str] = Counter()
     replacing: list[str] = []
     holders: set[str] = set()
+    tarred: set[str] = set()
     for name, found in _read_all(output, form.folder, form.suffix, stamps, form.read_keys, findings, remove):
+        if any(key.tarred for key in found):
+            tarred.add(name)
         current = [key.id for key in found if key.fingerprint in manifest.kept_fingerprints]
         replacing += [key.id for key in found if key.fingerprint not in manifest.kept_fingerprints]
         rows.update(current)
@@ -101,6 +106,7 @@ def inspect(output: Storage, see: Callable[[Iterable[str]], None] = lambda ids: 
     temporaries = output.temporaries(OWN_FOLDERS)
     findings += _ids("temporaries that a killed run left (the next run removes them)", temporaries)
     orphans: set[str] = set()
+    findings += check_tars(output, form, tarred, stamps, remove, orphans)
     if len(asked) != manifest.references:
         findings.append(
             f"the stored corpus has {len(asked)} ids, the manifest says {manifest.references} (the next run stores it)"

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from beamscribe.errors import RefusedError
 from beamscribe.model.backbone.choice import AUTO, TENSORFLOW, Choice, ChoiceError, choose
+from beamscribe.pipelines.runtime.keeping import FIELD as COLUMNS
+from beamscribe.pipelines.runtime.layouts import FIELD as LAYOUT
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.storage.output_reader import read_manifest_of
 from beamscribe.storage.storage import Storage
@@ -26,11 +28,12 @@ def choose_for(
     """
     earlier = read_manifest_of(output)
     if earlier is not None and "precision" in earlier.fingerprint.fields:
-        fields = earlier.fingerprint.fields
+        # A captioner has no part in what is kept beside its captions.
+        fields = {name: value for name, value in earlier.fingerprint.fields.items() if name not in (COLUMNS, LAYOUT)}
         # Features from before there was another engine do not name it.
         begun = Choice(str(fields.get("engine", TENSORFLOW)), str(fields["precision"]))
         fits = all(wanted in (AUTO, was) for wanted, was in zip((engine, precision), begun, strict=True))
-        if fits and fingerprint_with(begun).same_rows(earlier.fingerprint):
+        if fits and fingerprint_with(begun).same_rows(Fingerprint(fields)):
             return begun
     try:
         return choose(engine, precision, quantized)

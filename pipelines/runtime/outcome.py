@@ -13,10 +13,11 @@ from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.summary import done_in, left_out, most_frequent, summary_lines
 from beamscribe.pipelines.runtime.unlisted import Known, archives
 from beamscribe.pipelines.work.shards import ShardPlan, shard_count
+from beamscribe.schemas import sample_tar
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.printable import printable
 from beamscribe.schemas.receipt import Receipt
-from beamscribe.schemas.rows import FAILURES
+from beamscribe.schemas.rows import FAILURES, tarred_rows
 
 
 def tell_outcome(
@@ -53,7 +54,8 @@ def tell_outcome(
     statement = request.job.statement(request.output, started.isoformat()) if is_paid(request.job) else Statement()
     for line in statement.lines:
         print(f"{'':>12}  {line}")
-    for folder in (request.job.format.folder, FAILURES.folder):
+    tars = [sample_tar.FOLDER] if tarred_rows(request.job.format) else []
+    for folder in (request.job.format.folder, *tars, FAILURES.folder):
         if request.output.files(folder):
             print(f"{folder:>12}  {request.output.uri(folder)}/")
     if failed is not None:

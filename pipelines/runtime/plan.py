@@ -22,6 +22,7 @@ from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import PendingItem, Shard, bucket, shard_count, shard_name
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
+from beamscribe.schemas.rows import encode_all, tarred_rows
 from beamscribe.schemas.stage_metrics import StageMetrics
 from beamscribe.storage.storage import Storage
 
@@ -57,7 +58,7 @@ class Sample(NamedTuple):
         seconds: that they took.
         core_seconds: of all cores together, for one item; 0 where there were too few to tell.
         items: all that were done, those of the warm-up too.
-        row_bytes: of the row of one item, as far as can be told from pieces of this size.
+        row_bytes: of the row of one item, and its image where that is written, as far as pieces of this size tell.
         file_bytes: of other files that were written for them.
         files: number of these.
         failures: of the items.
@@ -117,11 +118,12 @@ class _Work:
             return 0, 0.0
         begun = time.monotonic()
         shard = Shard("plan", tuple(piece))
-        data = self._job.format.encode(self._rows(self._columns.filled(shard) if self._columns else shard))
+        rows = self._rows(self._columns.filled(shard) if self._columns else shard)
+        size = sum(map(len, encode_all(self._job.format, rows)))
         self.items += len(piece)
         # Rows of a larger file take less space each, and the job's are as large as they get.
         if len(piece) >= self._largest:
-            self._largest, self.row_bytes = len(piece), len(data) / len(piece)
+            self._largest, self.row_bytes = len(piece), size / len(piece)
         return len(piece), time.monotonic() - begun
 
     def _rows(self, shard: Shard) -> Iterator[object]:
@@ -254,6 +256,8 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
         expected = forecast(
             sample, len(items) - len(archives.sample) + archives.images + others.todo, images, shards, before
         )
+        if tarred_rows(request.job.format):
+            expected = expected._replace(files=expected.files + shards)
         _tell_sample(sample)
     _tell(expected, before, request)
     fits = free is None or expected.bytes <= free

@@ -62,7 +62,8 @@ def summary_lines(found: Completion, corpus: Corpus, this_run: Sequence[Receipt]
         this_run: receipts of the run.
         seconds: that the run took.
     """
-    files = [file for receipt in this_run for file in (receipt.rows, receipt.failures) if file]
+    files = [file for receipt in this_run for file in receipt.files]
+    written = "rows and tars" if any(receipt.tar for receipt in this_run) else "rows"
     lines = [
         f"{found.rows:>12,}  done",
         f"{len(found.failures):>12,}  failed",
@@ -74,5 +75,5 @@ def summary_lines(found: Completion, corpus: Corpus, this_run: Sequence[Receipt]
     lines += [f"{'':>12}  {line}" for line in metrics_lines(total(one.spent for one in this_run if one.spent))]
     if files:
         lines.append(f"{sum(len(file.ids) for file in files) / max(seconds, 1e-3):>12,.1f}  a second in this run")
-        lines.append(f"{sum(file.size for file in files):>12,}  bytes of rows in this run")
+        lines.append(f"{sum(file.size for file in files):>12,}  bytes of {written} in this run")
     return lines

@@ -61,6 +61,13 @@ def parser() -> FlagParser:
     flags.add_argument("--captioner", metavar="MODULE:CLASS", help="a captioner of your own, see docs/captioners.md")
     flags.add_argument("--output", required=True, help="folder or URI for captions/, failures/ and _beamscribe/")
     flags.add_argument(
+        "--layout",
+        choices=("parquet", "webdataset"),
+        default="parquet",
+        help="webdataset: beside each file of rows a tar with the images themselves, their captions as .txt and their "
+        "rows as .json, as programs for training stream them; the images are read once",
+    )
+    flags.add_argument(
         "--report",
         nargs="?",
         const="",
@@ -97,8 +104,8 @@ def parser() -> FlagParser:
         "--list-members",
         action="store_true",
         help="read tars that are compressed or in object stores once before the job to list them, so that many workers "
-        "share an archive, and list manifests of more than ten million rows at once; else each tar is read once, by one "
-        "worker, and such manifests are done in parts. --limit, --sample, --deduplicate and --endpoint do so too",
+        "share an archive, and list manifests of more than ten million rows at once; else each tar is read once, by "
+        "one worker, and such manifests are done in parts. --limit, --sample, --deduplicate and --endpoint do so too",
     )
     flags.add_argument(
         "--deduplicate",

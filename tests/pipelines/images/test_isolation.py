@@ -39,7 +39,8 @@ def test_the_guilty_fail_and_the_others_are_loaded(tmp_path: Path, monkeypatch: 
     todo = [image(tmp_path, f"{name}.png", size) for name, size in sizes.items()]
     todo.append(PendingItem(WorkItem("6", str(tmp_path / "missing.png"))))
     began = time.monotonic()
-    found = list(load_images_apart(todo, SPEC, Reading({}, max_pixels=10_000), START, limit_seconds=2))
+    reading = Reading({}, max_pixels=10_000, keep_files=True)
+    found = list(load_images_apart(todo, SPEC, reading, START, limit_seconds=2))
     assert time.monotonic() - began < 60
     told = [
         (item.todo.reference.id, "") if isinstance(item, LoadedImage) else (item.id, item.error_type) for item in found
@@ -58,6 +59,8 @@ def test_the_guilty_fail_and_the_others_are_loaded(tmp_path: Path, monkeypatch: 
     assert found[1].attempts == 1
     assert "MemoryError" in found[5].message
     assert np.array_equal(found[0].image.pixels[0, 0], (10, 20, 30))
+    # What is written beside rows comes back from that process too.
+    assert found[0].file == ("png", (tmp_path / "1.png").read_bytes())
 
 
 def test_no_process_is_left(tmp_path: Path) -> None:

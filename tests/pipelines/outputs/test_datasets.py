@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from beamscribe.errors import CHECK_FAILED, DONE, RefusedError
-from beamscribe.pipelines.outputs.datasets import suffix_of
+from beamscribe.model.image_formats import suffix_of
 from beamscribe.pipelines.outputs.export import run
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS

@@ -20,11 +20,12 @@ from PIL import Image
 from beamscribe.errors import DONE, STOPPED, RefusedError
 from beamscribe.pipelines import speak
 from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.outputs.caption_lines import coco_results, csv_lines, json_lines
+from beamscribe.pipelines.outputs.caption_lines import coco_results, csv_lines
 from beamscribe.pipelines.outputs.export import run
 from beamscribe.pipelines.outputs.sidecar_places import Captioned, sidecar_names
 from beamscribe.pipelines.outputs.sidecars import content
 from beamscribe.schemas import caption_row
+from beamscribe.schemas.caption_json import json_lines
 from beamscribe.schemas.caption_row import CaptionRow
 from beamscribe.schemas.matching import ANNOTATIONS, MANIFEST
 from beamscribe.storage.storage import Storage
