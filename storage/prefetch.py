@@ -10,6 +10,13 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
+def in_groups(items: Iterable[ItemT], size: int) -> Generator[list[ItemT], None, None]:
+    """Items that follow each other, so many together; fewer at the end."""
+    remaining = iter(items)
+    while some := list(itertools.islice(remaining, size)):
+        yield some
+
+
 def prefetch(
     function: Callable[[ItemT], ResultT], items: Iterable[ItemT], threads: int, ahead: int
 ) -> Generator[ResultT, None, None]:
