@@ -13,7 +13,6 @@ from beamscribe.pipelines.images.sample_columns import SampleColumns
 from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
 from beamscribe.pipelines.sources.beside import Name
 from beamscribe.pipelines.sources.slice_listing import SliceListing, listing_name, read_slices
-from beamscribe.pipelines.sources.versions import check_version
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import PassedSlice, PendingItem, Shard, asked_digest
@@ -145,10 +144,7 @@ class _Slice(Iterator[ReadFile | FailureRow]):
         """What was found, after the container is known to be the same still."""
         todo = self.listed()
         stream = self._stream
-        try:
-            check_version(stream.where, stream.container.version, fresh=True)
-        except OSError as error:
-            raise stream.unread(error) from error
+        stream.check(at_end=self.last)
         if not self.last:
             stream.restarts.store(self._number + 1, self.ends)
         one = SliceListing(

@@ -17,7 +17,7 @@ from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.restarts import Restarts
 from beamscribe.pipelines.sources.tar_passing import Passed, pass_through
-from beamscribe.pipelines.sources.versions import ReplacedError
+from beamscribe.pipelines.sources.versions import ReplacedError, check_version
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import ContainerUnreadError, Run
 from beamscribe.pipelines.work.shards import PendingItem
@@ -30,6 +30,10 @@ MEMBERS_AHEAD = 4096
 FILES_HELD, BYTES_HELD = 16, 2**20
 """Read and not yet decoded: as many files as keep the decoders busy, and more only within so many bytes. What is ahead
 is lost to a kill, and read again."""
+
+
+CHECK_SECONDS = 30.0
+"""Between two looks whether a remote container is still the same one: each is a request."""
 
 
 class Event(NamedTuple):
@@ -89,6 +93,8 @@ class ContainerStream:
         self._held = self._files = 0
         self._ended = self._closed = False
         self._error: Exception | None = None
+        # It is looked at when it is opened.
+        self._checked = time.monotonic()
         threading.Thread(target=self._go, name="container", daemon=True).start()
 
     def peek(self) -> Event | None:
@@ -105,6 +111,21 @@ class ContainerStream:
         if self._error is not None:
             raise self.unread(self._error) from self._error
         return None
+
+    def check(self, at_end: bool) -> None:
+        """Makes sure that the container is the one that was asked for, at its end and from time to time.
+
+        Raises:
+            ContainerUnreadError: if it is another, or the storage does not tell.
+        """
+        now = time.monotonic()
+        if not at_end and now - self._checked < CHECK_SECONDS and self.where.local_path() is None:
+            return
+        try:
+            check_version(self.where, self.container.version, fresh=True)
+        except OSError as error:
+            raise self.unread(error) from error
+        self._checked = now
 
     def unread(self, error: Exception) -> ContainerUnreadError:
         """The container, whose rest cannot be done because of an error."""

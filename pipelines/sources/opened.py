@@ -79,11 +79,12 @@ class Where(NamedTuple):
         return open_uri(self.uri, self.fsspec_options, self.allow_private)
 
     @contextlib.contextmanager
-    def opened_in_order(self, begin: int = 0) -> Iterator[Readable]:
+    def opened_in_order(self, begin: int = 0, size: int | None = None) -> Iterator[Readable]:
         """The file, to be read from a byte of it to its end; of an object store some pieces are asked for ahead.
 
         Args:
             begin: the first byte.
+            size: of the file, where it is known; else storage is asked for it.
 
         Raises:
             OSError: if it cannot be opened.
@@ -95,7 +96,7 @@ class Where(NamedTuple):
                 file.seek(begin)
                 yield file
             return
-        with contextlib.closing(self.pieces(begin, self.size())) as pieces:
+        with contextlib.closing(self.pieces(begin, self.size() if size is None else size)) as pieces:
             yield PiecesReader(pieces)
 
     def pieces(self, begin: int, end: int) -> Generator[bytes, None, None]:

@@ -61,8 +61,8 @@ def pass_through(
     """
     plain = container.kind == TAR
     first = begins if plain else point.compressed if point else 0
-    with where.opened_in_order(first) as file:
-        check_version(where, container.version, fresh=True)
+    check_version(where, container.version, fresh=True)
+    with where.opened_in_order(first, container.size) as file:
         if plain:
             source = PiecesSource(_pieces(file), begins)
         else:
