@@ -116,6 +116,7 @@ def test_the_diagram_shows_the_layers() -> None:
         assert number_of(left) < number_of(right)
 
 
+@pytest.mark.slow
 def test_no_import_closes_a_circle() -> None:
     """Imports for type checkers and inside of functions count as well."""
     graph = {

@@ -11,6 +11,7 @@ from beamscribe.pipelines.outputs.verify import run as verify
 from tests.pipelines.outputs.report.test_command import captioned
 
 
+@pytest.mark.slow
 def test_the_page_is_in_the_output_and_verify_does_not_mind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = Path(captioned(tmp_path).root)
     argv = ["--images", "photos", "--output", f"{output}/", "--report"]

@@ -11,6 +11,8 @@ import beamscribe
 from beamscribe import command_line
 from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED
 
+pytestmark = pytest.mark.slow
+
 
 def test_help_lists_every_command_in_the_order_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert beamscribe.main(["--help"]) == DONE

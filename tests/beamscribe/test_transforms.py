@@ -20,6 +20,8 @@ from beamscribe.pipelines.speech.audio import check_audio
 from beamscribe.transforms import Spoken
 from tests.documents import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 
 def check_by_key(found: beam.PCollection, check: Callable[[dict], None], label: str = "Check") -> None:
     """Runs a check on what a pipeline gives, by key."""

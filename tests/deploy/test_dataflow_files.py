@@ -119,6 +119,7 @@ SCRIPTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "arguments", "values"), SCRIPTS)
 def test_scripts_call_gcloud_as_it_is(
     script: str, arguments: tuple[str, ...], values: dict[str, str], tmp_path: Path
@@ -133,6 +134,7 @@ def test_scripts_call_gcloud_as_it_is(
     assert unknown(tree, ["storage", "buckets", "create", "--no-such-flag=1"]) == ["--no-such-flag=1"]
 
 
+@pytest.mark.slow
 def test_a_template_for_every_job_is_published(tmp_path: Path) -> None:
     calls = ran(tmp_path, "publish.sh")
     built = [call for call in calls if call[1:4] == ["dataflow", "flex-template", "build"]]

@@ -30,6 +30,7 @@ def built(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(subprocess.run(command, capture_output=True, check=True, text=True).stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", ["flink", "one-pod"])
 def test_manifests_are_valid(name: str, version: str) -> None:

@@ -18,6 +18,8 @@ from beamscribe.model.images import decode_image
 from beamscribe.model.pretrained import EMBEDDED
 from beamscribe.model.tokenizer import PAD, Tokenizer
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1_000_000
 
 

@@ -43,6 +43,8 @@ from beamscribe.storage.storage import Storage
 from tests.engines.servers import CHECKOUT
 from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, contents, run_of
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "europe-docker.pkg.dev/project/beamscribe/worker:0.1.0"
 COMMON = [
     "--runner=DataflowRunner",

@@ -23,6 +23,8 @@ from beamscribe.storage.storage import Storage
 from tests.faults.flaky import PROTOCOL, FlakyFileSystem
 from tests.pipelines.fake_job import FakeJob, attempts_of, captions_of, references
 
+pytestmark = pytest.mark.slow
+
 COUNT = 60
 IDS = tuple(f"{number:02d}" for number in range(COUNT))
 FAILING = frozenset(IDS[::7])

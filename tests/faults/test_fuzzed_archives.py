@@ -108,6 +108,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.slow
 @WHOLE
 @given(MEMBERS, st.sampled_from(tuple(FORMATS)), st.sampled_from(tuple(COMPRESS)))
 def test_items_and_skipped_are_what_a_tar_names(
@@ -138,6 +139,7 @@ def test_items_and_skipped_are_what_a_tar_names(
     assert all(content in every for content in bytes_of.values())
 
 
+@pytest.mark.slow
 @WHOLE
 @given(MEMBERS, st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)))
 def test_items_and_skipped_are_what_a_zip_names(
@@ -193,6 +195,7 @@ def with_checksums(data: bytes) -> bytes:
     return bytes(fixed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [*COMPRESS, ".zip"])
 def test_mutated_archives_give_true_members_or_reasons(tmp_path: Path, suffix: str) -> None:
     chance = random.Random(f"{suffix}{os.environ.get('BEAMSCRIBE_SEED', '')}")

@@ -48,6 +48,8 @@ from tests.pipelines.sources.test_table_fuzz import TEXTS, tables
 from tests.schemas.test_stored import TABLE, parquet
 from tests.training.conftest import make_example
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("BEAMSCRIBE_FUZZ_SECONDS", "6"))
 LEAST = 5
 """Files of each reader, however little time there is."""

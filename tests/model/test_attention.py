@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from beamscribe.model.attention import KeysValues, MultiHeadAttention, scaled_dot_product
 
+pytestmark = pytest.mark.slow
+
 BATCH, HEADS, QUERIES, LENGTH, WIDTH = 2, 4, 3, 5, 16
 
 

@@ -13,6 +13,8 @@ from beamscribe.model.decoder_names import BASIC, DECODERS, LSTM, LSTM_ATTENTION
 from beamscribe.model.tokenizer import RESERVED, Tokenizer
 from beamscribe.model.word_choices import END_OF_CAPTION, missed, word_choices
 
+pytestmark = pytest.mark.slow
+
 WORDS = [*RESERVED, "a", "dog", "skate", "##boarder", "s", "'", "t", "-", "shirt", "!"]
 FEATURES = np.random.default_rng(3).random((2, 8, 8, 2048), np.float32)
 

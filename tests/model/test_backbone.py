@@ -16,6 +16,8 @@ from beamscribe.model.backbone import BACKBONES, ResolvedWeights, WeightsError, 
 from beamscribe.model.backbone.network import Backbone, build_backbone, preprocess, weights_path
 from beamscribe.model.backbone.spec import INCEPTION_V3
 
+pytestmark = pytest.mark.slow
+
 RANDOM = resolve_weights("random", INCEPTION_V3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), dtype=np.uint8)
 

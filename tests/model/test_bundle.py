@@ -28,6 +28,8 @@ from beamscribe.model.bundle import (
 from beamscribe.storage.storage import Storage
 from tests.object_stores import ObjectStore
 
+pytestmark = pytest.mark.slow
+
 ARRAYS = {"decoder_0/dense_in/kernel": np.arange(6, dtype=np.float16).reshape(2, 3)}
 BACKBONE = {"name": "inception_v3", "weights": "random", "digest": "random-0", "file": None}
 

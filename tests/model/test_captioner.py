@@ -12,6 +12,8 @@ from beamscribe.model.decoder_names import BASIC, DECODERS, LSTM, TRANSFORMER
 from beamscribe.model.tokenizer import PAD, START
 from tests.model.numpy_captioner import logits as in_numpy
 
+pytestmark = pytest.mark.slow
+
 CONFIG = CaptionerConfig(
     grid=(2, 3, 7),
     vocabulary_size=30,

@@ -15,6 +15,8 @@ from beamscribe.model.captioning import CaptionWriter, DecodingOptions, load_cap
 from beamscribe.model.decoding import beam_search
 from beamscribe.model.tokenizer import RESERVED, Tokenizer
 
+pytestmark = pytest.mark.slow
+
 TOKENS = [*RESERVED, *"abcdefgh", "##s", "dog", "cat"]
 CONFIG = CaptionerConfig((8, 8, 2048), len(TOKENS), BASIC, max_length=10, width=16, heads=2, feed_forward=16)
 FEATURES = np.random.default_rng(0).exponential(size=(3, 8, 8, 2048)).astype(np.float16)

@@ -14,6 +14,8 @@ from beamscribe.model.confidence import SIGNALS, Calibration, signals, untrained
 from beamscribe.model.decoding import search_encoded
 from beamscribe.model.tokenizer import PAD, RESERVED, START
 
+pytestmark = pytest.mark.slow
+
 TOKENS = [*RESERVED, *"abcdefgh", "##s", "dog", "cat"]
 CHANNELS = 2048
 CONFIG = CaptionerConfig((8, 8, CHANNELS), len(TOKENS), max_length=10, width=16, heads=2, feed_forward=16)

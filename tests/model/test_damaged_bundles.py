@@ -20,6 +20,8 @@ from beamscribe.model.bundle import CONFIG, VOCABULARY, WEIGHTS, Bundle, BundleE
 from beamscribe.model.captioning import load_captioner
 from beamscribe.pipelines import caption
 
+pytestmark = pytest.mark.slow
+
 SECONDS, BYTES = 20.0, 1_500_000_000
 
 

@@ -209,6 +209,7 @@ def fuzz(seconds: float, seed: int, results: Any) -> None:
     results.put((outcomes, slowest, peak_bytes() / 2**20))
 
 
+@pytest.mark.slow
 def test_mutated_files_raise_only_image_errors_in_bounded_memory() -> None:
     arguments = (FUZZ_SECONDS, int(FUZZ_SECONDS))
     [(outcomes, slowest, peak_mib)] = in_a_process(fuzz, *arguments, wanted=1, seconds=FUZZ_SECONDS + 120)

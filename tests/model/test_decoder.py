@@ -10,6 +10,8 @@ from beamscribe.model.attention import KeysValues
 from beamscribe.model.decoder import DecoderBlock
 from beamscribe.model.masks import causal_mask
 
+pytestmark = pytest.mark.slow
+
 IMAGES, BEAMS, LENGTH, CELLS, WIDTH, HEADS = 2, 3, 4, 6, 8, 2
 GENERATOR = np.random.default_rng(0)
 WORDS = GENERATOR.normal(size=(IMAGES, LENGTH, WIDTH)).astype(np.float32)

@@ -14,6 +14,8 @@ from beamscribe.model.decoder_names import BASIC, LSTM, LSTM_ATTENTION, TRANSFOR
 from beamscribe.model.decoding import Decoded, _best, beam_search
 from beamscribe.model.tokenizer import END, PAD, START, UNKNOWN
 
+pytestmark = pytest.mark.slow
+
 IMAGES, CELLS, CHANNELS, VOCABULARY = 3, 4, 6, 30
 BEAMS, LENGTHS, SEEDS = (1, 2, 3, 5), (1, 4, 9), (0, 1, 2, 3)
 

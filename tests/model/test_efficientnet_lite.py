@@ -25,6 +25,8 @@ from beamscribe.model.backbone.spec import (
     resolve_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 SMALL = (Stage(1, 3, 1, 1, 8), Stage(2, 5, 2, 6, 16))
 
 

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from beamscribe.model.embedding import TokenAndPositionEmbedding
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def layer() -> TokenAndPositionEmbedding:

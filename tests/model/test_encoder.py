@@ -8,6 +8,8 @@ import pytest
 
 from beamscribe.model.encoder import BasicEncoder, CellEncoder, GridEncoder, PooledEncoder
 
+pytestmark = pytest.mark.slow
+
 CELLS = np.random.default_rng(0).normal(size=(2, 6, 7)).astype(np.float32)
 ORDER = [3, 1, 5, 0, 4, 2]
 

@@ -12,6 +12,8 @@ from beamscribe.model.backbone.network import Backbone
 from beamscribe.model.backbone.spec import EFFICIENTNET_LITE2, resolve_weights
 from beamscribe.model.freezing import freeze
 
+pytestmark = pytest.mark.slow
+
 SPEC = EFFICIENTNET_LITE2
 WEIGHTS = resolve_weights("imagenet", SPEC)
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, *SPEC.input_size, 3), dtype=np.uint8)

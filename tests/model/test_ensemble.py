@@ -16,6 +16,8 @@ from beamscribe.model.decoding import beam_search
 from beamscribe.model.ensemble import Ensemble, from_config
 from beamscribe.model.tokenizer import PAD, RESERVED, START
 
+pytestmark = pytest.mark.slow
+
 WORDS = 26
 CONFIG = CaptionerConfig(
     (2, 3, 7), len(RESERVED) + WORDS, max_length=10, width=16, heads=4, feed_forward=24, decoder_blocks=2

@@ -27,6 +27,8 @@ from beamscribe.schemas import feature_example as names
 from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.schemas.table import NewerSchemaError
 
+pytestmark = pytest.mark.slow
+
 INT64 = st.integers(-(2**63), 2**63 - 1)
 SHAPES = st.tuples(*[st.integers(1, 3)] * 3)
 EXAMPLES = st.builds(

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from beamscribe.model.masks import causal_mask, packed_mask, padding_mask, positions_in_captions
 
+pytestmark = pytest.mark.slow
+
 
 def table(*rows: str) -> np.ndarray:
     """Rows of `x` (may be seen) and `.` (hidden)."""

@@ -11,6 +11,8 @@ from beamscribe.model.decoder_names import DECODERS
 from beamscribe.model.sampling import sample
 from beamscribe.model.tokenizer import END, PAD, START, UNKNOWN
 
+pytestmark = pytest.mark.slow
+
 CONFIG = CaptionerConfig((2, 2, 6), 12, max_length=8, width=16, heads=2, feed_forward=24)
 FEATURES = np.random.default_rng(0).normal(size=(2, 4, 6)).astype(np.float32)
 

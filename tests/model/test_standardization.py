@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 
 from beamscribe.model.captioner import Captioner, CaptionerConfig
 from beamscribe.model.standardization import RAREST, FeatureStandardization
+
+pytestmark = pytest.mark.slow
 
 
 def built(channels: int) -> FeatureStandardization:

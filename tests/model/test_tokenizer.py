@@ -20,6 +20,8 @@ from beamscribe.model.tokenizer import (
     sentence,
 )
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = [*RESERVED, *"abc,'-", "##a", "##b", "##c", "ab", "##bc"]
 CORPUS = ["A dog runs.", "A dog sits on a mat.", "Two dogs sit.", "A cat sits on the mat !"]
 

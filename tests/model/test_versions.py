@@ -9,6 +9,8 @@ from beamscribe.model.freezing import compiled
 from beamscribe.model.tokenizer import RESERVED, Tokenizer
 from beamscribe.model.versions import DETOKENIZER_VERSION, SEARCH_VERSION
 
+pytestmark = pytest.mark.slow
+
 WORDS = [*("a", "dog", "man", "'", "s", "t", "-", "shirt", "runs", "on", "the", "beach"), *',.!"()$5/', "two"]
 PIECES = ["##s", "##ing", "##er"]
 VOCABULARY = [*RESERVED, *WORDS, *PIECES]

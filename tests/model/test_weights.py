@@ -6,6 +6,8 @@ import pytest
 
 from beamscribe.model.weights import arrays, assign, between, to_npz
 
+pytestmark = pytest.mark.slow
+
 
 def model(width: int = 3, seed: int = 0) -> keras.Model:
     """Two layers under a model of a name that no other has."""

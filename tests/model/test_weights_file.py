@@ -13,6 +13,8 @@ from beamscribe.model.backbone.network import build_backbone
 from beamscribe.model.backbone.spec import BACKBONES, ResolvedWeights, WeightsError
 from beamscribe.model.backbone.weights_file import refuse_odd_weights
 
+pytestmark = pytest.mark.slow
+
 SPEC = BACKBONES["MobileNetV2"]
 
 

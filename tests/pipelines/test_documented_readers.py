@@ -13,6 +13,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "formats.md"
 SECTION = DOCS.read_text(encoding="utf-8").split("\n## audio/\n")[1].split("\n## ")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "block", "lines"), [("files", 0, 4), ("tar", 1, 3), ("tar", 2, 6), ("parquet", 3, 3)]
 )

@@ -14,6 +14,8 @@ from beamscribe.model.word_choices import Alternative, WordChoice
 from beamscribe.pipelines.explain import run
 from beamscribe.pipelines.images.attention_picture import Explained, draw
 
+pytestmark = pytest.mark.slow
+
 WHITE = np.full((40, 40, 3), 255, np.uint8)
 
 

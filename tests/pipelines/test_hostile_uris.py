@@ -27,6 +27,8 @@ from beamscribe.training.pixels import PixelReader
 from tests.pipelines.fake_job import START
 from tests.pipelines.outputs.report.made_report import row
 
+pytestmark = pytest.mark.slow
+
 REFUSED = (
     "zip://x.jpg::http://{}/x.zip",
     "tar://x.jpg::http://{}/x.tar",

@@ -34,6 +34,8 @@ from beamscribe.storage.storage import Storage
 from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import FakeJob
 
+pytestmark = pytest.mark.slow
+
 COUNT = 5
 TITLED = """
 from beamscribe.model.captioner_interface import Encoded, Written

@@ -42,6 +42,8 @@ from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import FakeJob, caption
 from tests.pipelines.sources.made_tars import by_tarfile
 
+pytestmark = pytest.mark.slow
+
 KEEPS = parse_keep("txt,title,source_width=width:int64")
 SCHEMA = pa.schema([kept_field(one.column, DECLARED[one.type or "string"], one.source) for one in KEEPS])
 

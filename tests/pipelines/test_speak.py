@@ -24,6 +24,8 @@ from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import ROWS as CAPTIONS
 from tests.pipelines.fake_job import START, caption, reference, run_of
 
+pytestmark = pytest.mark.slow
+
 TEXTS = {"1": "A cat sits.", "2": "Two dogs run.", "3": "A cat sits.", "4": "A bird."}
 
 

@@ -32,6 +32,7 @@ def test_speaks_verifies_and_continues(object_store: ObjectStore, tmp_path, layo
     assert main(["verify", *where[1:]]) == DONE
 
 
+@pytest.mark.slow
 def test_captions_in_an_object_store(object_store: ObjectStore, tmp_path, local):
     folder = write_captions(tmp_path / "captions", TEXTS)
     [file] = (tmp_path / "captions" / "captions").iterdir()

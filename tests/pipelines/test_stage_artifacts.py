@@ -14,6 +14,8 @@ from beamscribe.pipelines.featurize import FeaturizeJob
 from beamscribe.pipelines.images.reading import Reading
 from beamscribe.storage.storage import Storage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

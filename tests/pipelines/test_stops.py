@@ -170,6 +170,7 @@ STOPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STOPS)
 def test_after_a_stop_the_next_run_of_the_same_process_does_the_rest(local, monkeypatch, capsys, kind):
     stop, code = STOPS[kind]

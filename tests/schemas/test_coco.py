@@ -228,6 +228,7 @@ IMAGES = st.fixed_dictionaries({}, optional={"id": IDS, "file_name": NAMES, "wid
 ANNOTATIONS = st.fixed_dictionaries({}, optional={"id": IDS, "image_id": IDS, "caption": TEXTS}) | JSON
 
 
+@pytest.mark.slow
 @given(
     st.binary(max_size=200)
     | JSON.map(encode)
@@ -241,6 +242,7 @@ def test_nothing_but_coco_error_is_raised(data: bytes) -> None:
     assert outcome
 
 
+@pytest.mark.slow
 @given(st.lists(IMAGES, max_size=8), st.lists(ANNOTATIONS, max_size=8))
 def test_every_entry_is_kept_or_counted_once(images: list[Any], annotations: list[Any]) -> None:
     # One of each is certainly sound; without them the file may be refused as a whole.

@@ -86,6 +86,7 @@ def test_odd_names_are_exact(object_store: ObjectStore) -> None:
     assert folder.uri("f") == f"{object_store.root}/two::parts #1/f"
 
 
+@pytest.mark.slow
 def test_secrets_come_from_the_environment(s3: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     s3.put("x", b"1")
     options = {**s3.options, "secret": "env:SECRET_OF_A_TEST", "client_kwargs": {"region_name": "env:REGION_OF_A_TEST"}}

@@ -37,6 +37,7 @@ _names = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=_names)
 @example("a b+c%20d%2Fe.jpg")

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beamscribe.model.examples import encode_file
 from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
@@ -41,6 +40,8 @@ def make_example(number: int, captions: int = 2) -> FeatureExample:
 @pytest.fixture
 def write_features(tmp_path: Path) -> Callable[..., str]:
     """Writes an output of featurize by hand: one file a list of examples."""
+    # TensorFlow comes with it, which other tests here do without.
+    from beamscribe.model.examples import encode_file
 
     def write(name: str, *files: list[FeatureExample], weights_digest: str = "random-0", job: str = "featurize") -> str:
         folder = tmp_path / name

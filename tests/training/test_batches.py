@@ -16,6 +16,8 @@ from beamscribe.training.dataset import FeatureSet, read_features
 from beamscribe.training.material import TokenSet, tokenize
 from beamscribe.training.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]
 

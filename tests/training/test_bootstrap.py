@@ -6,6 +6,8 @@ from hypothesis.extra.numpy import arrays
 
 from beamscribe.training.bootstrap import CONFIDENCE, RESAMPLES, interval, resampled_sums
 
+pytestmark = pytest.mark.slow
+
 # Whole numbers, so that sums are exact.
 COUNTS = st.tuples(st.integers(1, 30), st.integers(1, 4)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.integers(0, 1000))

@@ -10,6 +10,8 @@ from beamscribe.training.dataset import FeatureSet
 from beamscribe.training.reliability import calibration_error
 from beamscribe.training.token_predictor import PHOTOGRAPHS, learn_tokens
 
+pytestmark = pytest.mark.slow
+
 THINGS = ("dog", "cat", "ball", "tree")
 VOCABULARY = (*RESERVED, *"abcdefghijklmnopqrstuvwxyz", *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"))
 TOKENIZER = Tokenizer([*VOCABULARY, *THINGS, "ocean"])

@@ -10,6 +10,8 @@ import pytest
 from beamscribe.training.checkpoints import Checkpoints, DivergedError
 from beamscribe.training.choice import CIDER
 
+pytestmark = pytest.mark.slow
+
 
 def model(value: float) -> keras.Model:
     made = keras.Sequential([keras.layers.Dense(1, name="only")])

@@ -14,6 +14,8 @@ from beamscribe.schemas.feature_example import FeatureExample
 from beamscribe.schemas.table import to_table
 from beamscribe.training.dataset import read_features, split
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]
 

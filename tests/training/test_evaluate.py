@@ -146,6 +146,7 @@ def test_an_output_is_as_good_as_itself(tmp_path: Path, command: list[str]) -> N
     assert pq.read_table(tmp_path / "scores.parquet") == pq.read_table(tmp_path / "scores.against.parquet")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_java")
 def test_differences_are_told_with_their_sign(
     tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]

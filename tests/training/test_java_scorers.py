@@ -24,6 +24,7 @@ def test_every_caption_keeps_its_place_when_some_are_empty(captions: list[str]) 
     assert ptb_tokenize(captions) == ["a dog" if caption == "A dog." else "" for caption in captions]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\0", "\t", "😀"])
 def test_no_character_moves_the_captions_that_follow(mark: str) -> None:
     found = ptb_tokenize([f"A dog{mark}runs", "The end"])
@@ -93,6 +94,7 @@ def test_the_score_of_a_sum_is_that_of_the_set(meteor: Meteor) -> None:
     assert partial < of_all < perfect
 
 
+@pytest.mark.slow
 def test_the_best_reference_counts_and_words_may_be_related(meteor: Meteor) -> None:
     counts = np.array(
         [

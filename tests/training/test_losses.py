@@ -4,6 +4,8 @@ import pytest
 from beamscribe.model.tokenizer import PAD
 from beamscribe.training.losses import MaskedCrossEntropy, TokenAccuracy, TokenLoss, frequency_loss
 
+pytestmark = pytest.mark.slow
+
 # One image, one caption of two tokens and one place of padding; a vocabulary of five.
 WANTED = np.array([[4, 3, PAD]])
 LOGITS = np.log(np.array([[[0.1, 0.1, 0.1, 0.2, 0.5], [0.1, 0.1, 0.1, 0.25, 0.45], [0.9, 0.025, 0.025, 0.025, 0.025]]]))

@@ -4,6 +4,8 @@ import tensorflow as tf
 from beamscribe.training import precision
 from beamscribe.training.precision import computing_in, resolved
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("able", "expected"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_is_what_the_processor_can(able: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from beamscribe.schemas.evaluation import METRICS
 from beamscribe.training.scores import NoReferencesError, Scorer, caption_scores
 from tests.training.made_captions import reference_scores
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("a", "the", "dog", "cat", "man", "runs", "sits", "on", "in", "street", "red", "two", "near", "U.S.", "it's")
 
 

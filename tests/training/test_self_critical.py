@@ -18,6 +18,8 @@ from beamscribe.training import self_critical, train
 from beamscribe.training.self_critical import advantages, averaged
 from beamscribe.training.validation import said
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]
 

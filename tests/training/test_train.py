@@ -21,6 +21,8 @@ from beamscribe.storage import whole_files
 from beamscribe.training import train
 from beamscribe.training.choice import choose
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., str]
 Make = Callable[..., FeatureExample]
 

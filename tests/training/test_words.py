@@ -40,6 +40,7 @@ def test_every_caption_keeps_its_place_and_tokenizing_again_changes_nothing(capt
     assert tokenize(found, UNICODE) == found
 
 
+@pytest.mark.slow
 def test_a_korean_caption_is_compared_word_by_word() -> None:
     references = {
         "1": ["빨간 공을 쫓는 개.", "개가 빨간 공을 쫓는다."],

@@ -50,6 +50,7 @@ def everything_below(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path), path.read_bytes()
 
 
+@pytest.mark.slow
 def test_every_image_is_a_row_or_a_failure_row_whatever_the_service_does(
     photographs: Path, output: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_every_image_is_a_row_or_a_failure_row_whatever_the_service_does(
     assert [name for name, data in everything_below(output) if KEY.encode() in data] == []
 
 
+@pytest.mark.slow
 def test_a_forecast_keeps_the_answers_that_it_paid_for(
     photographs: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_forecast_keeps_the_answers_that_it_paid_for(
         assert set(server.answered.values()) == {1}
 
 
+@pytest.mark.slow
 def test_money_that_is_spent_stops_the_job_and_everything_is_committed(
     photographs: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +134,7 @@ def test_money_that_is_spent_stops_the_job_and_everything_is_committed(
         assert server.answers == IMAGES
 
 
+@pytest.mark.slow
 def test_a_service_that_refuses_everything_stops_the_job(
     photographs: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +151,7 @@ def test_a_service_that_refuses_everything_stops_the_job(
         assert "sk-wrong-key-9876" not in said.err + said.out
 
 
+@pytest.mark.slow
 def test_requests_that_are_refused_cost_their_images_unless_none_is_taken(
     photographs: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

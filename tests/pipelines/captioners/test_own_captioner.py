@@ -55,6 +55,7 @@ def test_what_is_no_captioner_is_refused(name: str, tmp_path: Path, capsys: pyte
     assert "--captioner" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_compressed_tar_is_gone_through(example: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "photographs.tar.gz"
     with tarfile.open(path, "w:gz") as tar:

@@ -236,6 +236,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ODD.values(), ids=ODD.keys())
 def test_a_lease_of_odd_types_is_a_damaged_one(local, content):
     local.write(FILE, content)
@@ -244,6 +245,7 @@ def test_a_lease_of_odd_types_is_a_damaged_one(local, content):
     assert not local.exists(FILE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"host": "h", "process": "p", "token": "t"}'])
 def test_a_damaged_lease_is_refused_or_taken_over(local, content):
     local.write(FILE, content)

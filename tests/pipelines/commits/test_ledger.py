@@ -285,6 +285,7 @@ def remove_done(output):
     ledger(output).remove_done(*by_age)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operations", [*range(14), None])
 def test_only_what_was_done_again_is_removed_wherever_a_run_is_killed(operations):
     output = DyingStorage(f"memory://{uuid.uuid4().hex}")
@@ -455,5 +456,5 @@ class Conservation(RuleBasedStateMachine):
         assert self.rows | self.failures.keys() <= set(IDS)
 
 
-TestConservation = Conservation.TestCase
+TestConservation = pytest.mark.slow(Conservation.TestCase)
 TestConservation.settings = settings(max_examples=60, stateful_step_count=12, deadline=None)

@@ -86,6 +86,7 @@ with crashes_noted(replace(Storage(sys.argv[1]), run="r")):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "crashed"), [("SIGSEGV", True), ("SIGABRT", True), ("SIGKILL", False)])
 def test_a_crash_is_told_from_a_kill(local, number, crashed):
     subprocess.run([sys.executable, "-c", CRASH, local.root, number], capture_output=True, check=False)
@@ -123,6 +124,7 @@ with LivenessReporter(Storage(sys.argv[1]), "00003-of-00004", 1.0) as reporter:
 """
 
 
+@pytest.mark.slow
 def test_a_process_without_progress_ends_and_names_the_shard(tmp_path):
     began = time.monotonic()
     ended = subprocess.run(
@@ -179,6 +181,7 @@ def test_an_engine_may_take_its_time_when_all_is_committed(output, impatient):
     assert not lookout.lost()
 
 
+@pytest.mark.slow
 def test_a_beat_that_comes_late_leaves_no_marker(output, impatient):
     for _ in range(20):
         with LivenessReporter(output, "s", 60):
@@ -187,6 +190,7 @@ def test_a_beat_that_comes_late_leaves_no_marker(output, impatient):
     assert output.files(STARTED) == []
 
 
+@pytest.mark.slow
 def test_bytes_of_a_compressed_archive_are_progress(tmp_path):
     script = SCRIPT.replace("import sys, time", "import sys, time\nfrom beamscribe.storage.advancing import advanced")
     script = script.replace("reporter.heartbeat()", "advanced(1)")

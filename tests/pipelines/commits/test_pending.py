@@ -143,6 +143,7 @@ def test_what_lies_in_one_container_stays_together(output):
         assert_that(names, equal_to([(16, 2)]), label="names")
 
 
+@pytest.mark.slow
 def test_what_has_one_group_stays_together(output):
     """Equal texts are spoken in one shard, however many images have them and whatever else is there."""
     refs = [WorkItem(str(n), "u", text=f"Text {n % 5}", group=f"text {n % 5}") for n in range(40)]
@@ -245,6 +246,7 @@ def log(tmp_path):
     return str(tmp_path / "job.log")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 2, 5])
 def test_commits_shards_and_tells_what_was_written(output, log, at_once):
     job = FakeJob(frozenset("b"), log=log, shards_at_once=at_once)

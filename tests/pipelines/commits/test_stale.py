@@ -32,6 +32,8 @@ from beamscribe.schemas.receipt import Receipt
 from beamscribe.storage.storage import Storage
 from tests.pipelines.dying_storage import Killed
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class FakeFeaturize:

@@ -28,6 +28,8 @@ from beamscribe.schemas.rows import CAPTIONS, read_failures
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import START, run_of
 
+pytestmark = pytest.mark.slow
+
 GRID = (7, 7, 1280)
 
 

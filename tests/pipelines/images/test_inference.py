@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from beamscribe.pipelines.images.inference import Inference
 
+pytestmark = pytest.mark.slow
+
 POISON = 66
 
 

@@ -24,6 +24,8 @@ from tests.faults.poison import ALLOCATES, KILLS, SLEEPS, poisoned_python_path
 from tests.pipelines.fake_job import START
 from tests.pipelines.made_corpora import write_archive
 
+pytestmark = pytest.mark.slow
+
 SPEC = BackboneSpec("tiny", (4, 6), (1, 1, 1))
 
 

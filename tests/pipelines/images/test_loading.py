@@ -178,6 +178,7 @@ def test_failures_keep_their_place_among_images(photos):
     assert [type(item) for item in loaded] == [LoadedImage, FailureRow, LoadedImage, FailureRow]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suspect", [False, True], ids=["in threads", "apart"])
 def test_a_shard(photos, memory, suspect):
     shard = Shard("s", tuple(todo(uri) for uri in [*photos[:5], "/missing.png"]), suspect)

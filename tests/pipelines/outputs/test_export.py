@@ -97,6 +97,7 @@ def spoken(tmp_path: Path, captions: Storage, layout: str) -> str:
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["files", "tar"])
 def test_sound_by_photograph(captions: Storage, tmp_path: Path, layout: str) -> None:
     speech = spoken(tmp_path, captions, layout)
@@ -200,6 +201,7 @@ def test_coco_results_have_the_ids_of_the_file_names(captions: Storage, tmp_path
     assert sorted(found) == [(7, WILD), (8, "A dog runs."), (9, "A dog runs.")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -441,6 +443,7 @@ def test_lines_of_json_are_json() -> None:
     assert (found["caption"], found["score"]) == ("a\u2028b\x85c\nd", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["csv", "jsonl", "coco-results"])
 def test_a_file_that_is_none_of_ours_stays(captions: Storage, tmp_path: Path, to: str) -> None:
     path = tmp_path / "file"

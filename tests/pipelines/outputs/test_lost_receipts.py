@@ -72,6 +72,7 @@ def receipts_of_other_files(output: Storage) -> None:
         output.write(entry.name, output.read(entry.name).replace(b'"size": ', b'"size": 1'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lose", [no_receipt, one_receipt_less, damaged_receipts, receipts_of_other_files])
 def test_every_command_tells_the_same(whole: Path, tmp_path: Path, lose: Callable[[Storage], None]) -> None:
     output = Storage(str(shutil.copytree(whole, tmp_path / "output")))

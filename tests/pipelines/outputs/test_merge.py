@@ -46,6 +46,7 @@ def output_of(folder: Path, said: dict[str, float | None], style: str) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_the_least_sure_are_taken_first_and_the_rest_is_counted(tmp_path: Path) -> None:
     first = output_of(tmp_path / "first", CONFIDENCES, "Small")
     found = unsure_images(first, 0.4, {})
@@ -60,6 +61,7 @@ def test_the_least_sure_are_taken_first_and_the_rest_is_counted(tmp_path: Path) 
         unsure_images(output_of(tmp_path / "none", {"a": None}, "Old"), 0.4, {})
 
 
+@pytest.mark.slow
 def test_merged_rows_say_who_wrote_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = output_of(tmp_path / "first", CONFIDENCES, "Small")
     second = output_of(tmp_path / "second", {"b": None, "c": None}, "Large")

@@ -410,6 +410,7 @@ def test_nothing_to_repair(output, capsys):
     assert {entry.name: output.read(entry.name) for entry in output.walk("")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["captions", "failures"])
 @pytest.mark.parametrize("damage", ["flipped", "cut"])
 def test_a_damaged_file_goes_and_its_images_are_done_again(output, capsys, folder, damage):

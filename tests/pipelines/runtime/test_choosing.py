@@ -39,6 +39,7 @@ def chosen(args: argparse.Namespace, bundle: Bundle, output: Storage) -> Choice:
     )
 
 
+@pytest.mark.slow
 def test_auto_keeps_what_an_output_was_begun_with(begun: Storage, untrained_bundle: Bundle) -> None:
     assert chosen(asked(), untrained_bundle, begun) == BEGUN
     assert chosen(asked("--precision", "bfloat16"), untrained_bundle, begun) == BEGUN

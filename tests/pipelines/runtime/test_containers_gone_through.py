@@ -133,6 +133,7 @@ def put(memory: Storage, tmp_path: Any) -> Any:
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "damaged"), [("photos.tar", True), ("photos.tar.gz", False)])
 def test_what_is_gone_through_is_what_is_listed(
     name: str, damaged: bool, put: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
@@ -188,6 +189,7 @@ def killed_and_continued(uri: str, operations: int, undisturbed: Any, slices: in
     return code != DONE
 
 
+@pytest.mark.slow
 def test_a_kill_between_any_two_writes_of_a_slice_costs_no_row_and_no_second_one(put: Any, memory: Storage) -> None:
     uri = put("photos.tar", photos(5))
     assert go(uri, memory) == DONE

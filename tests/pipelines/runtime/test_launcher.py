@@ -128,6 +128,7 @@ def test_rows_carry_the_fingerprint_and_the_start_of_the_run(go, local):
     assert receipt["run_started"] == manifest.run_started
 
 
+@pytest.mark.slow
 def test_an_object_store_will_do(go, memory, capsys):
     assert go(output=memory, failing="c") == DONE
     assert go(output=memory, failing="c") == DONE
@@ -135,6 +136,7 @@ def test_an_object_store_will_do(go, memory, capsys):
     assert "8 in the corpus: 7 done, 1 failed, 0 to do" in last_line(capsys)
 
 
+@pytest.mark.slow
 def test_a_larger_corpus_does_only_the_rest_and_a_third_run_nothing(go, local, log, capsys):
     go("abcd")
     assert done_in(log) == list("abcd")
@@ -152,6 +154,7 @@ def test_a_larger_corpus_does_only_the_rest_and_a_third_run_nothing(go, local, l
     assert after.keys() == before.keys()
 
 
+@pytest.mark.slow
 def test_a_smaller_corpus_keeps_the_rows_and_counts_its_own(go, local, log, capsys):
     go("abcdefgh", failing="ag")
     done_in(log)
@@ -165,6 +168,7 @@ def test_a_smaller_corpus_keeps_the_rows_and_counts_its_own(go, local, log, caps
     assert "6 in the corpus: 5 done, 1 failed, 0 to do" in last_line(capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_another_shard_size_does_nothing_twice(go, local, log, size):
     go("abcd")
@@ -185,6 +189,7 @@ def test_failures_are_counted_and_are_no_error(go, local, log, capsys):
     assert attempts_of(local) == [("b", 1), ("h", 1)]
 
 
+@pytest.mark.slow
 def test_failures_are_tried_again_on_demand(go, local, log, capsys):
     go(failing="bch")
     done_in(log)
@@ -215,6 +220,7 @@ def test_other_settings_are_refused_field_by_field(go, local, log):
     assert done_in(log) == []
 
 
+@pytest.mark.slow
 def test_keep_leaves_old_rows_and_does_new_ids_the_new_way(go, local, log):
     go("abcd", failing="b")
     done_in(log)
@@ -245,6 +251,7 @@ def test_replace_does_all_again_and_then_removes_the_old(go, local, log):
     assert verify(local) == (4, 0, 0, ())
 
 
+@pytest.mark.slow
 def test_a_replacement_of_a_part_leaves_the_rest_until_it_is_done_too(go, local, log):
     go("abcdefgh", failing="bg", shard_size=4)
     done_in(log)
@@ -261,6 +268,7 @@ def test_a_replacement_of_a_part_leaves_the_rest_until_it_is_done_too(go, local,
     assert verify(local) == (8, 0, 0, ())
 
 
+@pytest.mark.slow
 def test_a_replacement_that_crashes_keeps_the_old_until_the_new_are_there(go, local, log):
     go("abcdefgh", shard_size=1)
     done_in(log)
@@ -275,6 +283,7 @@ def test_a_replacement_that_crashes_keeps_the_old_until_the_new_are_there(go, lo
     assert captions_of(local) == all_in("ink", "abcdefgh")
 
 
+@pytest.mark.slow
 def test_a_replacement_that_fails_is_a_failure(go, local, capsys):
     go("abcd")
     assert go("abcd", failing="b", fingerprint=NEW, on_change="replace") == DONE
@@ -283,6 +292,7 @@ def test_a_replacement_that_fails_is_a_failure(go, local, capsys):
     assert "4 in the corpus: 3 done, 1 failed, 0 to do" in last_line(capsys)
 
 
+@pytest.mark.slow
 def test_a_replaced_failure_counts_anew(go, local, capsys):
     go("ab", failing="b")
     go("ab", failing="b", retry_failed=True)
@@ -302,6 +312,7 @@ def test_a_failure_replaced_by_a_failure(go, local):
     assert captions_of(local) == all_in("ink", "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_change", ["refuse", "keep", "replace"])
 def test_an_output_from_before_a_field_was_recorded_goes_on(go, local, log, on_change):
     assert go("abcd") == DONE
@@ -315,6 +326,7 @@ def test_an_output_from_before_a_field_was_recorded_goes_on(go, local, log, on_c
         go("abcdef", fingerprint=Fingerprint({**now.fields, "pillow": "13"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_change", ["refuse", "keep", "replace"])
 def test_the_output_of_another_job_is_refused_whatever_is_said_of_changes(go, local, on_change):
     go("ab", name="featurize")
@@ -371,6 +383,7 @@ def test_a_crash_in_the_heart_stops_the_job_and_the_next_run_does_only_the_rest(
     assert verify(local) == (8, 0, 0, ())
 
 
+@pytest.mark.slow
 def test_whatever_kills_the_launcher_the_next_run_finishes(go, log, capsys):
     """Dies at each of the first operations of the launcher and of the workers in turn, then runs to the end."""
     for operations in range(0, 18, 2):
@@ -402,6 +415,7 @@ def test_storage_that_fails_stops_with_what_to_do(go, local, capsys, monkeypatch
     assert not local.exists(LEASE)
 
 
+@pytest.mark.slow
 def test_temporaries_of_a_killed_run_go(go, local):
     go("ab")
     os.makedirs(local.path("audio/ab"))
@@ -447,6 +461,7 @@ def test_a_deleted_file_is_done_again(go, local, log):
     assert attempts_of(local) == [("b", 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["captions", "failures"])
 def test_a_damaged_file_is_refused_by_name_and_its_ids_are_done_again_without_it(go, local, log, folder):
     go("abcdefgh", failing="b", shard_size=100)
@@ -526,6 +541,7 @@ def test_a_replacement_that_did_not_do_all_removes_nothing_old(go, local, monkey
     assert captions_of(local) == all_in("oil", "abcd")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bound", "code"),
     [("0", CHECK_FAILED), ("1", CHECK_FAILED), ("2", DONE), ("24%", CHECK_FAILED), ("25%", DONE), ("100%", DONE)],
@@ -546,6 +562,7 @@ def test_failures_of_earlier_runs_count_unless_they_are_tried_again(go, capsys):
     assert go("abcdefgh", retry_failed=True, failing="h", max_failures=failure_bound("1")) == DONE
 
 
+@pytest.mark.slow
 def test_a_warning_is_told_and_ends_a_strict_job_with_a_code_of_its_own(go, capsys):
     assert go("ab", suspicious=("all the same",)) == DONE
     assert "beamscribe caption: warning: all the same" in capsys.readouterr().err

@@ -28,6 +28,8 @@ from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import FakeJob, captions_of, failures_of, noted
 from tests.pipelines.sources.test_manifest_parts import manifest
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"MOST_LISTED": 15, "PART_ROWS": 10, "LEAST_BYTES": 1}
 
 
@@ -98,7 +100,6 @@ def test_parts_hold_every_row_and_are_done_once(
     assert "is whole: 18 rows, 0 failures, 0 to do in 2 parts" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("operations", [4, 15, 24, 38])
 def test_a_kill_loses_and_doubles_nothing(many: str, operations: int, memory: Storage) -> None:
     dying = DyingStorage(memory.root, left=[])
@@ -140,7 +141,6 @@ def test_failures_are_told_and_tried_again(output: Storage, many: str, capsys: A
     assert [row.attempts for row in failures_of(output.below("parts/00000"))] == [2]
 
 
-@pytest.mark.slow
 def test_settings_that_change_are_told_and_rows_replaced(output: Storage, many: str) -> None:
     assert job(output, [many]).launch() == DONE
     with pytest.raises(RefusedError, match="style: oil → ink"):
@@ -149,7 +149,6 @@ def test_settings_that_change_are_told_and_rows_replaced(output: Storage, many: 
     assert all_captions(output) == expected(*range(18), style="ink")
 
 
-@pytest.mark.slow
 def test_more_manifests_make_more_parts_and_fewer_ask_for_less(output: Storage, many: str, tmp_path: Path) -> None:
     assert job(output, [many]).launch() == DONE
     first = manifest(tmp_path / "earlier.parquet", range(20, 30), 10)
@@ -169,7 +168,6 @@ def test_one_id_in_two_parts_is_told(output: Storage, many: str, tmp_path: Path,
     assert "5 rows have an id that a row of another part has too" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_crash_stops_and_says_how_to_go_on(output: Storage, many: str, capsys: Any) -> None:
     crashing = job(output, [many])
     fails = {"parts/00001": FakeJob(crash_after=1)}

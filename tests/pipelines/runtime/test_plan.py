@@ -168,6 +168,7 @@ def test_a_budget_is_forecast_without_a_request(local: Storage, capsys: pytest.C
     assert "plan: 11,520 to do in 2 days, 0:00:" in told
 
 
+@pytest.mark.slow
 def test_speech_is_sampled_once_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # The first is a text of so many images that they are in several shards.
     texts = {str(n): "A cat sits." if n < 20 else f"Dog {n} runs." for n in range(30)}

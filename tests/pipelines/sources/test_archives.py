@@ -353,6 +353,7 @@ def test_a_member_is_not_taken_for_another_even_where_no_version_tells(tmp_path:
                 read_reference(reference, {})
 
 
+@pytest.mark.slow
 def test_a_table_that_was_replaced_after_it_was_listed(tmp_path: Path) -> None:
     for path in (tmp_path / "a.parquet", tmp_path / "a.arrow"):
 
@@ -399,6 +400,7 @@ def test_no_image_has_more_bytes_than_are_read(tmp_path: Path) -> None:
         assert read_reference(small, {}, max_bytes=4999) == b"data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", TARS[1:])
 def test_what_inflates_without_end_is_not_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str

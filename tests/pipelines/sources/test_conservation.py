@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -170,6 +171,7 @@ PATTERNS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(TREES, PATTERNS)
 def test_a_pattern_names_what_the_standard_library_finds(
@@ -199,6 +201,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(st.lists(ROWS, min_size=1, max_size=4), st.one_of(st.none(), st.integers(1, 4)))
 def test_manifests_are_items_and_repeats_or_refused(tables: list[list[tuple[str, str]]], limit: int | None) -> None:

@@ -115,6 +115,7 @@ def test_types_of_json(values: list[Any], expected: str) -> None:
     assert str(found.dtype) == expected
 
 
+@pytest.mark.slow
 def test_manifests_of_several_kinds_share_a_column(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"url": ["a.jpg", "b.jpg", "c.jpg"], "n": pa.array([1, None, 3], pa.int16())}), tmp_path / "1.pq"
@@ -149,6 +150,7 @@ def test_a_column_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) 
             corpus_of(keeps, tmp_path / name)
 
 
+@pytest.mark.slow
 def test_rows_of_a_damaged_table_are_null_and_told(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     count = 40

@@ -22,6 +22,8 @@ from beamscribe.schemas.keep import parse_keep
 from beamscribe.schemas.output_parts import Part, parts_from_json, parts_to_json
 from beamscribe.schemas.table import NewerSchemaError
 
+pytestmark = pytest.mark.slow
+
 GROUPS = st.lists(st.integers(0, 12), max_size=30)
 
 

@@ -146,6 +146,7 @@ def contents(corpus):
     return [read_reference(reference, {}) for reference in corpus.references]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row_group_size", [1, 3, 100])
 def test_parquet_rows_that_hold_images(tmp_path, row_group_size):
     path = write_image_parquet(tmp_path / "train.parquet", FILES, row_group_size)
@@ -194,6 +195,7 @@ def test_a_damaged_row_group_costs_only_its_rows(tmp_path):
     assert lost == [3, 4, 5]
 
 
+@pytest.mark.slow
 def test_images_on_s3_in_parquet_and_zip(tmp_path, s3):
     parquet = s3.put("train.parquet", (tmp_path / write_image_parquet(tmp_path / "t.parquet", FILES)).read_bytes())
     archive = s3.put("photos.zip", (tmp_path / write_archive(tmp_path / "stored.zip", FILES)).read_bytes())
@@ -229,6 +231,7 @@ def test_half_a_surrogate_pair_is_written_as_its_escape(tmp_path):
     assert reference == WorkItem(r"\udfff", f"file://{tmp_path}/caf" + r"\ud800.jpg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "write"), [("l.csv", as_csv), ("l.jsonl", as_jsonl), ("l.parquet", as_parquet)])
 def test_tables_that_name_images(tmp_path, name, write):
     write(tmp_path / name)
@@ -260,6 +263,7 @@ def test_a_row_without_a_uri_is_a_failure(tmp_path):
         read_reference(corpus.references[1], {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -291,6 +295,7 @@ def test_a_pattern_that_names_nothing_is_refused(tmp_path):
             read(source)
 
 
+@pytest.mark.slow
 def test_tables_without_rows(tmp_path):
     (tmp_path / "a.csv").write_text("uri\n")
     pq.write_table(pa.table({"uri": pa.array([], pa.string())}), tmp_path / "b.parquet")
@@ -310,6 +315,7 @@ def test_a_compressed_manifest_is_refused(tmp_path, name):
         read(str(tmp_path / name))
 
 
+@pytest.mark.slow
 def test_rows_without_a_uri_have_ids_of_their_own_in_every_row_group(tmp_path):
     uris = [None, None, "a.jpg", None]
     pq.write_table(pa.table({"uri": uris}), tmp_path / "t.parquet", row_group_size=2)
@@ -319,6 +325,7 @@ def test_rows_without_a_uri_have_ids_of_their_own_in_every_row_group(tmp_path):
     assert (corpus.repeated, corpus.listed) == (0, 4)
 
 
+@pytest.mark.slow
 def test_bytes_that_are_null_leave_the_path(tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"b")
     rows = [{"bytes": b"a", "path": "no.jpg"}, {"bytes": None, "path": "b.jpg"}, {"bytes": None, "path": None}]

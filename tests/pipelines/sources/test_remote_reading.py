@@ -110,6 +110,7 @@ def test_what_a_store_is_asked_for(bucket):
         assert after["GET"] - before["GET"] == 4
 
 
+@pytest.mark.slow
 def test_a_busy_store_loses_nothing(bucket):
     with store(bucket, failing_percent=10) as (options, counts):
         todo = [PendingItem(one) for one in list_images(["s3://bucket/photos"], options).references]

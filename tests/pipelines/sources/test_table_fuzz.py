@@ -112,6 +112,7 @@ def check_image(data):
     assert hashlib.sha256(pixels).digest() in TRUE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["t.parquet", "t.arrow"])
 def test_damaged_tables(tmp_path, kind):
     whole = [(name, data) for name, data in tables() if name == kind]

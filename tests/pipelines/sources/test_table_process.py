@@ -43,6 +43,7 @@ def test_a_death_costs_a_row_and_the_third_ends_the_attempts(process, table, mon
     assert TableProcess().row(table, 0, 1, "image", 100) == b"second"
 
 
+@pytest.mark.slow
 def test_another_table_goes_on_after_a_death(process, table, tmp_path, monkeypatch):
     (tmp_path / "bad.parquet").write_bytes(b"x")
     command = SERVE + (
@@ -64,6 +65,7 @@ def test_what_hangs_is_ended(process, table, monkeypatch):
         process.row(table, 0, 0, "image", 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
 def test_pages_that_inflate_are_refused_within_a_bound_of_memory(process, tmp_path, monkeypatch, suffix):
     path = tmp_path / f"bomb.{suffix}"
@@ -88,6 +90,7 @@ def test_pages_that_inflate_are_refused_within_a_bound_of_memory(process, tmp_pa
     assert len(TableProcess().row(where, 0, 1, "image", 2**30)) == 100 * 2**20
 
 
+@pytest.mark.slow
 def test_a_listing_that_is_given_up_leaves_nothing_behind(process, tmp_path):
     path = str(tmp_path / "t.parquet")
     pq.write_table(pa.table({"url": [f"{number}.jpg" for number in range(50_000)]}), path)
@@ -105,6 +108,7 @@ def test_a_pipe_is_no_table(process, tmp_path):
         process.row(Where(str(tmp_path / "t.parquet"), "{}", False), 0, 0, "image", 100)
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_parent(table):
     program = (
         "import sys; from beamscribe.pipelines.sources.table_process import PROCESS; "

@@ -89,6 +89,7 @@ def test_pandas(tmp_path, photographs):
     assert ids == ["1", f"file://{photographs[1]}", "3", "4", "5"]
 
 
+@pytest.mark.slow
 def test_polars(tmp_path, photographs):
     data = [path.read_bytes() for path in photographs]
     frames = {

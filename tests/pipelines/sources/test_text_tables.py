@@ -180,6 +180,7 @@ def test_what_json_writes_is_read_back(rows):
 PIECES = [b"url,id\n", b'"', b"\n", b",", b"\r", b"{", b'{"url": "a"}', b"[", b"\xff\xfe"]
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["l.csv", "l.tsv", "l.json", "l.jsonl", "l.txt"]), st.data())
 def test_any_bytes_are_rows_or_are_refused(data, name, more):

@@ -79,6 +79,7 @@ def test_zip64_and_a_comment() -> None:
     assert found == {"a.jpg": "the directory does not tell its size"}
 
 
+@pytest.mark.slow
 def test_more_members_than_sixteen_bits_count() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:

@@ -51,6 +51,7 @@ def test_in_an_output_an_id_is_one_image_and_its_newest_caption(tmp_path):
     assert corpus.repeated == 1
 
 
+@pytest.mark.slow
 def test_all_captions_of_others_are_spoken_whoever_shares_an_id(tmp_path):
     for name, uris in (("0", "ab"), ("1", "cd")):
         table = pa.table({"id": [0, 1], "image_uri": list(uris), "caption": [f"of {uri}" for uri in uris]})
@@ -76,6 +77,7 @@ def listed(path):
     return [(item.id, item.uri, item.text) for item in list_captions(str(path), {}, None).references]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["", "theirs.parquet", "*.parquet", "th??rs*"])
 def test_any_parquet_with_the_two_columns_will_do(tmp_path, named):
     pq.write_table(FOREIGN, tmp_path / "theirs.parquet")
@@ -91,6 +93,7 @@ def test_several_files_and_their_ids(tmp_path):
     assert [item[0] for item in listed(tmp_path)] == ["1", "2", "3", "b2"]
 
 
+@pytest.mark.slow
 def test_parquet_elsewhere(memory):
     sink = pa.BufferOutputStream()
     pq.write_table(FOREIGN, sink)
@@ -120,6 +123,7 @@ def test_every_type_of_text_and_ids(tmp_path):
     assert corpus.skipped == {"no image_uri": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "says"),
     [
@@ -149,6 +153,7 @@ def test_no_parquet_is_refused(tmp_path):
             listed(tmp_path / named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "texts", "texts_a_shard", "expected"),
     [

@@ -203,6 +203,7 @@ def test_no_credentials(service: Service, monkeypatch: pytest.MonkeyPatch, tmp_p
     assert caught.value.error_type == "EngineMissing"
 
 
+@pytest.mark.slow
 def test_a_whole_job_with_exhausted_quotas(service: Service, tmp_path: Path) -> None:
     service.fails = lambda number: status(grpc.StatusCode.RESOURCE_EXHAUSTED, 0.1) if number % 3 == 1 else None
     uris = [f"s3://b/{number}.jpg" for number in range(12)]

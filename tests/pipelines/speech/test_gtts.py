@@ -155,6 +155,7 @@ def test_a_reset_connection_may_pass(service):
     assert (error.error_type, error.passing) == ("ServiceUnreachable", True)
 
 
+@pytest.mark.slow
 def test_each_part_is_a_request_of_its_own(service):
     asked = []
 
@@ -168,6 +169,7 @@ def test_each_part_is_a_request_of_its_own(service):
     assert len(asked) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

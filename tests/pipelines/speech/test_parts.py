@@ -103,6 +103,7 @@ def test_what_is_added_to_a_text_is_heard(given_text: tuple[str, list[str], str]
     assert longer - shorter > 0.3 * alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lang", "text", "more"),
     [

@@ -18,6 +18,8 @@ from tests.pipelines.fake_job import ROWS as CAPTIONS
 from tests.pipelines.fake_job import caption, reference, run_of
 from tests.pipelines.test_speak import sound_of
 
+pytestmark = pytest.mark.slow
+
 TEXTS = {"1": "A cat.", "2": "Two dogs run.", "3": "A cat."}
 
 

@@ -1,6 +1,7 @@
 import pickle
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ ITSELF = TEXT.map(lambda id: WorkItem(id, id))
 UNHURRIED = settings(deadline=None)  # the machine may be busy
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(st.lists(ANY | ITSELF, max_size=12), st.data())
 def test_packed_references_are_those_that_were_packed(references, data):

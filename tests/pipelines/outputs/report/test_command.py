@@ -35,6 +35,7 @@ def captioned(root: Path) -> Storage:
     return output
 
 
+@pytest.mark.slow
 def test_a_page_with_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = captioned(tmp_path)
     assert speak(["--captions", output.root, "--output", str(tmp_path / "speech")]) == DONE
@@ -58,6 +59,7 @@ def test_another_bundle_than_the_captions_own_is_not_asked(tmp_path: Path, untra
     assert "is another than the one that wrote these captions" in (tmp_path / "r.html").read_text().replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_what_is_no_output_of_caption_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="is not an output of Beamscribe"):
         run([str(tmp_path), "--output", str(tmp_path / "r.html")])

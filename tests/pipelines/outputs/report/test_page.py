@@ -120,6 +120,7 @@ def test_every_kind_of_failure_has_a_card_before_one_has_many() -> None:
     assert len(shown[0].row.message) == 1000
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_and_nothing_complains(browser: Browser, page: str) -> None:
     browser.get_log("browser")
     browser.get_log("performance")
@@ -242,6 +243,7 @@ def many_cards(number: int) -> str:
     return render(made._replace(cards=tuple(cards)))
 
 
+@pytest.mark.slow
 def test_a_thousand_photographs_stay_usable(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "many.html"
     path.write_text(many_cards(1000), encoding="utf-8")
@@ -349,6 +351,7 @@ def test_a_script_in_a_file_name_does_not_run(browser: Browser, page: str) -> No
     assert "Content Security Policy" in browser.get_log("browser")[-1]["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everyone_can_use_it(browser: Browser, axe: str, page: str, width: str, scheme: str) -> None:

@@ -221,6 +221,7 @@ def test_audio_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     assert sounds(Storage(str(tmp_path)), places) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_audio_of_every_layout_is_found(tmp_path: Path, layout: str) -> None:
     captions = write_captions(tmp_path / "captions", {"1": "A cat sits.", "2": "Two dogs run.", "3": "A cat sits."})
