@@ -36,13 +36,13 @@ from beamscribe.pipelines.runtime.options import parse
 from beamscribe.pipelines.runtime.parts import PartedJob
 from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.corpus import Corpus
-from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, parts_of
+from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, divided
 from beamscribe.pipelines.sources.manifests import read_manifests, read_pieces
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.manifest import Manifest
-from beamscribe.schemas.output_parts import DonePart, Part
+from beamscribe.schemas.output_parts import DonePart, OutputPart
 from beamscribe.schemas.receipt import Receipt, stamp
 from beamscribe.schemas.rows import CAPTIONS
 from beamscribe.storage.output_reader import MANIFEST, digest_of_files, read_parts
@@ -53,6 +53,7 @@ ROW_GROUP = 100_000
 MANIFEST_FILE = "manifest.parquet"
 STARTED = "2026-01-01T00:00:00+00:00"
 FINGERPRINT = Fingerprint({"made": "for a benchmark"})
+FLAGS = JobFlags(SHARD, None, False, "keep", {})
 
 
 @dataclass
@@ -106,7 +107,7 @@ def commit_half(output: Storage, numbers: range) -> None:
 
 def finish_half(output: Storage, manifest: str) -> None:
     """An output in parts, of which half are done, and of the next one half of its rows."""
-    parts = parts_of({manifest: None}, {})
+    parts = divided({manifest: None}, {})
     job = parted(manifest, output, parts)
     half = len(parts) // 2
     for part in parts[:half]:
@@ -115,7 +116,7 @@ def finish_half(output: Storage, manifest: str) -> None:
         for number in range(part.rows // SHARD):
             with open(below.path(f"{CAPTIONS.folder}/{number:05d}.parquet"), "wb") as file:
                 file.write(b"x")
-        record = DonePart(job.asked(part), digest_of_files(below, CAPTIONS), part.rows, 0, 0)
+        record = DonePart(job.digest_of(part), digest_of_files(below, CAPTIONS), part.rows, 0, 0)
         output.write(part.record, record.to_json())
     begins = sum(part.rows for part in parts[:half])
     commit_half(output.below(parts[half].name), range(begins, begins + parts[half].rows))
@@ -138,24 +139,24 @@ def request(output: Storage, corpus: Corpus) -> launch.Request:
         output=output,
         fingerprint=FINGERPRINT,
         details={},
-        flags=JobFlags(SHARD, None, False, "keep", {}),
+        flags=FLAGS,
         options=parse(FlagParser(prog="plan"), [])[1],
     )
 
 
-def parted(manifest: str, output: Storage, parts: list[Part]) -> PartedJob:
+def parted(manifest: str, output: Storage, parts: list[OutputPart]) -> PartedJob:
     """As the command makes it of a manifest that is too large to be listed at once."""
 
-    def part_request(part: Part, most: int | None) -> launch.Request:
-        return request(output.below(part.name), read_pieces(part.asked, Columns(), {}, most=most))
+    def part_request(part: OutputPart, most: int | None) -> launch.Request:
+        return request(output.below(part.name), read_pieces(part.wanted, Columns(), {}, most=most))
 
-    return PartedJob("caption", output, parts, CAPTIONS, {}, part_request)
+    return PartedJob("caption", output, parts, read_parts(output), CAPTIONS, {}, part_request, FLAGS, {})
 
 
 def plan(manifest: str, output: Storage) -> None:
     """What `beamscribe caption --manifest` does, but for the captions."""
     launch.CommitShards = CountShards  # type: ignore[misc]
-    if parts := parts_of({manifest: None}, {}, read_parts(output)):
+    if parts := divided({manifest: None}, {}, read_parts(output)):
         parted(manifest, output, parts).launch()
     else:
         launch.launch(request(output, read_manifests([manifest], Columns(), {})))

@@ -32,14 +32,15 @@ from beamscribe.pipelines.runtime.runners import is_dry, template_of
 from beamscribe.pipelines.runtime.running import share_cores
 from beamscribe.pipelines.sources.corpus import Corpus
 from beamscribe.pipelines.sources.listing import is_plain, list_images
-from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, parts_of
+from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, columns_of, divided
 from beamscribe.pipelines.sources.manifests import Columns, manifest_files, read_manifests, read_pieces
 from beamscribe.pipelines.sources.queries import strip_queries
 from beamscribe.pipelines.sources.retake import BELOW, unsure_images
 from beamscribe.pipelines.work.run import Process, Run
+from beamscribe.schemas.counted import counted
 from beamscribe.schemas.kept_columns import kept_of
 from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS, ids_of_output
-from beamscribe.schemas.output_parts import Part
+from beamscribe.schemas.output_parts import OutputPart
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import CAPTIONS, ParquetRows
 from beamscribe.storage.output_reader import manifest_of, read_manifest_of, read_parts
@@ -143,8 +144,8 @@ def run(argv: Sequence[str]) -> int:
     if is_dry(beam_options):
         return dry_run(_job(args, _chosen(args, None)), args.output, beam_options)
     output = options.output_of(args, filter(is_plain, args.images or ()))
-    if parts := _parts(args, flags, output):
-        return _parted(parts, args, flags, beam_options, output)
+    if job := _parted(args, flags, beam_options, output):
+        return job.plan() if flags.plan else job.launch()
     chosen = _chosen(args, output)
     options.refuse_web(args.images or (), args)
     return launch(_request(args, flags, beam_options, output, chosen, _corpus(args, chosen, flags)))
@@ -184,40 +185,48 @@ def _request(
     )
 
 
-def _parts(args: argparse.Namespace, flags: jobs.JobFlags, output: Storage) -> list[Part]:
-    """The parts that a corpus is done in; none if the launcher can list it at once."""
-    earlier = read_parts(output)
-    # A number of images, the same bytes twice and a price are told only of images that are known.
-    at_once = args.list_members or flags.limit or flags.sample or args.deduplicate or args.endpoint
-    if not args.manifest or at_once or (not earlier and read_manifest_of(output)):
-        return []
-    return parts_of(manifest_files(args.manifest, flags.storage_options), flags.storage_options, earlier)
-
-
 def _parted(
-    parts: Sequence[Part],
-    args: argparse.Namespace,
-    flags: jobs.JobFlags,
-    beam_options: PipelineOptions,
-    output: Storage,
-) -> int:
-    """Captions part after part.
+    args: argparse.Namespace, flags: jobs.JobFlags, beam_options: PipelineOptions, output: Storage
+) -> PartedJob | None:
+    """The job on a corpus that is too large to be listed at once; None where it is not.
 
     Raises:
-        RefusedError: if a flag needs all of them at once.
+        RefusedError: if a flag needs all images at once, or a manifest cannot be read.
     """
-    for flag, given in (("--report", args.report is not None), ("--template_location", template_of(beam_options))):
-        if given:
+    earlier = read_parts(output)
+    # A number of images, the same bytes twice and a price are told only of images that are known.
+    at_once = {
+        "--list-members": args.list_members,
+        "--limit": flags.limit,
+        "--sample": flags.sample,
+        "--deduplicate": args.deduplicate,
+        "--endpoint": args.endpoint,
+    }
+    given = next((flag for flag, value in at_once.items() if value), "" if args.manifest else "--images")
+    if given or (not earlier and read_manifest_of(output)):
+        if earlier:
+            raise RefusedError(
+                f"{given}: {output.uri()} is in {counted(len(earlier), 'part')}, which --manifest alone goes on with: "
+                "leave the flag out, or choose another --output"
+            )
+        return None
+    found = manifest_files(args.manifest, flags.storage_options)
+    parts = divided(found.files, flags.storage_options, earlier)
+    if not parts:
+        return None
+    for flag, value in (("--report", args.report is not None), ("--template_location", template_of(beam_options))):
+        if value:
             raise RefusedError(
                 f"{flag}: a manifest of more than {MOST_LISTED:,} rows is captioned part by part: leave the flag out, "
                 "or give manifests with fewer rows, each with an --output of its own"
             )
     columns, keeps = Columns(args.uri_column, args.id_column), args.keep_columns or ()
+    tables = columns_of(found.files, columns, flags.storage_options, [keep.source for keep in keeps])
     # What is chosen for the first part, such as a precision, is that of all.
     chosen = _chosen(args, output.below(parts[0].name))
 
-    def request(part: Part, most: int | None) -> Request:
-        corpus = read_pieces(part.asked, columns, flags.storage_options, keeps, most)
+    def request(part: OutputPart, most: int | None) -> Request:
+        corpus = read_pieces(part.wanted, columns, flags.storage_options, keeps, tables, most)
         made = _request(args, flags, beam_options, output.below(part.name), chosen, corpus)
         return dataclasses.replace(made, closing=tuple)
 
@@ -227,8 +236,7 @@ def _parted(
         "keep": keeps,
         "strip_query": args.strip_query,
     }
-    job = PartedJob("caption", output, parts, chosen.format, settings, request, flags.retry_failed)
-    return job.plan() if flags.plan else job.launch()
+    return PartedJob("caption", output, parts, earlier, chosen.format, settings, request, flags, found.skipped)
 
 
 def _closing(output: Storage, typed: str, has_page: bool) -> list[str]:

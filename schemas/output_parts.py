@@ -31,7 +31,7 @@ class Piece(NamedTuple):
     rows: int
 
 
-class Part(NamedTuple):
+class OutputPart(NamedTuple):
     """What one of the outputs is made of.
 
     Attributes:
@@ -53,7 +53,7 @@ class Part(NamedTuple):
         return f"{BOOKKEEPING}/part-{self.number:05d}.json"
 
     @property
-    def asked(self) -> tuple[Piece, ...]:
+    def wanted(self) -> tuple[Piece, ...]:
         """Pieces that the latest command asks for."""
         return tuple(piece for piece in self.pieces if piece.rows)
 
@@ -101,12 +101,12 @@ class DonePart(NamedTuple):
         return found
 
 
-def parts_to_json(parts: Sequence[Part]) -> bytes:
+def parts_to_json(parts: Sequence[OutputPart]) -> bytes:
     """The parts of an output as a file."""
     return json.dumps({"schema_version": VERSION, "parts": [part.pieces for part in parts]}).encode()
 
 
-def parts_from_json(data: bytes, what: str) -> list[Part]:
+def parts_from_json(data: bytes, what: str) -> list[OutputPart]:
     """Reads the parts of an output back.
 
     Args:
@@ -120,8 +120,9 @@ def parts_from_json(data: bytes, what: str) -> list[Part]:
     try:
         fields = json.loads(data)
         check_version(what, fields["schema_version"], VERSION)
-        parts = [Part(number, tuple(Piece(*piece) for piece in one)) for number, one in enumerate(fields["parts"])]
-        check_shape(parts, list[Part])
+        pieces = [tuple(Piece(*piece) for piece in one) for one in fields["parts"]]
+        parts = [OutputPart(number, one) for number, one in enumerate(pieces)]
+        check_shape(parts, list[OutputPart])
     except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"{what} is damaged: {error}") from error
     return parts

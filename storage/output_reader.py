@@ -17,7 +17,7 @@ from beamscribe.errors import RefusedError
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.manifest import FILE, FOLDER, Manifest, ManifestError
 from beamscribe.schemas.matching import ids_of_output
-from beamscribe.schemas.output_parts import PARTS, DonePart, Part, parts_from_json
+from beamscribe.schemas.output_parts import PARTS, DonePart, OutputPart, parts_from_json
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import ParquetRows, RowFormat
 from beamscribe.schemas.table import NewerSchemaError
@@ -31,7 +31,7 @@ MANIFEST = f"{FOLDER}/{FILE}"
 FormatT = TypeVar("FormatT", bound=RowFormat)
 
 
-def read_parts(output: Storage) -> list[Part]:
+def read_parts(output: Storage) -> list[OutputPart]:
     """The parts of an output; none if it is not in parts.
 
     Raises:
@@ -41,8 +41,10 @@ def read_parts(output: Storage) -> list[Part]:
         return parts_from_json(output.read(PARTS), output.uri(PARTS))
     except FileNotFoundError:
         return []
-    except (ValueError, OSError) as error:
+    except (NewerSchemaError, OSError) as error:
         raise RefusedError(str(error)) from error
+    except ValueError as error:
+        raise RefusedError(f"{error}: delete that file, and the next run of the job makes it again") from error
 
 
 def read_manifest_of(output: Storage) -> Manifest | None:
@@ -72,7 +74,7 @@ def digest_of_files(output: Storage, form: RowFormat) -> str:
     return hashlib.blake2b(listed.encode(), digest_size=16).hexdigest()
 
 
-def read_done_part(output: Storage, part: Part, form: RowFormat) -> DonePart | None:
+def read_done_part(output: Storage, part: OutputPart, form: RowFormat) -> DonePart | None:
     """The record of a part of which nothing was left to do, if its files are those of then.
 
     Args:

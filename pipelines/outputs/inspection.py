@@ -7,7 +7,7 @@ import numpy as np
 
 from beamscribe.pipelines.work.shards import bucket
 from beamscribe.schemas.counted import counted
-from beamscribe.schemas.output_parts import Part
+from beamscribe.schemas.output_parts import OutputPart
 from beamscribe.storage.output_reader import read_manifest_of
 from beamscribe.storage.storage import Storage
 
@@ -68,7 +68,7 @@ class Inspects(Protocol):
         ...
 
 
-def inspect_parts(output: Storage, parts: Sequence[Part], inspect: Inspects) -> list[Inspected]:
+def inspect_parts(output: Storage, parts: Sequence[OutputPart], inspect: Inspects) -> list[Inspected]:
     """Looks at all parts of an output, one after the other; a part that is not begun is still to do.
 
     Ids are told apart within a part, where the launcher lists them; of all parts they are compared here, by digests of
@@ -90,10 +90,14 @@ def inspect_parts(output: Storage, parts: Sequence[Part], inspect: Inspects) -> 
 
     for part in parts:
         below = output.below(part.name)
-        if read_manifest_of(below) is None:
+        manifest = read_manifest_of(below)
+        if manifest is None:
             inspection = Inspection(Verdict(0, 0, part.rows, ()), frozenset(), frozenset())
         else:
             inspection = inspect(below, see)
+            verdict = inspection.verdict
+            unlisted = max(0, part.rows - manifest.listed)
+            inspection = inspection._replace(verdict=verdict._replace(todo=verdict.todo + unlisted))
         found.append(Inspected(part.name, below, inspection))
     every = np.concatenate([*digests, np.zeros(0, np.uint64)])
     again = len(every) - len(np.unique(every))

@@ -15,7 +15,7 @@ from beamscribe.pipelines.sources.asked import read_beyond
 from beamscribe.pipelines.work.work_items import TEXT
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.failure_row import FailureRow
-from beamscribe.schemas.output_parts import Part
+from beamscribe.schemas.output_parts import OutputPart
 from beamscribe.schemas.rows import FAILURES, read_failures
 from beamscribe.storage.output_reader import OutputReader, manifest_of, read_done_part, read_manifest_of, read_parts
 from beamscribe.storage.storage import Storage
@@ -82,10 +82,10 @@ def status(output: Storage) -> Status:
         RefusedError: if the folder is no output of Beamscribe.
         ValueError: if the stored corpus, or a data file whose receipt is lost, is damaged.
     """
-    parts = [part for part in read_parts(output) if part.rows]
+    parts = read_parts(output)
     if not parts:
         return _of_one(output)
-    found = [_of_part(output, part) for part in parts]
+    found = [_of_part(output, part) for part in parts if part.rows]
     latest = max(found, key=lambda one: (one.writer is not None, one.a_second is not None))
     holder = read_holder(output)
     skipped: Counter[str] = Counter()
@@ -105,19 +105,25 @@ def status(output: Storage) -> Status:
     )
 
 
-def _of_part(output: Storage, part: Part) -> Status:
+def _of_part(output: Storage, part: OutputPart) -> Status:
     """How far a part is: of one that is done the receipts need not be read."""
     below = output.below(part.name)
     manifest = read_manifest_of(below)
     if manifest is None:
         return Status("caption", part.rows, 0, [], part.rows, 0, {}, None, 0, None)
     done = read_done_part(output, part, format_of(manifest))
-    if done is None:
-        return _of_one(below)
+    # Without a record it may not have been listed again since more was asked for.
+    unlisted = max(0, part.rows - manifest.listed)
+    if done is None or unlisted:
+        found = _of_one(below)
+        return found._replace(asked=found.asked + unlisted, todo=found.todo + unlisted)
     names = [entry.name for entry in below.files(FAILURES.folder, FAILURES.suffix)] if done.failures else []
     failures = [
         row for name, data in zip(names, below.read_each(names), strict=True) for row in read_failures(data, name)
     ]
+    if len(failures) != done.failures:
+        # Some are of images that the latest command does not ask for.
+        return _of_one(below)
     rows = done.references - len(failures)
     return Status(manifest.job, done.references, rows, failures, 0, done.repeated, {}, None, 0, None)
 

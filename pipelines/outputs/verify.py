@@ -228,15 +228,16 @@ def run(argv: Sequence[str]) -> int:
     """
     args = parser().parse_strictly(argv)
     output = Storage(args.output, args.storage_options)
-    parts = [part for part in read_parts(output) if part.rows]
+    parts = read_parts(output)
+    wanted = [part for part in parts if part.rows]
     try:
-        found = inspect_parts(output, parts, inspect) if parts else [Inspected("", output, inspect(output))]
+        found = inspect_parts(output, wanted, inspect) if parts else [Inspected("", output, inspect(output))]
         _tell(found)
         if args.repair and any(one.inspection.verdict.findings for one in found):
             for _, place, inspection in found:
                 if inspection.verdict.findings:
                     repair(place, format_of(manifest_of(place)), inspection.remove, inspection.orphans)
-            found = inspect_parts(output, parts, inspect) if parts else [Inspected("", output, inspect(output))]
+            found = inspect_parts(output, wanted, inspect) if parts else [Inspected("", output, inspect(output))]
             print("beamscribe verify: after the repair")
             _tell(found)
     except OSError as error:
@@ -246,7 +247,7 @@ def run(argv: Sequence[str]) -> int:
     todo, unread = sum(one.todo for one in verdicts), sum(one.inspection.archives for one in found)
     state = "wrong" if wrong else "incomplete, run its job again" if todo or unread else "whole"
     archives = f", {counted(unread, 'archive')} not read to their end" if unread else ""
-    in_parts = f" in {counted(len(parts), 'part')}" if parts else ""
+    in_parts = f" in {counted(len(wanted), 'part')}" if parts else ""
     print(
         f"beamscribe verify: {args.output} is {state}: {counted(sum(one.rows for one in verdicts), 'row')}, "
         f"{counted(sum(one.failures for one in verdicts), 'failure')}, {todo:,} to do{archives}{in_parts}"

@@ -4,14 +4,19 @@ What is asked of a part goes into an output of its own, `OUTPUT/parts/NNNNN`, so
 memory for more than one.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from beamscribe.errors import RefusedError
+from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.table_process import TableError, TableProcess
 from beamscribe.pipelines.sources.tables import PARQUET_SUFFIXES
-from beamscribe.schemas.output_parts import Part, Piece
+from beamscribe.schemas.limits import MAX_BYTES
+from beamscribe.schemas.output_parts import OutputPart, Piece
 from beamscribe.storage.location import without_query
 
 MOST_LISTED = 10_000_000
@@ -20,8 +25,12 @@ MOST_LISTED = 10_000_000
 PART_ROWS = 2_000_000
 """Of a part at most, where row groups are not larger: these take some 0.9 GiB of a launcher, and 40 s."""
 
-LEAST_BYTES = 2**21
-"""Of manifests that may have more rows than are listed at once, however well they are compressed."""
+LEAST_BYTES = 2**18
+"""Of manifests that may have more rows than are listed at once: ten million names that follow each other take a
+mebibyte where they are compressed best."""
+
+NO_GROUPS = (0, 0)
+"""First row group and number of them, of which only the columns are told."""
 
 
 def cut(uri: str, groups: Sequence[int], most: int) -> Iterator[Piece]:
@@ -42,30 +51,34 @@ def cut(uri: str, groups: Sequence[int], most: int) -> Iterator[Piece]:
         yield Piece(uri, first, len(groups) - first, row, rows)
 
 
-def assign(pieces: Iterable[Piece], earlier: Sequence[Part], most: int) -> list[Part]:
+def assign(pieces: Iterable[Piece], earlier: Sequence[OutputPart], most: int) -> list[OutputPart]:
     """Parts of pieces: what an earlier command has put into a part stays there, what is new comes into others.
 
     Args:
-        pieces: that are asked for.
+        pieces: that are asked for; what follows the question mark of a URL does not tell them apart.
         earlier: parts of earlier commands.
-        most: rows of a part, where a piece has no more.
+        most: rows of a new part, where a piece has no more.
     """
-    asked = {(piece.uri, piece.first): piece for piece in pieces}
+    wanted = {(without_query(piece.uri), piece.first): piece for piece in pieces}
     parts = []
     for part in earlier:
-        kept = [asked.pop((old.uri, old.first), old._replace(groups=0, rows=0)) for old in part.pieces]
-        parts.append(Part(part.number, tuple(kept)))
+        kept = [wanted.pop((old.uri, old.first), old._replace(groups=0, rows=0)) for old in part.pieces]
+        parts.append(OutputPart(part.number, tuple(kept)))
     new: list[Piece] = []
-    for piece in asked.values():
-        if new and sum(one.rows for one in new) + piece.rows > most:
-            parts.append(Part(len(parts), tuple(new)))
-            new = []
+    rows = 0
+    for piece in wanted.values():
+        if new and rows + piece.rows > most:
+            parts.append(OutputPart(len(parts), tuple(new)))
+            new, rows = [], 0
         new.append(piece)
-    return [*parts, Part(len(parts), tuple(new))] if new else parts
+        rows += piece.rows
+    return [*parts, OutputPart(len(parts), tuple(new))] if new else parts
 
 
-def parts_of(files: Mapping[str, int | None], options: dict[str, Any], earlier: Sequence[Part] = ()) -> list[Part]:
-    """The parts that manifests are done in; none if all their rows can be listed at once.
+def divided(
+    files: Mapping[str, int | None], options: dict[str, Any], earlier: Sequence[OutputPart] = ()
+) -> list[OutputPart]:
+    """The parts that manifests are done in; none if all their rows can be listed at once, or some are not Parquet.
 
     Args:
         files: bytes of each manifest by URI, where they are known.
@@ -73,7 +86,7 @@ def parts_of(files: Mapping[str, int | None], options: dict[str, Any], earlier: 
         earlier: parts of the output, which is in parts for good.
 
     Raises:
-        RefusedError: if a manifest of an output in parts cannot be read.
+        RefusedError: if the output is in parts and manifests are empty or not Parquet, or if one cannot be read.
     """
     if not all(without_query(uri).lower().endswith(PARQUET_SUFFIXES) for uri in files):
         if earlier:
@@ -81,20 +94,68 @@ def parts_of(files: Mapping[str, int | None], options: dict[str, Any], earlier: 
                 "--manifest: an output in parts takes Parquet manifests: give others an --output of their own"
             )
         return []
-    pieces: list[Piece] = []
     wheres = {uri: Where.of(uri, options, allow_private=False) for uri in files}
-    try:
-        sizes = (wheres[uri].size() if size is None else size for uri, size in files.items())
-        if not earlier and sum(sizes) < LEAST_BYTES:
-            return []
-        with TableProcess() as process:
-            for uri, where in wheres.items():
+    if not earlier:
+        with contextlib.suppress(OSError):  # Told where it is listed.
+            if sum(wheres[uri].size() if size is None else size for uri, size in files.items()) < LEAST_BYTES:
+                return []
+    pieces: list[Piece] = []
+    damaged: list[str] = []
+    with TableProcess() as process:
+        for uri, where in wheres.items():
+            try:
                 pieces += cut(uri, process.groups(where), PART_ROWS)
-    except (TableError, OSError) as error:
-        # Where all manifests are listed at once, what can be listed of a damaged one is.
-        if earlier:
-            raise RefusedError(f"--manifest {' '.join(list(files)[:5])} cannot be read: {error}") from error
+            except TableError as error:
+                damaged.append(f"--manifest {uri} cannot be read: {error}")
+            except OSError as error:
+                raise RefusedError(f"--manifest {uri} cannot be read: {error}") from error
+    if not earlier and sum(piece.rows for piece in pieces) <= MOST_LISTED:
         return []
-    if earlier or sum(piece.rows for piece in pieces) > MOST_LISTED:
-        return assign(pieces, earlier, PART_ROWS)
-    return []
+    if damaged or not pieces:
+        empty = f"--manifest {' '.join(list(files)[:5])} has no rows: give tables that have some"
+        raise RefusedError(damaged[0] if damaged else empty)
+    return assign(pieces, earlier, PART_ROWS)
+
+
+class TableColumns(NamedTuple):
+    """The columns of a manifest.
+
+    Attributes:
+        uri: of the file.
+        names: of all columns.
+        kept: those that are kept, with their types.
+    """
+
+    uri: str
+    names: list[str]
+    kept: pa.Schema
+
+
+def columns_of(
+    files: Iterable[str], columns: Columns, options: dict[str, Any], kept: Sequence[str]
+) -> list[TableColumns]:
+    """The columns of manifests, of which no rows are read: what is wrong with one is told before another is done.
+
+    Args:
+        files: the manifests.
+        columns: as `--uri-column` and `--id-column` say.
+        options: passed to fsspec.
+        kept: names of columns that are kept.
+
+    Raises:
+        RefusedError: if one cannot be read, or has no columns that name or hold images.
+    """
+    found = []
+    with TableProcess() as process:
+        for uri in files:
+            where = Where.of(uri, options, allow_private=False)
+            try:
+                for _ in process.rows(where, columns, MAX_BYTES, NO_GROUPS):
+                    pass
+                names, schema, rows = process.kept(where, kept, NO_GROUPS)
+                for _ in rows:
+                    pass
+            except (TableError, OSError) as error:
+                raise RefusedError(f"--manifest {uri} cannot be read: {error}") from error
+            found.append(TableColumns(uri, names, schema))
+    return found

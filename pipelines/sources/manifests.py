@@ -4,14 +4,16 @@ import contextlib
 import glob
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any, NamedTuple
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.found_files import find_files
 from beamscribe.pipelines.sources.kept_rows import KeptRows
+from beamscribe.pipelines.sources.manifest_parts import TableColumns
 from beamscribe.pipelines.sources.table_items import Listing, named_items, table_items
 from beamscribe.pipelines.sources.table_process import TableProcess
 from beamscribe.pipelines.sources.tables import is_table
@@ -68,15 +70,17 @@ def read_pieces(
     columns: Columns,
     options: dict[str, Any],
     keeps: Sequence[Keep] = (),
+    tables: Sequence[TableColumns] = (),
     most: int | None = None,
 ) -> Corpus:
-    """Reads some row groups of Parquet manifests, as `read_manifests`.
+    """Reads some row groups of Parquet manifests, as `read_manifests`; rows that cannot be read are items that fail.
 
     Args:
         pieces: of the manifests.
         columns: as `--uri-column` and `--id-column` say.
         options: passed to fsspec.
         keeps: columns that are kept.
+        tables: columns of all manifests, which say of which types those are that are kept.
         most: items that are listed; all by default.
 
     Raises:
@@ -84,6 +88,10 @@ def read_pieces(
     """
 
     def found(listing: Listing) -> Iterator[WorkItem]:
+        if listing.kept:
+            for table in tables:
+                listing.kept.see_names(table.names)
+                listing.kept.add_table(table.uri, table.kept, ())
         for piece in pieces:
             with _refused(piece.uri):
                 yield from table_items(piece.uri, without_query(piece.uri).lower(), listing, piece)
@@ -111,13 +119,30 @@ def _corpus(
     return corpus._replace(kept=kept)
 
 
-def manifest_files(sources: Iterable[str], options: dict[str, Any]) -> dict[str, int | None]:
-    """The manifests that sources name, with their bytes where a listing tells them.
+class ManifestFiles(NamedTuple):
+    """The manifests that sources name.
+
+    Attributes:
+        files: bytes of each by URI, where a listing tells them.
+        skipped: what sources name beside them, by reason.
+    """
+
+    files: dict[str, int | None]
+    skipped: Mapping[str, int]
+
+
+def manifest_files(sources: Iterable[str], options: dict[str, Any]) -> ManifestFiles:
+    """The manifests that sources name.
 
     Raises:
         RefusedError: if a source names none.
     """
-    return {uri: size for source in sources for uri, size in _expanded(source, options)[0].items()}
+    found = [_expanded(source, options) for source in sources]
+    skipped: Counter[str] = Counter()
+    for _, left_out in found:
+        for reason, count in left_out:
+            skipped[reason] += count
+    return ManifestFiles({uri: size for files, _ in found for uri, size in files.items()}, dict(skipped))
 
 
 def _expanded(source: str, options: dict[str, Any]) -> tuple[dict[str, int | None], tuple[Skipped, ...]]:

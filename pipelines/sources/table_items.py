@@ -79,7 +79,8 @@ def table_items(uri: str, name: str, listing: Listing, piece: Piece | None = Non
     first = _keep(uri, where, process, kept, some) if kept else 0
     parts = process.rows(where, columns, MAX_BYTES, some)
     column = Column((), TEXT)
-    listed, usable, damage = begins, False, ""
+    # Of a piece nobody knows what the rest of the file is like.
+    listed, usable, damage = begins, piece is not None, ""
     try:
         for part in parts:
             if isinstance(part, Column):

@@ -155,7 +155,8 @@ def list_rows(
     """
     column, ids = choose(table.schema, asked, lambda one: first_value(table, one))
     yield column
-    seen = False
+    # Of some row groups alone nobody knows what the others are like.
+    seen = some is not None
     wanted = [column.name, *([".".join(ids)] if ids else [])]
     for group, rows in some_groups(table, wanted, some):
         done = 0

@@ -1,27 +1,30 @@
 """A corpus in parts: every part is an output, and all of them hold what one output of everything would."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from beamscribe import main
-from beamscribe.errors import DONE, REFUSED, STOPPED, RefusedError
+from beamscribe.errors import CHECK_FAILED, DONE, INTERRUPTED, REFUSED, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
 from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.outputs.job_status import status
 from beamscribe.pipelines.outputs.verify import run as run_verify
-from beamscribe.pipelines.runtime.flags.jobs import JobFlags
+from beamscribe.pipelines.runtime.flags.jobs import FailureBound, JobFlags
 from beamscribe.pipelines.runtime.options import parse
 from beamscribe.pipelines.runtime.parts import PartedJob
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources import manifest_parts
 from beamscribe.pipelines.sources.columns import Columns
-from beamscribe.pipelines.sources.manifest_parts import parts_of
+from beamscribe.pipelines.sources.manifest_parts import divided
 from beamscribe.pipelines.sources.manifests import manifest_files, read_pieces
+from beamscribe.pipelines.work.work_item import UNREADABLE
 from beamscribe.schemas.fingerprint import Fingerprint
-from beamscribe.schemas.output_parts import Part
+from beamscribe.schemas.output_parts import OutputPart
 from beamscribe.storage.output_reader import read_parts
 from beamscribe.storage.storage import Storage
 from tests.pipelines.dying_storage import DyingStorage, Killed
@@ -44,21 +47,23 @@ def job(output: Storage, manifests: Sequence[str], plan: bool = False, **how: An
     """A fake job on manifests, of which a part has ten rows at most."""
     style = how.pop("style", "oil")
     fake = FakeJob(style=style, failing=frozenset(how.pop("failing", ())), log=how.pop("log", "/dev/null"))
-    flags = {"shard_size": 4, "limit": None, "retry_failed": False, "on_change": "refuse", "plan": plan, **how}
+    shared = {"shard_size": 4, "limit": None, "retry_failed": False, "on_change": "refuse", "plan": plan, **how}
+    flags = JobFlags(storage_options={}, **shared)
 
-    def request(part: Part, most: int | None) -> Request:
+    def request(part: OutputPart, most: int | None) -> Request:
         return Request(
             job=fake,
-            corpus=read_pieces(part.asked, Columns(), {}, most=most),
+            corpus=read_pieces(part.wanted, Columns(), {}, most=most),
             output=output.below(part.name),
             fingerprint=Fingerprint({"style": style}),
             details={},
-            flags=JobFlags(storage_options={}, **flags),
+            flags=flags,
             options=parse(FlagParser(prog="beamscribe fake"), [])[1],
         )
 
-    parts = parts_of(manifest_files(manifests, {}), {}, read_parts(output))
-    return PartedJob("caption", output, parts, fake.format, {"style": style}, request, bool(flags["retry_failed"]))
+    earlier, found = read_parts(output), manifest_files(manifests, {})
+    parts = divided(found.files, {}, earlier)
+    return PartedJob("caption", output, parts, earlier, fake.format, {"style": style}, request, flags, found.skipped)
 
 
 def all_captions(output: Storage) -> list[tuple[str, str]]:
@@ -136,16 +141,28 @@ def test_failures_are_told_and_tried_again(output: Storage, many: str, capsys: A
     assert "16 done, 2 failed, 0 to do" in capsys.readouterr().out
     found = status(output)
     assert (found.asked, found.done, len(found.failures), found.todo) == (18, 16, 2, 0)
+    for bound, code in ((FailureBound(2, False), DONE), (FailureBound(1, False), CHECK_FAILED)):
+        assert job(output, [many], failing=failing, max_failures=bound).launch() == code
     assert job(output, [many], failing=failing[:1], retry_failed=True).launch() == DONE
     assert all_captions(output) == expected(*range(3), *range(4, 18))
     assert [row.attempts for row in failures_of(output.below("parts/00000"))] == [2]
 
 
-def test_settings_that_change_are_told_and_rows_replaced(output: Storage, many: str) -> None:
+def test_settings_that_change_are_told_and_rows_replaced(output: Storage, many: str, tmp_path: Path) -> None:
     assert job(output, [many]).launch() == DONE
-    with pytest.raises(RefusedError, match="style: oil → ink"):
-        job(output, [many], style="ink").launch()
-    assert job(output, [many], style="ink", on_change="replace").launch() == DONE
+    more = manifest(tmp_path / "more.parquet", range(30, 33))
+    before = {entry.name: output.read(entry.name) for entry in output.files("_beamscribe")}
+    for manifests in ([many], [many, more], [more]):
+        with pytest.raises(RefusedError, match="style: oil → ink"):
+            job(output, manifests, style="ink").launch()
+    assert {entry.name: output.read(entry.name) for entry in output.files("_beamscribe")} == before
+    how: dict[str, Any] = {"style": "ink", "on_change": "replace"}
+    failing, none = ["file:///photos/1.jpg", "file:///photos/11.jpg"], FailureBound(0, False)
+    assert job(output, [many], failing=failing, max_failures=none, **how).launch() == CHECK_FAILED
+    assert job(output, [many], failing=failing, **how).launch() == DONE
+    assert all_captions(output) == expected(*(row for row in range(18) if row not in (1, 11)), style="ink")
+    assert run_verify([output.root]) == DONE
+    assert job(output, [many], retry_failed=True, **how).launch() == DONE
     assert all_captions(output) == expected(*range(18), style="ink")
 
 
@@ -161,6 +178,49 @@ def test_more_manifests_make_more_parts_and_fewer_ask_for_less(output: Storage, 
     assert (found.asked, found.done, found.todo) == (10, 10, 0)
 
 
+def test_rows_that_are_not_listed_yet_are_to_do(output: Storage, many: str, tmp_path: Path) -> None:
+    assert job(output, [many]).launch() == DONE
+    manifest(tmp_path / "many.parquet", range(24), 12)
+    stopping = job(output, [many])
+    made = stopping.request
+
+    def request(part: OutputPart, most: int | None) -> Request:
+        if part.number == 1:
+            raise KeyboardInterrupt
+        return made(part, most)
+
+    assert dataclasses.replace(stopping, request=request).launch() == INTERRUPTED
+    found = status(output)
+    assert (found.asked, found.done, found.todo) == (24, 21, 3)
+    assert run_verify([output.root]) == STOPPED
+    assert job(output, [many]).launch() == DONE
+    assert {id for id, _ in all_captions(output)} == {id for id, _ in expected(*range(24))}
+
+
+def test_a_row_group_that_cannot_be_read_costs_its_rows(output: Storage, many: str) -> None:
+    group = pq.ParquetFile(many).metadata.row_group(1).column(0)
+    data = bytearray(Path(many).read_bytes())
+    begins = group.dictionary_page_offset
+    data[begins : begins + group.total_compressed_size] = b"\xff" * group.total_compressed_size
+    Path(many).write_bytes(data)
+    damaged = job(output, [many])
+    rows = [damaged.request(part, None).corpus.references for part in damaged.parts]
+    assert [[bool(one.member and one.member.kind == UNREADABLE) for one in part] for part in rows] == [
+        [False] * 9,
+        [True] * 9,
+    ]
+    assert damaged.launch() == DONE
+    assert len(all_captions(output)) == 18
+
+
+def test_parts_that_another_command_has_changed_are_made_again(output: Storage, many: str, tmp_path: Path) -> None:
+    late = job(output, [manifest(tmp_path / "other.parquet", range(30, 46), 8)])
+    assert job(output, [many]).launch() == DONE
+    with pytest.raises(RefusedError, match="another command has changed its parts: run this again"):
+        late.launch()
+    assert all_captions(output) == expected(*range(18))
+
+
 def test_one_id_in_two_parts_is_told(output: Storage, many: str, tmp_path: Path, capsys: Any) -> None:
     assert job(output, [many, manifest(tmp_path / "other.parquet", range(13, 23), 10)]).launch() == DONE
     capsys.readouterr()
@@ -170,15 +230,12 @@ def test_one_id_in_two_parts_is_told(output: Storage, many: str, tmp_path: Path,
 
 def test_a_crash_stops_and_says_how_to_go_on(output: Storage, many: str, capsys: Any) -> None:
     crashing = job(output, [many])
-    fails = {"parts/00001": FakeJob(crash_after=1)}
-    made = crashing.request
-    stopped = PartedJob(
-        **{
-            **vars(crashing),
-            "request": lambda part, most: Request(**{**vars(made(part, most)), "job": fails.get(part.name, FakeJob())}),
-        }
-    )
-    assert stopped.launch() == STOPPED
+
+    def request(part: OutputPart, most: int | None) -> Request:
+        fake = FakeJob(crash_after=1 if part.number else None)
+        return dataclasses.replace(crashing.request(part, most), job=fake)
+
+    assert dataclasses.replace(crashing, request=request).launch() == STOPPED
     found = status(output)
     assert 9 < found.done < 18
     assert (found.asked, found.todo) == (18, 18 - found.done)
@@ -200,6 +257,8 @@ def test_a_plan_writes_nothing_and_counts_what_is_done(output: Storage, many: st
     told = capsys.readouterr().out
     left = status(output).todo
     assert f"{left} of 18 to do" in told
+    assert job(output, [many], plan=True, style="ink", on_change="replace").plan() == DONE
+    assert "18 of 18 to do" in capsys.readouterr().out
 
 
 def test_other_commands_name_a_part(output: Storage, many: str, tmp_path: Path, capsys: Any) -> None:
@@ -209,8 +268,15 @@ def test_other_commands_name_a_part(output: Storage, many: str, tmp_path: Path, 
         ["report", output.root, "--output", str(tmp_path / "page.html")],
         ["speak", "--captions", output.root, "--output", str(tmp_path / "speech")],
     ]
-    for command in commands:
+    commands += [
+        ["caption", "--images", str(tmp_path / "photos"), "--output", output.root],
+        ["caption", "--manifest", many, "--limit", "3", "--output", output.root],
+    ]
+    advice = [*["name one of them, such as"] * 3, *["leave the flag out, or choose another --output"] * 2]
+    for command, remedy in zip(commands, advice, strict=True):
         capsys.readouterr()
         assert main(command) == REFUSED, command
-        assert "is in 2 parts, each an output of its own: name one of them, such as" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "is in 2 parts" in told
+        assert remedy in told
     assert main(["export", f"{output.root}/parts/00001", "--to", "csv", "--output", str(tmp_path / "x.csv")]) == DONE

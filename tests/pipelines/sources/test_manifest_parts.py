@@ -15,11 +15,11 @@ from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources import manifest_parts
 from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.corpus import Corpus
-from beamscribe.pipelines.sources.manifest_parts import assign, cut, parts_of
+from beamscribe.pipelines.sources.manifest_parts import assign, columns_of, cut, divided
 from beamscribe.pipelines.sources.manifests import manifest_files, read_manifests, read_pieces
 from beamscribe.pipelines.sources.members import read_reference
 from beamscribe.schemas.keep import parse_keep
-from beamscribe.schemas.output_parts import Part, parts_from_json, parts_to_json
+from beamscribe.schemas.output_parts import OutputPart, parts_from_json, parts_to_json
 from beamscribe.schemas.table import NewerSchemaError
 
 pytestmark = pytest.mark.slow
@@ -44,13 +44,13 @@ FILES = st.dictionaries(st.sampled_from("abcdef"), GROUPS, max_size=6)
 
 @given(FILES, FILES, st.integers(1, 40))
 def test_a_piece_stays_in_its_part(files: dict[str, list[int]], later: dict[str, list[int]], most: int) -> None:
-    def of(files: dict[str, list[int]], earlier: list[Part]) -> list[Part]:
+    def of(files: dict[str, list[int]], earlier: list[OutputPart]) -> list[OutputPart]:
         return assign([piece for uri, groups in files.items() for piece in cut(uri, groups, most)], earlier, most)
 
     before = of(files, [])
     after = of(later, before)
     for parts, asked in ((before, files), (after, later)):
-        pieces = [piece for part in parts for piece in part.asked]
+        pieces = [piece for part in parts for piece in part.wanted]
         assert Counter(pieces) == Counter(piece for uri, groups in asked.items() for piece in cut(uri, groups, most))
         assert [part.number for part in parts] == list(range(len(parts)))
     places = {(piece.uri, piece.first): part.number for part in before for piece in part.pieces}
@@ -58,7 +58,7 @@ def test_a_piece_stays_in_its_part(files: dict[str, list[int]], later: dict[str,
         for piece in part.pieces:
             assert places.get((piece.uri, piece.first), part.number) == part.number
     assert of(later, after) == after
-    assert all(part.rows <= most or len(part.asked) == 1 for part in before)
+    assert all(part.rows <= most or len(part.wanted) == 1 for part in before)
     assert parts_from_json(parts_to_json(after), "parts.json") == after
 
 
@@ -97,7 +97,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_pieces_list_what_manifests_list(tmp_path: Path) -> None:
     paths = [manifest(tmp_path / "a.parquet", range(17)), manifest(tmp_path / "b.parquet", range(17, 30), 5)]
-    parts = parts_of(manifest_files([str(tmp_path / "*.parquet")], {}), {})
+    parts = divided(manifest_files([str(tmp_path / "*.parquet")], {}).files, {})
     assert [[(piece.uri[-9:], piece.row, piece.rows) for piece in part.pieces] for part in parts] == [
         [("a.parquet", 0, 8)],
         [("a.parquet", 8, 9)],
@@ -127,7 +127,7 @@ def test_rows_that_hold_images_keep_their_numbers(tmp_path: Path) -> None:
     path = str(tmp_path / "images.parquet")
     images = [b"\xff\xd8 photo %d" % number for number in range(25)]
     pq.write_table(pa.table({"image": pa.array(images, pa.binary())}), path, row_group_size=10)
-    parts = parts_of(manifest_files([path], {}), {})
+    parts = divided(manifest_files([path], {}).files, {})
     found = [one for part in parts for one in read_pieces(part.pieces, Columns(), {}).references]
     assert found == list(read_manifests([path], Columns(), {}).references)
     assert [read_reference(one, {}) for one in found] == images
@@ -140,11 +140,37 @@ def test_few_rows_texts_and_damage_are_listed_at_once(tmp_path: Path) -> None:
     text, damaged = tmp_path / "list.txt", tmp_path / "damaged.parquet"
     text.write_text("/photos/1.jpg\n")
     damaged.write_bytes(Path(many).read_bytes()[:-9])
-    for sources in ([few], [many, str(text)], [many, str(damaged)]):
-        assert parts_of(manifest_files(sources, {}), {}) == []
-    earlier = parts_of(manifest_files([many], {}), {})
+    for sources in ([few], [many, str(text)], [few, str(damaged)]):
+        assert divided(manifest_files(sources, {}).files, {}) == []
+    earlier = divided(manifest_files([many], {}).files, {})
     assert len(earlier) == 3
-    assert sum(part.rows for part in parts_of(manifest_files([few], {}), {}, earlier)) == 20
-    for sources, why in (([str(text)], "takes Parquet manifests"), ([str(damaged)], "cannot be read")):
+    assert sum(part.rows for part in divided(manifest_files([few], {}).files, {}, earlier)) == 20
+    with pytest.raises(RefusedError, match=r"damaged\.parquet cannot be read"):
+        divided(manifest_files([many, str(damaged)], {}).files, {})
+    none = manifest(tmp_path / "none.parquet", range(0))
+    for sources, why in (
+        ([str(text)], "takes Parquet manifests"),
+        ([str(damaged)], "cannot be read"),
+        ([none], "has no rows"),
+    ):
         with pytest.raises(RefusedError, match=why):
-            parts_of(manifest_files(sources, {}), {}, earlier)
+            divided(manifest_files(sources, {}).files, {}, earlier)
+
+
+@pytest.mark.usefixtures("small")
+def test_kept_columns_have_one_type_in_all_parts(tmp_path: Path) -> None:
+    paths = []
+    for name, columns in {"a": {"n": pa.array(range(9))}, "b": {"n": pa.array([0.5] * 9)}, "c": {}}.items():
+        paths.append(str(tmp_path / f"{name}.parquet"))
+        pq.write_table(pa.table({"url": [f"/{name}/{row}.jpg" for row in range(9)], **columns}), paths[-1])
+    tables = columns_of(paths, Columns(), {}, ["n"])
+    parts = divided(manifest_files(paths, {}).files, {})
+    for part in parts:
+        kept = read_pieces(part.pieces, Columns(), {}, parse_keep("n"), tables).kept
+        assert kept
+        assert kept.resolve(pa.schema([])).field("n").type == pa.float64()
+    with pytest.raises(RefusedError, match="has no column of that name"):
+        read_pieces(parts[0].pieces, Columns(), {}, parse_keep("m"), columns_of(paths, Columns(), {}, ["m"]))
+    pq.write_table(pa.table({"photo": [1.5]}), paths[1])
+    with pytest.raises(RefusedError, match=r"b\.parquet cannot be read"):
+        columns_of(paths, Columns(), {}, ["n"])
