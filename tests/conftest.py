@@ -29,6 +29,14 @@ hypothesis.settings.load_profile("beamscribe")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SLOW_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow", re.MULTILINE)
+LONGEST = (
+    "test_docs.py",
+    "test_whole_way.py",
+    "test_speak.py",
+    "test_engines.py",
+    "test_killed.py",
+    "test_captioner.py",
+)
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 40), "blue": (30, 60, 220), "white": (245, 245, 245)}
 
 
@@ -46,8 +54,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest comes first: begun last, it would let all cores but one wait."""
-    items.sort(key=lambda item: item.path.name != "test_docs.py")
+    """The files that take longest come first: begun last, they would let all cores but one wait."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,7 @@ def test_the_notebook_is_stored_without_what_it_printed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("skimage", reason="scikit-image is not installed: pip install -e '.[demo]'")
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install -e '.[explain]'")

@@ -284,6 +284,7 @@ def go_and_kill(output: Storage, engine: Engine) -> int:
     return code
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", PORTABLE)
 def test_a_run_that_lost_its_worker_ends_and_the_next_one_does_the_rest(
     local: Storage, log: Path, pool: Server, name: str, monkeypatch: pytest.MonkeyPatch

@@ -122,14 +122,14 @@ def assert_same(found: list[tuple[list[int], float]], expected: list[tuple[list[
     np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=1e-4)
 
 
-FAST = ((1, 9), (3, 4), (5, 9))
+FEW = ((1, 9), (3, 4), (5, 9))
 """Beams and lengths that are tried in the fast tests too; each pair is traced anew, which takes seconds."""
 
 
 @pytest.mark.parametrize(
     ("beams", "max_length"),
     [
-        pytest.param(beams, length, marks=() if (beams, length) in FAST else pytest.mark.slow)
+        pytest.param(beams, length, marks=() if (beams, length) in FEW else pytest.mark.nightly)
         for beams in BEAMS
         for length in LENGTHS
     ],

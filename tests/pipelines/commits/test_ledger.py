@@ -457,4 +457,4 @@ class Conservation(RuleBasedStateMachine):
 
 
 TestConservation = pytest.mark.slow(Conservation.TestCase)
-TestConservation.settings = settings(max_examples=60, stateful_step_count=12, deadline=None)
+TestConservation.settings = settings(max_examples=30, stateful_step_count=12, deadline=None)
