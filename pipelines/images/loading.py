@@ -19,8 +19,8 @@ DECODERS = 4
 images."""
 
 DECODED_TOGETHER = 4
-"""Images that a thread decodes before it hands them on. Beside other work on the cores, handing on each costs a fifth of
-what a photograph of 15 kB takes; on cores that do nothing else it makes no difference."""
+"""Images that a thread decodes before it hands them on. Beside other work on the cores, handing on each costs a fifth
+of what a photograph of 15 kB takes; on cores that do nothing else it makes no difference."""
 
 SHARE_OF_STALL = 0.2
 """The share of the time that a shard may make no progress, what one image of a suspect shard may take: 60 s by default.
