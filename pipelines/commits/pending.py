@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beamscribe.pipelines.commits.containers import commit_all
 from beamscribe.pipelines.commits.shard_lines import from_line, to_line
-from beamscribe.pipelines.work.cores import share_cores
+from beamscribe.pipelines.work.cores import let_threads_alternate, share_cores
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.pipelines.work.work_item import WorkItem
@@ -33,10 +32,6 @@ from beamscribe.storage.storage import Entry, Storage
 
 CORPUS = f"{manifest.FOLDER}/corpus"
 PENDING = f"{manifest.FOLDER}/pending"
-SWITCH_SECONDS = 0.0005
-"""How long a thread of Python may go on while others wait. With Python's 5 ms those that decode and read wait so often
-that a job which only decodes is a sixth slower, beside other work on the cores; alone it makes no difference."""
-
 PART_SIZE = 10_000
 """Work items a stored part holds: the graph that goes to a runner names parts, not rows."""
 
@@ -252,7 +247,7 @@ class _CommitShard(beam.DoFn):
         # Nothing of a job has imported TensorFlow yet, and on other machines no launcher has seen to this.
         if self._run.processes is not None:
             share_cores(self._run.processes)
-        sys.setswitchinterval(SWITCH_SECONDS)
+        let_threads_alternate()
 
     def start_bundle(self) -> None:
         self._threads = ThreadPoolExecutor(self._job.shards_at_once, thread_name_prefix="shard")
