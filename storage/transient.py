@@ -1,10 +1,12 @@
 """Which errors of storage can pass, how often they are tried again, and how long a remote answer may take."""
 
 import errno
+import functools
 import queue
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import tenacity
 
@@ -31,6 +33,7 @@ _PASSING_ERRNO = frozenset(
 _CLIENTS = frozenset(("aiohttp", "azure", "botocore", "aiobotocore", "gcsfs", "google", "requests", "urllib3"))
 """Packages that speak to remote storage; an error of theirs without a status is one of the connection."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -76,13 +79,35 @@ BETWEEN: Callable[[tenacity.RetryCallState], float] = tenacity.wait_random_expon
 )
 """Seconds until the next attempt: twice as long each time at most, and random, so that workers do not march in step."""
 
-retried = tenacity.retry(
-    retry=tenacity.retry_if_exception(is_transient),
-    wait=lambda state: BETWEEN(state),
-    stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(TIMEOUT_SECONDS),
-    reraise=True,
-)
-"""Decorates a function that may be called again; what does not pass, or not in time, is raised as it came."""
+def retried(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorates a function that may be called again; what does not pass, or not in time, is raised as it came."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        begun = time.monotonic()
+        # Tenacity takes as long as reading a small local file does, and most calls succeed at once.
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            left = begun + TIMEOUT_SECONDS - time.monotonic()
+            if left <= 0 or not is_transient(error):
+                raise
+            first = [error]
+
+        def attempt() -> T:
+            if first:
+                raise first.pop()
+            return function(*args, **kwargs)
+
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(is_transient),
+            wait=lambda state: BETWEEN(state),
+            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(left),
+            reraise=True,
+        )
+        return again(attempt)
+
+    return call
 
 
 def within(seconds: float, call: Callable[[], T], advance: Callable[[], int] | None = None) -> T:

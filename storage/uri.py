@@ -28,6 +28,8 @@ CONNECTIONS = 256
 FIRST_BYTES = 2**23
 """Bytes of a file of unknown size that are asked for first: nearly every photograph is whole then, after one answer."""
 
+_LOCAL = LocalFileSystem()
+
 _LARGE = threading.BoundedSemaphore(4)
 """Files beyond that which a process reads at once, so that many readers do not fill its memory."""
 
@@ -56,7 +58,7 @@ def filesystem(uri: str, options: dict[str, Any], allow_private: bool = False) -
         options = from_environment(options)
     try:
         if location.local:
-            return LocalFileSystem(), location.path
+            return _LOCAL, location.path
         if location.web:
             return web_filesystem(allow_private, options), location.path
         return _remote(location, options), location.path

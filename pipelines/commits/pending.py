@@ -19,7 +19,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beamscribe.pipelines.commits.containers import commit_all
 from beamscribe.pipelines.commits.shard_lines import from_line, to_line
-from beamscribe.pipelines.work.cores import let_threads_alternate, share_cores
+from beamscribe.pipelines.work.cores import prepare_interpreter, share_cores
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.pipelines.work.work_item import WorkItem
@@ -247,7 +247,7 @@ class _CommitShard(beam.DoFn):
         # Nothing of a job has imported TensorFlow yet, and on other machines no launcher has seen to this.
         if self._run.processes is not None:
             share_cores(self._run.processes)
-        let_threads_alternate()
+        prepare_interpreter()
 
     def start_bundle(self) -> None:
         self._threads = ThreadPoolExecutor(self._job.shards_at_once, thread_name_prefix="shard")
