@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ from beamscribe.schemas.counted import counted
 from beamscribe.schemas.kept_columns import kept_of
 from beamscribe.schemas.matching import ANNOTATIONS, IDS, MANIFEST, URIS, ids_of_output
 from beamscribe.schemas.output_parts import OutputPart
+from beamscribe.schemas.printable import printable
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import CAPTIONS, ParquetRows
 from beamscribe.storage.output_reader import manifest_of, read_manifest_of, read_parts
@@ -203,7 +205,7 @@ def _parted(
         "--endpoint": args.endpoint,
     }
     given = next((flag for flag, value in at_once.items() if value), "" if args.manifest else "--images")
-    if given or (not earlier and read_manifest_of(output)):
+    if given:
         if earlier:
             raise RefusedError(
                 f"{given}: {output.uri()} is in {counted(len(earlier), 'part')}, which --manifest alone goes on with: "
@@ -213,6 +215,11 @@ def _parted(
     found = manifest_files(args.manifest, flags.storage_options)
     parts = divided(found.files, flags.storage_options, earlier)
     if not parts:
+        return None
+    if not earlier and read_manifest_of(output):
+        rows = sum(part.rows for part in parts)
+        told = f"{output.uri()} was begun as a whole, so all {rows:,} rows are listed at once, in memory"
+        print(printable(f"beamscribe caption: {told}; another --output does them in parts"), file=sys.stderr)
         return None
     for flag, value in (("--report", args.report is not None), ("--template_location", template_of(beam_options))):
         if value:

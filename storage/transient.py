@@ -79,6 +79,7 @@ BETWEEN: Callable[[tenacity.RetryCallState], float] = tenacity.wait_random_expon
 )
 """Seconds until the next attempt: twice as long each time at most, and random, so that workers do not march in step."""
 
+
 def retried(function: Callable[P, T]) -> Callable[P, T]:
     """Decorates a function that may be called again; what does not pass, or not in time, is raised as it came."""
 

@@ -5,6 +5,7 @@ memory for more than one.
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -88,14 +89,57 @@ def divided(
     Raises:
         RefusedError: if the output is in parts and manifests are empty or not Parquet, or if one cannot be read.
     """
-    if not all(without_query(uri).lower().endswith(PARQUET_SUFFIXES) for uri in files):
-        if earlier:
-            raise RefusedError(
-                "--manifest: an output in parts takes Parquet manifests: give others an --output of their own"
-            )
+    if earlier and not _are_parquet(files):
+        raise RefusedError(
+            "--manifest: an output in parts takes Parquet manifests: give others an --output of their own"
+        )
+    pieces = _pieces(files, options, PART_ROWS, even_few=bool(earlier))
+    return assign(pieces, earlier, PART_ROWS) if pieces else []
+
+
+class FirstRows(NamedTuple):
+    """The beginning of manifests that are too large to be listed at once.
+
+    Attributes:
+        pieces: that hold the first rows that are asked for.
+        rows: of all manifests.
+    """
+
+    pieces: tuple[Piece, ...]
+    rows: int
+
+
+def first_rows(files: Mapping[str, int | None], options: dict[str, Any], count: int) -> FirstRows | None:
+    """Where the first rows of large manifests are; None if all can be listed at once, or some are not Parquet.
+
+    Args:
+        files: as `divided` takes them.
+        options: passed to fsspec.
+        count: of rows that are asked for.
+
+    Raises:
+        RefusedError: if a manifest cannot be read.
+    """
+    pieces = _pieces(files, options, count)
+    before = (0, *itertools.accumulate(piece.rows for piece in pieces))
+    wanted = tuple(piece for piece, rows in zip(pieces, before, strict=False) if rows < count)
+    return FirstRows(wanted, before[-1]) if pieces else None
+
+
+def _are_parquet(files: Iterable[str]) -> bool:
+    return all(without_query(uri).lower().endswith(PARQUET_SUFFIXES) for uri in files)
+
+
+def _pieces(files: Mapping[str, int | None], options: dict[str, Any], most: int, even_few: bool = False) -> list[Piece]:
+    """Pieces of manifests that have too many rows to be listed at once, or even of few; else none.
+
+    Raises:
+        RefusedError: if one cannot be read, or none has a row.
+    """
+    if not _are_parquet(files):
         return []
     wheres = {uri: Where.of(uri, options, allow_private=False) for uri in files}
-    if not earlier:
+    if not even_few:
         with contextlib.suppress(OSError):  # Told where it is listed.
             if sum(wheres[uri].size() if size is None else size for uri, size in files.items()) < LEAST_BYTES:
                 return []
@@ -104,17 +148,17 @@ def divided(
     with TableProcess() as process:
         for uri, where in wheres.items():
             try:
-                pieces += cut(uri, process.groups(where), PART_ROWS)
+                pieces += cut(uri, process.groups(where), most)
             except TableError as error:
                 damaged.append(f"--manifest {uri} cannot be read: {error}")
             except OSError as error:
                 raise RefusedError(f"--manifest {uri} cannot be read: {error}") from error
-    if not earlier and sum(piece.rows for piece in pieces) <= MOST_LISTED:
+    if not even_few and sum(piece.rows for piece in pieces) <= MOST_LISTED:
         return []
     if damaged or not pieces:
         empty = f"--manifest {' '.join(list(files)[:5])} has no rows: give tables that have some"
         raise RefusedError(damaged[0] if damaged else empty)
-    return assign(pieces, earlier, PART_ROWS)
+    return pieces
 
 
 class TableColumns(NamedTuple):

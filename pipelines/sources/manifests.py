@@ -10,10 +10,10 @@ from typing import IO, Any, NamedTuple
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.columns import Columns
-from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
+from beamscribe.pipelines.sources.corpus import BEYOND_LIMIT, Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.found_files import find_files
 from beamscribe.pipelines.sources.kept_rows import KeptRows
-from beamscribe.pipelines.sources.manifest_parts import TableColumns
+from beamscribe.pipelines.sources.manifest_parts import TableColumns, first_rows
 from beamscribe.pipelines.sources.table_items import Listing, named_items, table_items
 from beamscribe.pipelines.sources.table_process import TableProcess
 from beamscribe.pipelines.sources.tables import is_table
@@ -42,12 +42,15 @@ def read_manifests(
 
     Relative paths start at the manifest's folder. Tables may hold the images themselves, as binary values or as
     `struct<bytes, path>`; such a row's URI is `manifest::row`. A row that cannot be used is an item that fails. Nothing
-    that a manifest names is asked for.
+    that a manifest names is asked for. Of Parquet manifests that are too large to be listed at once a limit is of rows,
+    and the other rows are not read.
 
     Raises:
         RefusedError: if one cannot be read, if all of them name no image, or if none has a column that is to be kept.
     """
     sources = list(sources)
+    if limit is not None and (large := _first_of_large(sources, columns, options, limit, keeps)):
+        return large
 
     def found(listing: Listing) -> Iterator[WorkItem | Skipped]:
         for source in sources:
@@ -63,6 +66,20 @@ def read_manifests(
             f"--manifest {' '.join(sources[:5])} {are}: write one URI a line, or give tables that have rows"
         )
     return corpus
+
+
+def _first_of_large(
+    sources: Sequence[str], columns: Columns, options: dict[str, Any], limit: int, keeps: Sequence[Keep]
+) -> Corpus | None:
+    """The first rows of manifests that are too large to be listed at once; the others are counted and not read."""
+    files, skipped = manifest_files(sources, options)
+    first = first_rows(files, options, limit)
+    if first is None:
+        return None
+    corpus = read_pieces(first.pieces, columns, options, keeps, most=limit)
+    listed = first.rows + sum(skipped.values())
+    beyond = {BEYOND_LIMIT: first.rows - corpus.listed} if first.rows > corpus.listed else {}
+    return corpus._replace(skipped={**skipped, **beyond}, listed=listed)
 
 
 def read_pieces(

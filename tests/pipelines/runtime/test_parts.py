@@ -280,3 +280,13 @@ def test_other_commands_name_a_part(output: Storage, many: str, tmp_path: Path, 
         assert "is in 2 parts" in told
         assert remedy in told
     assert main(["export", f"{output.root}/parts/00001", "--to", "csv", "--output", str(tmp_path / "x.csv")]) == DONE
+
+
+def test_an_output_that_was_begun_as_a_whole_stays_one(output: Storage, many: str, capsys: Any) -> None:
+    assert job(output, [many]).launch() == DONE
+    whole = output.below("parts/00000").root
+    capsys.readouterr()
+    assert main(["caption", "--manifest", many, "--model", "/no/bundle", "--output", whole]) == REFUSED
+    told, refused = capsys.readouterr().err.splitlines()
+    assert "was begun as a whole, so all 18 rows are listed at once" in told
+    assert "/no/bundle" in refused

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources import manifest_parts
 from beamscribe.pipelines.sources.columns import Columns
-from beamscribe.pipelines.sources.corpus import Corpus
+from beamscribe.pipelines.sources.corpus import BEYOND_LIMIT, Corpus
 from beamscribe.pipelines.sources.manifest_parts import assign, columns_of, cut, divided
 from beamscribe.pipelines.sources.manifests import manifest_files, read_manifests, read_pieces
 from beamscribe.pipelines.sources.members import read_reference
@@ -120,6 +120,21 @@ def listed(corpus: Corpus) -> list[tuple[str, dict[str, Any]]]:
     numbers = np.array([one.kept for one in corpus.references])
     rows = [row.select(["width", "source"]).to_pylist()[0] for row in corpus.kept.values(numbers)]
     return [(one.uri, row) for one, row in zip(corpus.references, rows, strict=True)]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("limit", [1, 4, 6, 19, 30, 99])
+def test_a_limit_reads_the_first_rows_of_large_manifests(tmp_path: Path, limit: int) -> None:
+    paths = [manifest(tmp_path / "a.parquet", range(17)), manifest(tmp_path / "b.parquet", range(17, 30), 5)]
+    if limit < 17:
+        # What is behind the limit is not read.
+        data = Path(paths[1]).read_bytes()
+        Path(paths[1]).write_bytes(data[:4] + b"\xff" * 40 + data[44:])
+    keeps = parse_keep("width,source=url")
+    corpus = read_manifests(paths, Columns(), {}, limit, keeps)
+    wanted = [(f"file:///photos/{row}.jpg", {"width": row * 1.5, "source": f"/photos/{row}.jpg"}) for row in range(30)]
+    assert listed(corpus) == wanted[:limit]
+    assert (corpus.listed, corpus.skipped) == (30, {BEYOND_LIMIT: 30 - limit} if limit < 30 else {})
 
 
 @pytest.mark.usefixtures("small")
