@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from beamscribe import __version__, native_logs
-from beamscribe.caption_report import report_after_caption
 from beamscribe.errors import DONE, INTERRUPTED, REFUSED, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
 from beamscribe.log_lines import JSON, TEXT, told_as
+from beamscribe.pipelines.work.cores import prepare_interpreter
 from beamscribe.schemas.printable import printable
 from beamscribe.storage.location import has_password, locate, shown
 from beamscribe.storage.whole_files import unwritable
@@ -107,8 +107,14 @@ def _run(argv: Sequence[str]) -> int:
             return _completion(argv[1:])
         _refuse_unknown_command(argv[0])
         _refuse_wrong_flags(argv[0], argv[1:])
-        code: int = importlib.import_module(COMMANDS[argv[0]][0]).run(argv[1:])
-        return report_after_caption(argv[1:], code) if argv[0] == "caption" else code
+        command = importlib.import_module(COMMANDS[argv[0]][0])
+        prepare_interpreter()
+        code: int = command.run(argv[1:])
+        if argv[0] == "caption":
+            from beamscribe.caption_report import report_after_caption
+
+            code = report_after_caption(argv[1:], code)
+        return code
     except RefusedError as error:
         print(printable(f"beamscribe {argv[0]}: {error}", lines=True), file=sys.stderr)
         return REFUSED

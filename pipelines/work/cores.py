@@ -16,14 +16,14 @@ that a job which only decodes is a sixth slower, beside other work on the cores;
 
 COLLECT_AFTER = 20_000
 """Objects that are made before Python looks for cycles among them. With its 700, and with Beam's modules among what is
-looked through, that took an eighth of the cores of a job which only decodes."""
+looked through, that took an eighth of the cores of a job which only decodes, and a third of listing a manifest."""
 
 
 @functools.cache
 def prepare_interpreter() -> None:
-    """Has Python spend the cores of this process, a job's worker, on the job."""
+    """Has Python spend the cores of this process, a command's or a job's worker, on its work."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    # What is there now stays: modules, and in a launcher the corpus.
+    # The modules, which stay. Once: what a later call would keep for good may be a model that nobody needs any more.
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
 
