@@ -50,7 +50,10 @@ def prefetch(
 
 
 def prefetch_as_needed(
-    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], most: int
+    function: Callable[[ItemT], ResultT],
+    items: Iterable[ItemT],
+    most: int,
+    weigh: Callable[[ItemT], int] = lambda _: 1,
 ) -> Generator[ResultT, None, None]:
     """As `prefetch`, with as many results ahead as it takes that nobody waits: twice as many whenever somebody does.
 
@@ -60,21 +63,26 @@ def prefetch_as_needed(
         function: called in threads; what it raises is raised here when its turn comes.
         items: gone through in the caller's thread, no farther ahead than needed.
         most: results that are made or under way before they are asked for.
+        weigh: for how many results one counts; the last one may go beyond `most`.
     """
-    waiting: collections.deque[Future[ResultT]] = collections.deque()
+    waiting: collections.deque[tuple[int, Future[ResultT]]] = collections.deque()
     remaining = iter(items)
-    ahead, taken = min(2, most), 0
+    ahead, taken, held = min(2, most), 0, 0
     pool = ThreadPoolExecutor(most, thread_name_prefix="ahead")
     try:
         while True:
-            for item in itertools.islice(remaining, ahead - len(waiting)):
-                waiting.append(pool.submit(function, item))
+            while held < ahead and (found := list(itertools.islice(remaining, 1))):
+                weight = weigh(found[0])
+                waiting.append((weight, pool.submit(function, found[0])))
+                held += weight
             if not waiting:
                 return
+            weight, result = waiting.popleft()
             # Nobody can have been before the first ones.
-            if taken >= ahead and not waiting[0].done():
+            if taken >= ahead and not result.done():
                 ahead, taken = min(2 * ahead, most), 0
-            taken += 1
-            yield waiting.popleft().result()
+            taken += weight
+            held -= weight
+            yield result.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -90,7 +90,7 @@ class _Slice(Iterator[ReadFile | FailureRow]):
     their names, so that what stands beside an image is in the image's slice.
 
     Attributes:
-        ends: byte at which the next slice begins, once this one is told.
+        ends: where the next slice begins, see `Passed`, once this one is told.
         last: whether there is none.
         links: images of this slice that are other members.
     """

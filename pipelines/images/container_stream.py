@@ -18,10 +18,11 @@ from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.restarts import Restarts
 from beamscribe.pipelines.sources.tar_passing import Passed, pass_through
 from beamscribe.pipelines.sources.versions import ReplacedError, check_version
+from beamscribe.pipelines.sources.zip_passing import pass_through as pass_through_zip
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import ContainerUnreadError, Run
 from beamscribe.pipelines.work.shards import PendingItem
-from beamscribe.pipelines.work.work_item import Member, WorkItem
+from beamscribe.pipelines.work.work_item import ZIP, Member, WorkItem
 from beamscribe.schemas.failure_row import FailureRow
 
 MEMBERS_AHEAD = 4096
@@ -41,7 +42,7 @@ class Event(NamedTuple):
 
     Attributes:
         found: as a listing finds it.
-        begins: first byte of its headers.
+        begins: as of `Passed`.
         todo: the image that it is.
         file: of that, or why it cannot be told.
         link: an image that is another member.
@@ -184,15 +185,15 @@ class ContainerStream:
 
     def _passed(self) -> Iterator[Event]:
         inside = self.container.inside
-        passing = pass_through(
-            self.container,
-            self.where,
-            self._begins,
-            lambda name: not left_out(name, inside) or is_beside(name, self._suffixes),
-            self._reading.max_bytes,
-            self.restarts.note if self.restarts.possible else None,
-            self._point,
-        )
+
+        def wanted(name: str) -> bool:
+            return not left_out(name, inside) or is_beside(name, self._suffixes)
+
+        what = (self.container, self.where, self._begins, wanted, self._reading.max_bytes)
+        if self.container.kind == ZIP:
+            passing = pass_through_zip(*what)
+        else:
+            passing = pass_through(*what, self.restarts.note if self.restarts.possible else None, self._point)
         with contextlib.closing(passing):
             events = self._events_of(passing)
             if self._columns:

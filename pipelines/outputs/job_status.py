@@ -39,7 +39,8 @@ class Status(NamedTuple):
         archives: that are gone through without a list of their members, which count as soon as they are found.
         archives_read: of these, how many were read to their end.
         archive_bytes: of all of them.
-        archive_bytes_read: of these; of a compressed one that is not read to its end, none.
+        archive_bytes_read: of these; of a compressed tar that is not read to its end none, of such a zip those of its
+            images.
     """
 
     job: str

@@ -7,7 +7,7 @@ from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.archives import list_archive
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.shards import bucket
-from beamscribe.pipelines.work.work_item import UNREADABLE, WorkItem
+from beamscribe.pipelines.work.work_item import UNREADABLE, ZIP, WorkItem
 
 MOST_IMAGES, MOST_MEMBERS = 256, 4096
 """Of the archive that is looked into: enough for a sample, and no more is read than its beginning."""
@@ -54,6 +54,9 @@ def look_into(containers: Sequence[Container], options: dict[str, Any]) -> Archi
                 if len(found) == MOST_IMAGES or number >= MOST_MEMBERS:
                     # Photographs do not compress: in a compressed archive these bytes are about those of the file.
                     passed = item.member.start + item.member.size
+                    if one.kind == ZIP:
+                        # Its directory may be in another order.
+                        passed = sum(other.member.size for other in found if other.member)
                     break
     except OSError as error:
         raise RefusedError(f"--images {one.uri} cannot be read: {error}") from error

@@ -38,7 +38,7 @@ def read_zip_member(read: ReadRange, member: Member, max_bytes: int) -> bytes:
         DamagedArchiveError: if it is damaged, or not where the directory says.
     """
     method, crc, size = map(int, member.detail.split(" "))
-    _bound(max(size, member.size), max_bytes)
+    _bound(bytes_of_zip_member(member), max_bytes)
     data = read(member.start, member.size + SLACK)
     start = zip_directory.local_size(data, method, member.check)
     if len(data) < start + member.size:
@@ -47,6 +47,11 @@ def read_zip_member(read: ReadRange, member: Member, max_bytes: int) -> bytes:
     if len(packed) < member.size:
         raise DamagedArchiveError(f"the archive ends after {len(packed)} of the {member.size} bytes of this member")
     return zip_directory.unpack(packed, method, size, crc)
+
+
+def bytes_of_zip_member(member: Member) -> int:
+    """Bytes of a member of a zip, as they are stored or inflated, whichever are more."""
+    return max(int(member.detail.rpartition(" ")[2]), member.size)
 
 
 def with_header(member: Member) -> Member:

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from beamscribe.pipelines.sources import tar_source, tar_stream, zip_directory
 from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
-from beamscribe.pipelines.sources.archive_members import read_zip_member, zip_member
+from beamscribe.pipelines.sources.archive_members import ReadRange, read_zip_member, zip_member
 from beamscribe.pipelines.sources.beside import listed, with_beside
 from beamscribe.pipelines.sources.corpus import Skipped
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
@@ -159,23 +159,28 @@ def inside_of(entry: tar_stream.TarEntry, kind: str) -> Inside | None:
 
 
 def _zip_members(file: IO[bytes], uri: str) -> Iterator[Inside]:
-    for entry in zip_directory.directory(file):
-        if entry.name.endswith("/"):
-            continue
-        member = zip_member(entry)
-        if stat.S_ISLNK(entry.mode) and member.kind == ZIP:
-            yield Inside(entry.name, _zip_link(file, entry.name, member))
-        else:
-            yield Inside(entry.name, member)
-
-
-def _zip_link(file: IO[bytes], name: str, member: Member) -> Member | Link:
-    """A symbolic link, which a zip stores as a file whose bytes are the target."""
-
     def read(start: int, size: int) -> bytes:
         file.seek(start)
         return file.read(size)
 
+    for _, name, member, is_link in zip_entries(file):
+        yield Inside(name, zip_link(read, name, member) if is_link else member)
+
+
+def zip_entries(file: IO[bytes]) -> Iterator[tuple[int, str, Member, bool]]:
+    """What the directory of a zip tells of its members but for folders: number, name, member, whether it is a link.
+
+    Raises:
+        DamagedArchiveError: where the directory is damaged, after the entries before that place.
+    """
+    for number, entry in enumerate(zip_directory.directory(file)):
+        if not entry.name.endswith("/"):
+            member = zip_member(entry)
+            yield number, entry.name, member, stat.S_ISLNK(entry.mode) and member.kind == ZIP
+
+
+def zip_link(read: ReadRange, name: str, member: Member) -> Member | Link:
+    """A symbolic link, which a zip stores as a file whose bytes are the target."""
     try:
         target = read_zip_member(read, member, MAX_TARGET)
     except (FileTooLargeError, DamagedArchiveError) as error:

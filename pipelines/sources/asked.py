@@ -8,7 +8,7 @@ from typing import NamedTuple
 from beamscribe.pipelines.commits.pending import CORPUS, read_part
 from beamscribe.pipelines.sources.slice_listing import StoredSlices
 from beamscribe.pipelines.work.container import Container
-from beamscribe.pipelines.work.work_item import TAR, WorkItem
+from beamscribe.pipelines.work.work_item import TAR, ZIP, WorkItem
 from beamscribe.schemas.manifest import FOLDER as BOOKKEEPING
 from beamscribe.schemas.table import check_version
 from beamscribe.storage.storage import Storage
@@ -26,7 +26,8 @@ class Beyond(NamedTuple):
         containers: that the latest run goes through.
         whole: of these, how many were read to their end.
         bytes: of all of them.
-        passed: of these, bytes of what was read; of a compressed one that is not read to its end, none.
+        passed: of these, bytes of what was read; of a compressed tar that is not read to its end none, of such a zip
+            those of its images.
     """
 
     items: tuple[WorkItem, ...] = ()
@@ -95,7 +96,10 @@ def read_beyond(output: Storage) -> Beyond:
         now, before = stored.of(one), stored.of(one, one.slices)
         items += now.items[len(before.items) :]
         skipped += now.skipped - before.skipped
-        passed += now.ends if one.kind == TAR and not is_whole else 0
+        if one.kind == TAR and not is_whole:
+            passed += now.ends
+        elif one.kind == ZIP and not is_whole:
+            passed += sum(item.member.size for item in now.items if item.member)
     return Beyond(tuple(items), skipped, len(containers), whole, sum(one.size for one in containers), passed)
 
 

@@ -14,7 +14,7 @@ from beamscribe.pipelines.sources.found_files import FOLDERS_AT_ONCE, find_files
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.versions import size_and_version
 from beamscribe.pipelines.work.container import Container
-from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR, UNREADABLE, Member, WorkItem
+from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR, UNREADABLE, ZIP, Member, WorkItem
 from beamscribe.schemas.coco import CocoImage
 from beamscribe.schemas.counted import counted
 from beamscribe.storage.location import locate
@@ -44,8 +44,8 @@ def list_images(
         options: passed to fsspec.
         limit: of images.
         allow_private: as in `beamscribe.storage.uri.read_uri`.
-        list_members: whether archives are listed that would have to be read as a whole for that; else such a one is a
-            container of the corpus. One that is named twice is listed in any case.
+        list_members: whether archives are listed that a worker can go through; else such a one is a container of the
+            corpus. One that is named twice is listed in any case.
         beside: suffixes of members of archives that are wanted beside images.
 
     Raises:
@@ -68,11 +68,14 @@ def list_images(
     return corpus._replace(containers=tuple(containers))
 
 
-def _is_gone_through(uri: str) -> bool:
-    """Whether a list of what is in an archive costs as much as reading it: of a local tar its headers tell."""
-    place = locate(uri)
-    kind = kind_of(uri)
-    return kind == INFLATED_TAR and not place.web or kind == TAR and not place.local and not place.web
+def _is_gone_through(uri: str, beside: Collection[str]) -> bool:
+    """Whether an archive is left to a worker: of local ones the launcher reads headers or directory without delay.
+
+    What stands beside an image may be anywhere in a zip, so that only a list of the whole tells it.
+    """
+    place, kind = locate(uri), kind_of(uri)
+    remote_kinds = (TAR,) if beside else (TAR, ZIP)
+    return not place.web and (kind == INFLATED_TAR or not place.local and kind in remote_kinds)
 
 
 def _images(
@@ -89,7 +92,7 @@ def _images(
 
     def named(uri: str) -> Iterable[WorkItem | Skipped | Container]:
         kind = kind_of(uri)
-        if kind and not list_members and _is_gone_through(uri):
+        if kind and not list_members and _is_gone_through(uri, beside):
             return [_container(uri, kind, inside, options, len(files), beside, versions.get(uri))]
         return _members(uri, kind, inside, options, allow_private, len(files), beside) if kind else [WorkItem(uri, uri)]
 

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from beamscribe.pipelines.sources.archive_members import read_tar_member, read_zip_member, zip_member
+from beamscribe.pipelines.sources.archive_members import ReadRange, read_tar_member, read_zip_member, zip_member
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
 from beamscribe.pipelines.sources.spools import forget, spool
@@ -78,17 +78,40 @@ def read_piece(
         member = reference.member
         if data is None or member is None:
             return read_reference(reference, options, allow_private, max_bytes)
-        there = memoryview(data)
-
-        def part(start: int, size: int) -> bytes:
-            if start + size > piece.start + piece.size:
-                return where.read(start, size)  # The header of a member of a zip may be longer than expected.
-            return bytes(there[start - piece.start :][:size])
-
-        read = read_zip_member if member.kind == ZIP else read_tar_member
-        return _checked(where, member, lambda: read(part, member, max_bytes))
+        return read_part(where, member, part_of(where, piece, data), max_bytes)
 
     return [_outcome(functools.partial(one, reference)) for reference in references]
+
+
+def part_of(where: Where, piece: Piece, data: bytes) -> ReadRange:
+    """Reads bytes of an archive that are there already.
+
+    Args:
+        where: the archive.
+        piece: of it.
+        data: its bytes.
+    """
+    there = memoryview(data)
+
+    def part(start: int, size: int) -> bytes:
+        if start + size > piece.start + piece.size:
+            return where.read(start, size)  # The header of a member of a zip may be longer than expected.
+        return bytes(there[start - piece.start :][:size])
+
+    return part
+
+
+def read_part(where: Where, member: Member, part: ReadRange, max_bytes: int) -> bytes:
+    """As `read_reference`, of a member of a tar or a zip.
+
+    Args:
+        where: its archive.
+        member: what to read.
+        part: reads bytes of the archive.
+        max_bytes: of an image file.
+    """
+    read = read_zip_member if member.kind == ZIP else read_tar_member
+    return _checked(where, member, lambda: read(part, member, max_bytes))
 
 
 def read_in_passing(stream: InflatedTar, reference: WorkItem, max_bytes: int) -> bytes:

@@ -35,8 +35,8 @@ class SliceListing(NamedTuple):
 
     Attributes:
         number: of the slice, from 0.
-        begins: byte of the tar, inflated where it is compressed, at which the slice begins.
-        ends: byte at which the next one begins.
+        begins: byte of the tar, inflated where it is compressed, or entry of the zip at which the slice begins.
+        ends: where the next one begins.
         found: the members, in their order.
         last: whether nothing comes behind them.
         damage: why the rest of the archive cannot be read, where it cannot.
@@ -114,7 +114,7 @@ class Listed(NamedTuple):
         skipped: what is left out of it, counted by reason.
         listed: everything that it names so far: items + skipped.
         slices: of which the members are known.
-        ends: byte at which the next slice begins.
+        ends: where the next slice begins.
         whole: whether there is none.
     """
 
@@ -157,6 +157,7 @@ def replay(listing: ArchiveListing, one: SliceListing, beside: Collection[str] =
         one: the slice.
         beside: suffixes of members that are wanted beside images.
     """
+    # Of a zip there is nothing beside images.
     found = list(with_beside(TAR, listed(listing, one.found), beside))
     if one.last:
         found += listing.links()

@@ -34,6 +34,9 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _CHUNK = 2**20
+_TAILS = (2**14, 2**16 + _END.size)
+"""Bytes at the end in which the end record is looked for: few archives have a long comment behind it."""
+
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 _WIDE, _LARGEST = 2**32 - 1, 2**64 - 1
 
@@ -124,12 +127,17 @@ def _trouble(entry: ZipEntry, where: _Directory, starts: "array.array[int]") -> 
 
 def _find(file: IO[bytes]) -> _Directory:
     length = file.seek(0, io.SEEK_END)
-    tail = max(0, length - 2**16 - _END.size)
-    file.seek(tail)
-    data = _read(file, length - tail)
-    at = data.rfind(b"PK\x05\x06")
-    while at >= 0 and len(data) - at < _END.size:
-        at = data.rfind(b"PK\x05\x06", 0, at)
+    tail, data, at = length, b"", -1
+    for most in _TAILS:
+        tail = max(0, length - most)
+        file.seek(tail)
+        data = _read(file, length - tail)
+        at = data.rfind(b"PK\x05\x06")
+        while at >= 0 and len(data) - at < _END.size:
+            at = data.rfind(b"PK\x05\x06", 0, at)
+        # The locator of zip64 stands before it.
+        if at >= _LOCATOR64.size or not tail:
+            break
     if at < 0:
         raise DamagedArchiveError("it has no directory at its end: it is no zip file, or cut off")
     _, disk, _, _, count, size, offset, _ = _END.unpack_from(data, at)

@@ -2,8 +2,11 @@
 
 import contextlib
 import gzip
+import io
 import os
 import random
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +41,7 @@ from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import START, FakeJob, caption, captions_of, failures_of
 from tests.pipelines.images.test_shard_files import BOUND, archive
 from tests.pipelines.sources.made_tars import by_tarfile
+from tests.pipelines.sources.test_zip_passing import odd_zip
 
 BETWEEN_TWO_WRITES = (5, 14)
 """Writes and deletes before a kill: the members of the first slice are stored and not its rows, rows of the second are
@@ -96,7 +100,7 @@ def go(source: Any, output: Storage, list_members: bool = False, engine: Sequenc
     return launch(
         Request(
             job=ReadingJob(failing, met=met, readers=readers),
-            corpus=list_images(sources, {}, list_members=list_members),
+            corpus=list_images(sources, {}, flags["limit"], list_members=list_members),
             output=output,
             fingerprint=FINGERPRINT,
             details={},
@@ -119,13 +123,22 @@ def photos(count: int, first: int = 0) -> bytes:
     return by_tarfile(files)
 
 
+def zipped(tar: bytes) -> bytes:
+    """The same files in a zip."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(tar)) as found, zipfile.ZipFile(file, "w") as archive:
+        for member in found:
+            archive.writestr(member.name, found.extractfile(member).read())  # type: ignore[union-attr]
+    return file.getvalue()
+
+
 @pytest.fixture
 def put(memory: Storage, tmp_path: Any) -> Any:
     """Stores an archive where it is gone through; gives its URI."""
 
     def store(name: str, data: bytes) -> str:
-        if name.endswith(".tar"):
-            memory.write(name, data)
+        if not name.endswith(".gz"):
+            memory.write(name, zipped(data) if name.endswith(".zip") and data[:2] != b"PK" else data)
             return memory.uri(name)
         (tmp_path / name).write_bytes(gzip.compress(data))
         return str(tmp_path / name)
@@ -134,16 +147,17 @@ def put(memory: Storage, tmp_path: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "damaged"), [("photos.tar", True), ("photos.tar.gz", False)])
+@pytest.mark.parametrize(("name", "damaged"), [("photos.tar", True), ("photos.tar.gz", False), ("photos.zip", False)])
 def test_what_is_gone_through_is_what_is_listed(
     name: str, damaged: bool, put: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    uri = put(name, archive(damaged))
+    uri = put(name, odd_zip() if name.endswith(".zip") else archive(damaged))
     listed, passed = Storage(str(tmp_path / "listed")), Storage(str(tmp_path / "passed"))
     assert go(uri, listed, list_members=True) == DONE
     reads: list[Any] = []
-    pass_through = tar_passing.pass_through
-    monkeypatch.setattr(container_stream, "pass_through", lambda *a: reads.append(a) or pass_through(*a))
+    for kind in ("pass_through", "pass_through_zip"):
+        pass_through = getattr(container_stream, kind)
+        monkeypatch.setattr(container_stream, kind, lambda *a, through=pass_through: reads.append(a) or through(*a))
     monkeypatch.setattr(archives, "list_archive", None)
     assert go(uri, passed) == DONE
     assert len(reads) == 1
@@ -190,8 +204,11 @@ def killed_and_continued(uri: str, operations: int, undisturbed: Any, slices: in
 
 
 @pytest.mark.slow
-def test_a_kill_between_any_two_writes_of_a_slice_costs_no_row_and_no_second_one(put: Any, memory: Storage) -> None:
-    uri = put("photos.tar", photos(5))
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+def test_a_kill_between_any_two_writes_of_a_slice_costs_no_row_and_no_second_one(
+    name: str, put: Any, memory: Storage
+) -> None:
+    uri = put(name, photos(5))
     assert go(uri, memory) == DONE
     undisturbed = rows_of(memory)
     assert len(undisturbed[0]) == 5
@@ -258,43 +275,55 @@ def test_a_container_that_is_replaced_while_it_is_read_is_noticed(tmp_path: Path
 def test_failures_are_tried_again_and_an_attempt_that_is_repeated_does_nothing_twice(
     put: Any, memory: Storage, tmp_path: Path
 ) -> None:
-    uris = [put("photos.tar", photos(5)), put("others.tar.gz", photos(3, first=5))]
+    uris = [
+        put("photos.tar", photos(5)),
+        put("others.tar.gz", photos(3, first=5)),
+        put("more.zip", photos(3, first=8)),
+    ]
     output = Storage(str(tmp_path / "output"))
-    assert go(uris, output, failing=["001.jpg", "006.jpg"]) == DONE
-    assert verify(output) == (6, 2, 0, ())
+    assert go(uris, output, failing=["001.jpg", "006.jpg", "009.jpg"]) == DONE
+    assert verify(output) == (8, 3, 0, ())
     files = {entry.name: output.read(entry.name) for entry in output.files("captions")}
     # An engine may give a container to a second worker after a first one that has done its slices.
     containers = list_images(uris, {}, list_members=False).containers
     run = Run(output, ReadingJob().format, FINGERPRINT.digest, START)
     shards = [list(container_shards(one._replace(slice_size=2), Reading({}), run)) for one in containers]
-    assert [[shard.name[-5:] for shard in found] for found in shards] == [["00002"], ["00001"]], "only the last slices"
+    names = [[shard.name[-5:] for shard in found] for found in shards]
+    assert names == [["00002"], ["00001"], ["00001"]], "only the last slices"
     assert go(uris, output, retry_failed=True) == DONE
-    assert verify(output) == (8, 0, 0, ())
+    assert verify(output) == (11, 0, 0, ())
     assert files.items() <= {entry.name: output.read(entry.name) for entry in output.files("captions")}.items()
-    assert status(output).skipped == {"no image suffix": 8}
+    assert status(output).skipped == {"no image suffix": 11}
 
 
-def test_an_archive_without_an_image_is_refused_once_it_is_read(put: Any, tmp_path: Path) -> None:
-    uri = put("texts.tar.gz", by_tarfile([("a.txt", b"a"), ("b.txt", b"b")]))
-    with pytest.raises(RefusedError, match=r"texts.tar.gz names no image; 2 files there: no image suffix"):
+@pytest.mark.parametrize("name", ["texts.tar.gz", "texts.zip"])
+def test_an_archive_without_an_image_is_refused_once_it_is_read(name: str, put: Any, tmp_path: Path) -> None:
+    uri = put(name, by_tarfile([("a.txt", b"a"), ("b.txt", b"b")]))
+    with pytest.raises(RefusedError, match=rf"{name} names no image; 2 files there: no image suffix"):
         go(uri, Storage(str(tmp_path / "output")))
 
 
-def test_what_listed_members_before_is_continued(put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["photos.tar.gz", "photos.zip"])
+def test_what_listed_members_before_is_continued(
+    name: str, put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Outputs of earlier versions, and of flags that need a list."""
-    uri, output = put("photos.tar.gz", photos(4)), Storage(str(tmp_path / "output"))
-    assert go(uri, output, list_members=True, failing=["002.jpg"]) == DONE
-    before = rows_of(output)
+    uri, output = put(name, photos(6)), Storage(str(tmp_path / "output"))
+    assert go(uri, output, list_members=True, limit=3, failing=["002.jpg"]) == DONE
+    captions, failures = rows_of(output)
     monkeypatch.setattr(container_stream, "pass_through", None)
+    monkeypatch.setattr(container_stream, "pass_through_zip", None)
     assert go(uri, output) == DONE
-    assert rows_of(output) == before
-    assert verify(output) == (3, 1, 0, ())
+    assert set(captions) < set(rows_of(output)[0])
+    assert rows_of(output)[1] == failures
+    assert verify(output) == (5, 1, 0, ())
     assert not output.files(FOLDER)
 
 
-def test_an_image_that_ends_its_process_is_read_apart(put: Any, memory: Storage) -> None:
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+def test_an_image_that_ends_its_process_is_read_apart(name: str, put: Any, memory: Storage) -> None:
     """A slice that two attempts did not end is listed first, so that its images can be read one by one."""
-    uri = put("photos.tar", photos(3))
+    uri = put(name, photos(3))
     [container] = list_images([uri], {}, list_members=False).containers
     run = Run(memory, ReadingJob().format, FINGERPRINT.digest, START)
     [first, *_] = container_shards(container._replace(slice_size=9), Reading({}), run)
@@ -304,7 +333,8 @@ def test_an_image_that_ends_its_process_is_read_apart(put: Any, memory: Storage)
     assert len(first.passing.finish().todo) == 3
 
 
-def test_an_archive_that_is_named_twice_is_listed(put: Any, memory: Storage) -> None:
-    uri = put("photos.tar", photos(3))
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+def test_an_archive_that_is_named_twice_is_listed(name: str, put: Any, memory: Storage) -> None:
+    uri = put(name, photos(3))
     corpus = list_images([uri, uri], {}, list_members=False)
     assert (corpus.containers, len(corpus.references), corpus.repeated) == ((), 3, 3)
