@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from beamscribe.pipelines.sources.archive_listing import Inside
@@ -99,7 +100,10 @@ def pass_through(
         DamagedArchiveError: where its directory is damaged, after the members before that.
         OSError: if the storage cannot read it.
     """
-    check_version(where, container.version, fresh=True)
+    # Storage is asked for the version and for the directory at once.
+    pool = ThreadPoolExecutor(1, thread_name_prefix="version")
+    checked = pool.submit(check_version, where, container.version, fresh=True)
+    pool.shutdown(wait=False)
     fs, _ = filesystem(where.uri, where.fsspec_options, where.allow_private)
     # What is wrong with the directory is met before the members are passed that are read ahead.
     errors: list[Exception] = []
@@ -118,8 +122,10 @@ def pass_through(
         )
         with contextlib.closing(windows):
             for window, parts in windows:
+                checked.result()
                 for one in window.entries:
                     yield _passed(one, where, container.version, parts.pop(one.number, where.read))
+    checked.result()
     if errors:
         raise errors[0]
 
