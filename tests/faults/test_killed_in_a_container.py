@@ -1,20 +1,24 @@
 """`kill -9` in the middle of an archive that is gone through."""
 
+import contextlib
 import gzip
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from beamscribe.errors import DONE
 from beamscribe.pipelines.outputs.verify import verify
+from beamscribe.pipelines.sources.slice_listing import FOLDER
 from beamscribe.schemas.receipt import RECEIPTS
 from beamscribe.storage.storage import Storage
 from tests.documents import CHECKOUT
-from tests.pipelines.runtime.test_containers_gone_through import go, photos, rows_of
+from tests.pipelines.runtime.test_containers_gone_through import go, photos, rows_of, zipped
+from tests.pipelines.sources.test_remote_reading import store
 
 KILLS = 3
 SLOWLY = """
@@ -26,18 +30,35 @@ sys.exit(go(sys.argv[1], Storage(sys.argv[2]), met=slow, shard_size=5))
 """
 
 
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Stores photographs where workers go through their archive, for other processes too; gives its URI."""
+    with contextlib.ExitStack() as stack:
+
+        def store_it(name: str) -> str:
+            if name.endswith(".gz"):
+                (tmp_path / name).write_bytes(gzip.compress(photos(60)))
+                return str(tmp_path / name)
+            pytest.importorskip("s3fs")
+            (tmp_path / "bucket").mkdir()
+            (tmp_path / "bucket" / name).write_bytes(zipped(photos(60)))
+            options, _ = stack.enter_context(store(tmp_path / "bucket"))
+            monkeypatch.setenv("AWS_ENDPOINT_URL", options["endpoint_url"])
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", options["key"])
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", options["secret"])
+            return f"s3://bucket/{name}"
+
+        yield store_it
+
+
 @pytest.mark.slow
-def test_rows_are_those_of_a_run_that_is_left_alone(tmp_path: Path) -> None:
-    path, output, alone = (
-        tmp_path / "photos.tar.gz",
-        Storage(str(tmp_path / "output")),
-        Storage(str(tmp_path / "alone")),
-    )
-    path.write_bytes(gzip.compress(photos(60)))
-    assert go(str(path), alone, shard_size=5) == DONE
+@pytest.mark.parametrize("name", ["photos.tar.gz", pytest.param("photos.zip", marks=pytest.mark.nightly)])
+def test_rows_are_those_of_a_run_that_is_left_alone(name: str, put: Callable[[str], str], tmp_path: Path) -> None:
+    uri, output, alone = put(name), Storage(str(tmp_path / "output")), Storage(str(tmp_path / "alone"))
+    assert go(uri, alone, shard_size=5) == DONE
     for _ in range(KILLS):
         before = len(output.files(RECEIPTS))
-        process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(path), output.path("")], cwd=CHECKOUT)
+        process = subprocess.Popen([sys.executable, "-c", SLOWLY, uri, output.path("")], cwd=CHECKOUT)
         until = time.monotonic() + 300
         while process.poll() is None and len(output.files(RECEIPTS)) == before and time.monotonic() < until:
             time.sleep(0.05)
@@ -46,8 +67,9 @@ def test_rows_are_those_of_a_run_that_is_left_alone(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert before < len(output.files(RECEIPTS)) < 12
-    assert go(str(path), output, shard_size=5) == DONE
+    assert go(uri, output, shard_size=5) == DONE
     assert rows_of(output) == rows_of(alone)
     assert verify(output) == (60, 0, 0, ())
+    assert output.files(FOLDER), "it was gone through"
     assert len(output.files(RECEIPTS)) == 12, "what was committed before a kill was not done again"
-    assert not [name for name in os.listdir(tmp_path) if name not in ("photos.tar.gz", "output", "alone")]
+    assert not [file for file in os.listdir(tmp_path) if file not in ("photos.tar.gz", "bucket", "output", "alone")]

@@ -127,22 +127,22 @@ def without_repairs(expected: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any
 
 @pytest.fixture
 def put(memory: Storage, tmp_path: Path) -> Any:
-    """Stores the samples where their archive is gone through, or listed if it is a zip; gives its URI."""
+    """Stores the samples where their archive is gone through, or would be if it were no zip; gives its URI."""
 
     def store(name: str) -> str:
         data = by_tarfile(samples(6))
-        path = tmp_path / name
+        if name.endswith(".gz"):
+            (tmp_path / name).write_bytes(gzip.compress(data))
+            return str(tmp_path / name)
         if name.endswith(".zip"):
-            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-                # Of a zip the members of a sample may stand anywhere.
+            file = io.BytesIO()
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                # Of a zip the members of a sample may stand anywhere, so that it is listed wherever it is.
                 for member in sorted(samples(6), key=lambda one: one[0][::-1]):
                     archive.writestr(*member)
-        elif name.endswith(".gz"):
-            path.write_bytes(gzip.compress(data))
-        else:
-            memory.write(name, data)
-            return memory.uri(name)
-        return str(path)
+            data = file.getvalue()
+        memory.write(name, data)
+        return memory.uri(name)
 
     return store
 

@@ -103,9 +103,9 @@ def parser() -> FlagParser:
     flags.add_argument(
         "--list-members",
         action="store_true",
-        help="read tars that are compressed or in object stores once before the job to list them, so that many workers "
-        "share an archive, and list manifests of more than ten million rows at once; else each tar is read once, by "
-        "one worker, and such manifests are done in parts. --limit, --sample, --deduplicate and --endpoint do so too",
+        help="list what is in compressed tars, and in tars and zips in object stores, before the job, so that many "
+        "workers share an archive, and list manifests of more than ten million rows at once; else each archive is read "
+        "by one worker, such manifests are done in parts. --limit, --sample, --deduplicate and --endpoint do so too",
     )
     flags.add_argument(
         "--deduplicate",

@@ -41,7 +41,7 @@ from tests.pipelines.dying_storage import DyingStorage, Killed
 from tests.pipelines.fake_job import START, FakeJob, caption, captions_of, failures_of
 from tests.pipelines.images.test_shard_files import BOUND, archive
 from tests.pipelines.sources.made_tars import by_tarfile
-from tests.pipelines.sources.test_zip_passing import odd_zip
+from tests.pipelines.sources.test_zip_passing import ODD, odd_zip
 
 BETWEEN_TWO_WRITES = (5, 14)
 """Writes and deletes before a kill: the members of the first slice are stored and not its rows, rows of the second are
@@ -147,11 +147,14 @@ def put(memory: Storage, tmp_path: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "damaged"), [("photos.tar", True), ("photos.tar.gz", False), ("photos.zip", False)])
+@pytest.mark.parametrize(
+    ("name", "damaged"), [("photos.tar", True), ("photos.tar.gz", False), ("photos.zip", False), ("photos.zip", True)]
+)
 def test_what_is_gone_through_is_what_is_listed(
     name: str, damaged: bool, put: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    uri = put(name, odd_zip() if name.endswith(".zip") else archive(damaged))
+    zip = ODD["no entry in the middle"] if damaged else odd_zip()
+    uri = put(name, zip if name.endswith(".zip") else archive(damaged))
     listed, passed = Storage(str(tmp_path / "listed")), Storage(str(tmp_path / "passed"))
     assert go(uri, listed, list_members=True) == DONE
     reads: list[Any] = []
@@ -250,24 +253,26 @@ def test_a_compressed_tar_goes_on_where_it_was(put: Any, memory: Storage, monkey
     assert all(-place % slice_bytes < 40_000 for place in begun), "a block or two before the slice"
 
 
-def test_a_container_that_is_replaced_while_it_is_read_is_noticed(tmp_path: Path, capsys: Any) -> None:
-    path, output = tmp_path / "photos.tar.gz", Storage(str(tmp_path / "output"))
-    path.write_bytes(gzip.compress(photos(5)))
-
-    def replace() -> None:
-        path.write_bytes(gzip.compress(photos(7)))
-
-    assert go(str(path), output, met={"003.jpg": replace}) == STOPPED
+@pytest.mark.parametrize(
+    ("name", "done", "passed"), [("photos.tar.gz", 2, 0), ("photos.tar", 4, 8 * 1024), ("photos.zip", 4, 4 * 350)]
+)
+def test_a_container_that_is_replaced_while_it_is_read_is_noticed(
+    name: str, done: int, passed: int, put: Any, tmp_path: Path, capsys: Any
+) -> None:
+    """A remote one is looked at when it is at its end, if not much time passes before."""
+    uri, output = put(name, photos(5)), Storage(str(tmp_path / "output"))
+    assert go(uri, output, met={"003.jpg": lambda: put(name, photos(7))}) == STOPPED
     told = capsys.readouterr()
-    assert f"{path} cannot be read to its end: it was replaced while the job ran" in told.err
-    assert "2 done, 0 failed, 0 to do" in told.out
+    assert f"{uri} cannot be read to its end: it was replaced while the job ran" in told.err
+    assert f"{done} done, 0 failed, 0 to do" in told.out
     assert told.out.strip().endswith("; 1 archive not read to their end, run the same command again")
     before = status(output)
     assert (before.archives, before.archives_read, before.unfinished) == (1, 0, True)
+    assert before.archive_bytes_read == passed
     assert inspect(output).archives == 1
     assert main(["verify", str(output.uri())]) == STOPPED
     # What is there stays, as where members are listed; the other archive has the others.
-    assert go(str(path), output) == DONE
+    assert go(uri, output) == DONE
     assert [id.rpartition("::")[2] for id, _ in captions_of(output)] == [f"{number:03}.jpg" for number in range(7)]
     assert verify(output) == (7, 0, 0, ())
 

@@ -10,10 +10,13 @@ from beamscribe.errors import DONE, RefusedError
 from beamscribe.pipelines.runtime import plan as plan_module
 from beamscribe.pipelines.runtime.plan_archives import MOST_IMAGES, Archives, look_into
 from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.sources.zip_directory import STORED
 from beamscribe.pipelines.work.container import Container
 from beamscribe.storage.storage import Storage
 from tests.pipelines.runtime.test_containers_gone_through import go, photos
 from tests.pipelines.sources.made_tars import by_tarfile
+from tests.pipelines.sources.test_zip_directory import made
+from tests.pipelines.sources.test_zip_passing import shuffled
 
 
 def written(folder: Path, *archives: bytes) -> tuple[Container, ...]:
@@ -40,6 +43,16 @@ def test_of_a_long_archive_only_the_beginning_is_read(tmp_path: Path) -> None:
     found = look_into(written(tmp_path / "in", photos(count)), {})
     assert len(found.sample) == MOST_IMAGES
     assert found.images == pytest.approx(count, rel=0.03)
+
+
+def test_of_a_long_zip_bytes_of_images_are_compared_in_whatever_order(memory: Storage) -> None:
+    count = 3 * MOST_IMAGES
+    files = {f"{number:03}.jpg": bytes(5000) for number in range(count)}
+    for data in (made(files, STORED), shuffled(made(files, STORED))):
+        memory.write("photos.zip", data)
+        found = look_into(list_images([memory.uri("photos.zip")], {}, list_members=False).containers, {})
+        assert len(found.sample) == MOST_IMAGES
+        assert found.images == pytest.approx(count, rel=0.03)
 
 
 def test_slices_that_are_done_are_not_expected_again(tmp_path: Path) -> None:
