@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beamscribe.storage.prefetch import prefetch
+from beamscribe.storage.prefetch import prefetch, prefetch_as_needed
 
 
 @settings(deadline=None)
@@ -80,3 +80,18 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way():
         answer.set()
         thread.join()
         signal.signal(signal.SIGINT, before)
+
+
+def test_heavy_items_count_for_several_of_those_that_are_ahead():
+    taken = []
+
+    def items():
+        for weight in [5, 1, 1, 5, 5, 1, 1, 1]:
+            taken.append(weight)
+            yield weight
+
+    results = prefetch_as_needed(lambda weight: weight, items(), 4, lambda weight: weight)
+    assert next(results) == 5
+    assert taken == [5], "as many as two"
+    assert list(results) == [1, 1, 5, 5, 1, 1, 1]
+    assert list(prefetch_as_needed(str, range(9), 4)) == [*"012345678"]
