@@ -131,8 +131,8 @@ def listed(container: Container) -> tuple[list[WorkItem], Counter[str], list[Out
     return items, skipped, [outcome(read_image(PendingItem(one), Reading({}, max_bytes=BOUND), START)) for one in items]
 
 
-def events_of(stream: ContainerStream) -> list[Event]:
-    events = []
+def events_of(stream: ContainerStream, events: list[Event]) -> list[Event]:
+    """Adds all that are still to come."""
     while (event := stream.peek()) is not None:
         stream.take()
         stream.release(event.size)
@@ -146,7 +146,7 @@ def passed(container: Container, output: Storage, before: list[Event], begins: i
     for event in before:
         listing.next(event.found)
     stream = ContainerStream(container, Reading({}, max_bytes=BOUND), run_of(output), begins, listing)
-    events = events_of(stream)
+    events = events_of(stream, [])
     again = ArchiveListing(container.uri, container.inside, container.version)
     found = [again.next(event.found) for event in (*before, *events)] + list(again.links())
     skipped = Counter(one.reason for one in found if isinstance(one, Skipped))
@@ -226,4 +226,25 @@ def test_one_that_is_replaced_meanwhile_is_noticed(memory: Storage, monkeypatch:
         container, Reading({}), run_of(memory), 0, ArchiveListing(container.uri, "", container.version)
     )
     with pytest.raises(ContainerUnreadError, match="it was replaced while the job ran"):
-        events_of(stream)
+        events_of(stream, [])
+
+
+def test_storage_that_fails_is_no_failure_of_an_image(memory: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = container_of(memory, WHOLE)
+    cat_file = MemoryFileSystem.cat_file
+
+    def refusing(self: Any, path: str, start: int = 0, end: int = 0, **options: Any) -> bytes:
+        if 9000 < start < 30_000:
+            raise PermissionError("not now")
+        return cat_file(self, path, start, end, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", refusing)
+    stream = ContainerStream(
+        container, Reading({}), run_of(memory), 0, ArchiveListing(container.uri, "", container.version)
+    )
+    events: list[Event] = []
+    with pytest.raises(ContainerUnreadError, match="cannot be read to its end: not now"):
+        events_of(stream, events)
+    assert len(events) > 5, "what comes before is told"
+    assert all(isinstance(event.file, ReadFile) for event in events if event.todo)
+    assert stream.rest == []
