@@ -1,14 +1,12 @@
 """The Beam half of the skeleton: shards of what is to do in, receipts of new commits out."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam import PCollection
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import AsIter
@@ -18,19 +16,17 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beamscribe.pipelines.commits.containers import commit_all
+from beamscribe.pipelines.commits.part_files import replace_parts
 from beamscribe.pipelines.commits.shard_lines import from_line, to_line
 from beamscribe.pipelines.work.cores import prepare_interpreter, share_cores
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.pipelines.work.shards import Shard
-from beamscribe.pipelines.work.work_item import WorkItem
-from beamscribe.pipelines.work.work_items import TEXT
 from beamscribe.schemas import manifest
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.rows import RowFormat
 from beamscribe.schemas.stage_metrics import NOTHING
-from beamscribe.storage.storage import Entry, Storage
+from beamscribe.storage.storage import Storage
 
-CORPUS = f"{manifest.FOLDER}/corpus"
 PENDING = f"{manifest.FOLDER}/pending"
 PART_SIZE = 10_000
 """Work items a stored part holds: the graph that goes to a runner names parts, not rows."""
@@ -80,46 +76,6 @@ class PreparedJob(Job, Protocol):
         ...
 
 
-def write_corpus(output: Storage, references: Sequence[WorkItem]) -> None:
-    """Stores the references below `_beamscribe/`, so that `status` and `verify` know what was asked.
-
-    Queries are not among them: they may be signatures, which only workers need. Nor is what follows, which says
-    something to the launcher that listed them alone.
-    """
-    starts = range(0, len(references), PART_SIZE)
-    parts = ([one[:-3] for one in references[start : start + PART_SIZE]] for start in starts)
-    _write_parts(output, CORPUS, ((f"{number:05d}.json", _json(part)) for number, part in enumerate(parts)))
-
-
-def read_part(output: Storage, name: str) -> list[WorkItem]:
-    """The references of a stored part.
-
-    Raises:
-        ValueError: if it is damaged.
-    """
-    try:
-        return [WorkItem.from_json(fields) for fields in json.loads(output.read(name))]
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
-
-
-def read_ids(output: Storage) -> pa.LargeStringArray:
-    """The distinct ids of the stored corpus.
-
-    Raises:
-        ValueError: if it is damaged.
-    """
-
-    def ids(part: Entry) -> pa.LargeStringArray:
-        try:
-            return pa.array([reference.id for reference in read_part(output, part.name)], TEXT)
-        except pa.ArrowException as error:
-            raise ValueError(f"{output.uri(part.name)} is damaged: {error}") from error
-
-    # Parts of an earlier corpus are there too while a run writes a new one.
-    return pa.chunked_array(output.prefetch(ids, output.files(CORPUS)), TEXT).unique()
-
-
 def write_pending(output: Storage, shards: Iterable[Shard]) -> list[str]:
     """Stores what is still to do below `_beamscribe/`, where workers read it; a line a shard.
 
@@ -128,7 +84,7 @@ def write_pending(output: Storage, shards: Iterable[Shard]) -> list[str]:
     """
     # An engine may still work for a launcher that was killed: no file of its run ever becomes one of the next.
     parts = ((f"{hashlib.sha256(part).hexdigest()[:16]}.jsonl", part) for part in _parts(shards))
-    return _write_parts(output, PENDING, parts)
+    return replace_parts(output, PENDING, parts)
 
 
 def _parts(shards: Iterable[Shard]) -> Iterator[bytes]:
@@ -142,25 +98,6 @@ def _parts(shards: Iterable[Shard]) -> Iterator[bytes]:
             lines, size = [], 0
     if lines:
         yield b"".join(lines)
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
-
-
-def _write_parts(output: Storage, folder: str, parts: Iterable[tuple[str, bytes]]) -> list[str]:
-    """Replaces all files of a folder by others; returns their names below the output."""
-
-    def write(part: tuple[str, bytes]) -> str:
-        name = f"{folder}/{part[0]}"
-        output.write(name, part[1])
-        return name
-
-    names = list(output.prefetch(write, parts))
-    for entry in output.files(folder):
-        if entry.name not in names:
-            output.delete(entry.name)
-    return names
 
 
 class Slice(NamedTuple):

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from beamscribe.pipelines.commits.lease import read_holder
 from beamscribe.pipelines.commits.ledger import Ledger, count_failures
-from beamscribe.pipelines.commits.pending import read_ids
+from beamscribe.pipelines.commits.stored_corpus import read_ids
 from beamscribe.pipelines.outputs.verify import format_of
 from beamscribe.pipelines.runtime.summary import done_in, failure_lines
 from beamscribe.pipelines.sources.asked import read_beyond

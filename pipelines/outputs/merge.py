@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from beamscribe.errors import DONE, RefusedError, stopped_writing
-from beamscribe.pipelines.commits.pending import write_corpus
+from beamscribe.pipelines.commits.stored_corpus import write_corpus
 from beamscribe.pipelines.outputs.captions import Captions, open_captions
 from beamscribe.pipelines.runtime.flags.merge import parser
 from beamscribe.pipelines.sources.asked import asked_items

@@ -6,7 +6,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from beamscribe.pipelines.commits.completion import Completion
-from beamscribe.pipelines.commits.pending import write_corpus, write_pending
+from beamscribe.pipelines.commits.pending import write_pending
+from beamscribe.pipelines.commits.stored_corpus import write_corpus
 from beamscribe.pipelines.runtime.paid_plan import sample_of
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.unlisted import Known

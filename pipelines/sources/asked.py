@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from beamscribe.pipelines.commits.pending import CORPUS, read_part
+from beamscribe.pipelines.commits.stored_corpus import read_corpus
 from beamscribe.pipelines.sources.slice_listing import StoredSlices
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.work_item import TAR, ZIP, WorkItem
@@ -109,6 +109,5 @@ def asked_items(output: Storage) -> Iterator[WorkItem]:
     Raises:
         ValueError: if a file is damaged.
     """
-    for entry in output.files(CORPUS, ".json"):
-        yield from read_part(output, entry.name)
+    yield from read_corpus(output)
     yield from read_beyond(output).items

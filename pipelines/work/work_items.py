@@ -20,6 +20,10 @@ NOTHING_MORE = WorkItem("", "")[2:-1]
 """The fields between those that have columns of their own: id, URI, and the number of kept columns at the end."""
 
 
+STORED_FIELDS = WorkItem._fields.index("query") - 2
+"""Of those, how many are stored in an output."""
+
+
 class Repeats(NamedTuple):
     """Places of references by their ids.
 
@@ -100,6 +104,15 @@ class WorkItems(Sequence[WorkItem]):
         indices = pa.array(places, pa.int64())
         return pc.coalesce(self._uris.take(indices), self.ids.take(indices))  # pyright: ignore[reportAttributeAccessIssue]
 
+    def stored_columns(self, start: int, stop: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+        """Ids, URIs and the other fields of some, the latter as JSON lists, null where all are empty.
+
+        The fields from the query on are left out, see `WorkItem`: they are for workers, and for the launcher.
+        """
+        ids, uris, others, _ = (column[start:stop] for column in self._columns)
+        more = [None if one is None else _json(json.loads(one)[:STORED_FIELDS]) for one in others.to_pylist()]
+        return ids, pc.coalesce(uris, ids), pa.array(more, TEXT)  # pyright: ignore[reportAttributeAccessIssue]
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -133,9 +146,13 @@ def _packed(reference: WorkItem) -> tuple[str, str | None, str | None, int | Non
     return (
         reference.id,
         None if reference.uri == reference.id else reference.uri,
-        None if others == NOTHING_MORE else json.dumps(others, ensure_ascii=False),
+        None if others == NOTHING_MORE else _json(others),
         reference.kept,
     )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _unpacked(id: str, uri: str | None, others: str | None, kept: int | None) -> WorkItem:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from beamscribe import main
 from beamscribe.errors import CHECK_FAILED, DONE, REFUSED, STOPPED
 from beamscribe.pipelines.commits.ledger import Ledger
-from beamscribe.pipelines.commits.pending import write_corpus
+from beamscribe.pipelines.commits.stored_corpus import write_corpus
 from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
 from beamscribe.schemas.failure_row import FailureRow

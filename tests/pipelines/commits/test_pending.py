@@ -1,5 +1,4 @@
 import datetime
-import json
 import threading
 
 import apache_beam as beam
@@ -11,18 +10,13 @@ from apache_beam.testing.util import assert_that, equal_to
 from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.commits.pending import (
-    PART_SIZE,
     CommitShards,
     ReadPending,
-    read_ids,
-    read_part,
-    write_corpus,
     write_pending,
 )
 from beamscribe.pipelines.work.shards import PendingItem, Shard, ShardPlan, bucket
-from beamscribe.pipelines.work.work_item import Member, WorkItem
+from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
-from beamscribe.schemas.coco import CocoCaption
 from beamscribe.schemas.receipt import Receipt
 from tests.pipelines.fake_job import (
     ROWS,
@@ -159,42 +153,6 @@ def test_what_has_one_group_stays_together(output):
         assert_that(groups, equal_to([f"text {n}" for n in range(5)]))
 
 
-def parts_of(output):
-    return [entry.name for entry in output.files("_beamscribe/corpus")]
-
-
-def test_references_survive_the_stored_corpus(output):
-    refs = [
-        WorkItem(
-            "1",
-            "file:///a.jpg",
-            "a.jpg",
-            (CocoCaption(-3, "Zwölf\u2028\U0001f408"), CocoCaption(4, "b")),
-            "t",
-            "c",
-            "g",
-        ),
-        WorkItem("file:///caf\\udce9.jpg", "a", container="a", member=Member("tar", 7, 512, 9, "x")),
-    ]
-    write_corpus(output, WorkItems.of(refs))
-    [part] = parts_of(output)
-    assert read_part(output, part) == refs
-    assert isinstance(read_part(output, part)[0].captions[0], CocoCaption)
-    assert isinstance(read_part(output, part)[1].member, Member)
-
-
-def test_a_large_corpus_has_parts_and_a_smaller_one_leaves_none_behind(output):
-    many = references(*(str(n) for n in range(2 * PART_SIZE + 1)))
-    write_corpus(output, WorkItems.of(many))
-    parts = parts_of(output)
-    assert [len(read_part(output, part)) for part in parts] == [PART_SIZE, PART_SIZE, 1]
-    assert [item for part in parts for item in read_part(output, part)] == list(many)
-    write_corpus(output, WorkItems.of(many[:3]))
-    assert len(parts_of(output)) == 1
-    write_corpus(output, WorkItems.of([]))
-    assert parts_of(output) == []
-
-
 def test_what_is_pending_has_parts_and_a_smaller_rest_leaves_none_behind(output, monkeypatch):
     monkeypatch.setattr("beamscribe.pipelines.commits.pending.PART_SIZE", 3)
     refs = [*inside("one.tar", *"12345"), *references(*"abcd")]
@@ -229,16 +187,6 @@ def test_a_damaged_part_is_named(output):
     output.write(part, output.read(part)[:-5] + b"\n")
     with pytest.raises(Exception, match=rf"{part} is damaged"), pipeline() as p:
         _ = p | beam.Create([part]) | transform
-
-
-def test_ids_of_a_stored_corpus_count_once_while_another_is_written(output):
-    write_corpus(output, WorkItems.of(references(*"abc")))
-    [part] = parts_of(output)
-    output.write(part.replace("00000", "00001"), output.read(part))
-    assert read_ids(output).to_pylist() == ["a", "b", "c"]
-    output.write(part, b'[[7, "u"]]')
-    with pytest.raises(ValueError, match="damaged"):
-        read_ids(output)
 
 
 @pytest.fixture
@@ -355,9 +303,3 @@ def test_a_crash_stops_the_pipeline_and_leaves_what_was_committed(output, at_onc
             | CommitShards(FakeJob(crash_after=3, shards_at_once=at_once), run_of(output))
         )
     assert len(captions_of(output)) == 3
-
-
-def test_the_stored_corpus_is_json_a_stranger_can_read(output):
-    write_corpus(output, WorkItems.of(references("é")))
-    [part] = parts_of(output)
-    assert json.loads(output.read(part)) == [["é", "file:///photos/é.jpg", "", [], "", "", "", None, None]]

@@ -11,11 +11,11 @@ from beamscribe.errors import DONE, STOPPED, RefusedError
 from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.commits.lease import Lease
-from beamscribe.pipelines.commits.pending import CORPUS
 from beamscribe.pipelines.outputs.following import ShownAsBar, ShownAsLines, follow, pace
 from beamscribe.pipelines.outputs.job_status import lines, status
 from beamscribe.pipelines.outputs.status import run
 from beamscribe.pipelines.sources.corpus import Skipped
+from beamscribe.schemas.corpus_item import FOLDER as CORPUS
 from tests.pipelines.fake_job import FakeJob, run_of, shard
 from tests.pipelines.outputs.test_verify import FINGERPRINT, go
 
@@ -116,7 +116,7 @@ def test_what_is_no_output_is_refused(local, tmp_path):
         run([str(tmp_path)])
     go(local, "ab")
     local.write(local.files(CORPUS)[0].name, b"{")
-    with pytest.raises(RefusedError, match="cannot be read: .*is damaged"):
+    with pytest.raises(RefusedError, match="cannot be read: .*is not readable Parquet"):
         run([local.root])
 
 

@@ -11,7 +11,7 @@ from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
 from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.lease import Lease
-from beamscribe.pipelines.commits.pending import CORPUS, write_corpus
+from beamscribe.pipelines.commits.stored_corpus import write_corpus
 from beamscribe.pipelines.outputs.status import run as run_status
 from beamscribe.pipelines.outputs.verify import inspect, run, verify
 from beamscribe.pipelines.runtime.flags.jobs import JobFlags
@@ -19,6 +19,7 @@ from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.options import parse
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources.corpus import distinct
+from beamscribe.schemas.corpus_item import FOLDER as CORPUS
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.receipt import RECEIPTS
 from beamscribe.storage.output_reader import MANIFEST
@@ -251,8 +252,8 @@ def test_deep_json_is_damage_and_no_traceback(output):
     deep = b"[" * 200_000
     for name in (first(output, RECEIPTS), first(output, CORPUS)):
         output.write(name, deep)
-    assert any("is damaged" in finding for finding in found(output))
-    with pytest.raises(RefusedError, match="is damaged"):
+    assert any("not readable Parquet" in finding for finding in found(output))
+    with pytest.raises(RefusedError, match=r"is damaged|not readable Parquet"):
         run_status([output.root])
     assert go(output, "abcdef", failing="be") == DONE
     assert verify(output) == (4, 2, 0, ())

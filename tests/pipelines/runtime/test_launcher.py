@@ -13,7 +13,7 @@ from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.commits.lease import Lease
 from beamscribe.pipelines.commits.liveness import STARTED, commit_watched
 from beamscribe.pipelines.commits.manifest_file import is_resumed
-from beamscribe.pipelines.commits.pending import CORPUS
+from beamscribe.pipelines.commits.stored_corpus import read_corpus
 from beamscribe.pipelines.outputs.verify import verify
 from beamscribe.pipelines.runtime import assignment, running
 from beamscribe.pipelines.runtime import launcher as launch_module
@@ -522,8 +522,7 @@ def test_tells_repeats_and_files_that_are_no_images(go, capsys):
 def test_the_stored_corpus_is_the_latest(go, local):
     go("abc")
     go("bcd")
-    [entry] = local.files(CORPUS)
-    assert [fields[0] for fields in json.loads(local.read(entry.name))] == ["b", "c", "d"]
+    assert [item.id for item in read_corpus(local)] == ["b", "c", "d"]
 
 
 def test_is_resumed(go, local):

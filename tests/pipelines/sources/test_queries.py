@@ -1,17 +1,20 @@
 import hashlib
 import http.server
+import io
 import threading
 from collections.abc import Iterator
 
+import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.errors import RefusedError
-from beamscribe.pipelines.commits.pending import CORPUS, write_corpus
+from beamscribe.pipelines.commits.stored_corpus import write_corpus
 from beamscribe.pipelines.images.reading import LoadedImage, Reading, load_image
 from beamscribe.pipelines.sources.corpus import distinct
 from beamscribe.pipelines.sources.queries import strip_queries
 from beamscribe.pipelines.work.shards import PendingItem
 from beamscribe.pipelines.work.work_item import TAR, Member, WorkItem
+from beamscribe.schemas.corpus_item import FOLDER as CORPUS
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.storage.storage import Storage
 from tests.pipelines.fake_job import START
@@ -74,8 +77,8 @@ def test_no_signature_is_stored(server: str, memory: Storage) -> None:
     assert isinstance(row, FailureRow)
     assert "403" in row.message
     write_corpus(memory, references)
-    [part] = memory.files(CORPUS)
-    assert not [text for text in (*map(str, row), memory.read(part.name).decode()) if "sig" in text]
+    stored = pq.read_table(io.BytesIO(memory.read(memory.files(CORPUS)[0].name)))
+    assert not [text for text in (*map(str, row), str(stored.to_pylist())) if "sig" in text]
 
 
 def test_what_has_no_query_or_another_storage_stays() -> None:
