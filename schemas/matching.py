@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from beamscribe.schemas.coco import CocoImage
-from beamscribe.schemas.manifest import FOLDER
+from beamscribe.schemas.corpus_item import FOLDER, OLD_SUFFIX, SCHEMA, SUFFIX, VERSION
+from beamscribe.schemas.stored import read_stored
 
 IDS = "ids"
 """Key among the details of a manifest that says where the ids of an output's rows came from."""
@@ -18,7 +19,8 @@ IDS = "ids"
 ANNOTATIONS, MANIFEST, URIS, MIXED = "annotations", "manifest", "uris", "mixed"
 """From the annotations that were featurized; from a column of a manifest; the URIs themselves; of several runs."""
 
-FIRST_PART = f"{FOLDER}/corpus/00000.json"
+FIRST_PART = f"{FOLDER}/00000{SUFFIX}"
+OLD_FIRST_PART = f"{FOLDER}/00000{OLD_SUFFIX}"
 """Work items of the latest run, which tell where ids came from in outputs that do not record it."""
 
 _FEATURIZE = "featurize the annotated images and caption --features, whose ids tell which is which"
@@ -39,7 +41,7 @@ def ids_of_output(details: Mapping[str, Any], read: Callable[[str], bytes]) -> s
 
     Args:
         details: of its manifest.
-        read: a file of the output by its name, asked for `FIRST_PART` where the manifest does not record it.
+        read: a file of the output by its name, asked for work items where the manifest does not record it.
 
     Returns:
         One of the constants above; `MIXED` where nobody can tell.
@@ -48,12 +50,20 @@ def ids_of_output(details: Mapping[str, Any], read: Callable[[str], bytes]) -> s
     if recorded in (ANNOTATIONS, MANIFEST, URIS, MIXED):
         return recorded
     try:
-        items = json.loads(read(FIRST_PART))
+        items = _first_items(read)
         stored = {bool(item[5]) and (len(item) < 8 or item[7] is None) for item in items}
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return MIXED
     # Records of featurize are in files of many, and have no place in them: they are found by their ids.
     return ANNOTATIONS if stored == {True} else MIXED
+
+
+def _first_items(read: Callable[[str], bytes]) -> list[Any]:
+    try:
+        return json.loads(read(OLD_FIRST_PART))
+    except FileNotFoundError:
+        rows = read_stored(read(FIRST_PART), FIRST_PART, SCHEMA, VERSION).to_pylist()
+        return [[row["id"], row["uri"], *json.loads(row["more"] or "[]")] for row in rows]
 
 
 def ids_after(earlier: str | None, asked: str) -> str:

@@ -42,11 +42,12 @@ def read_corpus(output: Storage) -> Iterator[WorkItem]:
     Raises:
         ValueError: if a part is damaged; a newer Beamscribe may have written it.
     """
-    for entry in _parts(output):
+    for entry in corpus_parts(output):
         yield from read_part(output, entry.name)
 
 
-def _parts(output: Storage) -> list[Entry]:
+def corpus_parts(output: Storage) -> list[Entry]:
+    """The files of the stored work items."""
     return [entry for entry in output.files(FOLDER) if entry.name.endswith((SUFFIX, OLD_SUFFIX))]
 
 
@@ -67,22 +68,26 @@ def read_part(output: Storage, name: str) -> list[WorkItem]:
         raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
 
 
+def ids_of_part(output: Storage, name: str) -> pa.LargeStringArray:
+    """The ids of a part.
+
+    Raises:
+        ValueError: as `read_corpus`.
+    """
+    if not name.endswith(OLD_SUFFIX):
+        table = read_stored(output.read(name), output.uri(name), SCHEMA, VERSION, ["id"])
+        return pa.array(table["id"].combine_chunks().cast(TEXT), TEXT)
+    try:
+        return pa.array([item.id for item in read_part(output, name)], TEXT)
+    except pa.ArrowException as error:
+        raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
+
+
 def read_ids(output: Storage) -> pa.LargeStringArray:
     """The distinct ids of the stored work items.
 
     Raises:
         ValueError: as `read_corpus`.
     """
-
-    def ids(part: Entry) -> pa.LargeStringArray:
-        if part.name.endswith(OLD_SUFFIX):
-            found = [item.id for item in read_part(output, part.name)]
-        else:
-            table = read_stored(output.read(part.name), output.uri(part.name), SCHEMA, VERSION, ["id"])
-            found = table["id"].combine_chunks().cast(TEXT)
-        try:
-            return pa.array(found, TEXT)
-        except pa.ArrowException as error:
-            raise ValueError(f"{output.uri(part.name)} is damaged: {error}") from error
-
-    return pa.chunked_array(output.prefetch(ids, _parts(output)), TEXT).unique()
+    found = output.prefetch(lambda part: ids_of_part(output, part.name), corpus_parts(output))
+    return pa.chunked_array(found, TEXT).unique()

@@ -16,7 +16,7 @@ from beamscribe.pipelines.sources.slice_listing import SliceListing, listing_nam
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import PassedSlice, PendingItem, Shard, asked_digest
-from beamscribe.pipelines.work.work_item import Member, WorkItem
+from beamscribe.pipelines.work.work_item import ZIP, Member, WorkItem
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.receipt import RECEIPTS
 
@@ -86,8 +86,8 @@ def _committed_slices(container: Container, run: Run) -> list[SliceListing]:
 class _Slice(Iterator[ReadFile | FailureRow]):
     """The images of a slice, of which nothing is known until they are told.
 
-    A slice ends with the sample of its last image, as WebDataset calls members that differ only behind the first dot of
-    their names, so that what stands beside an image is in the image's slice.
+    Of a tar a slice ends with the sample of its last image, as WebDataset calls members that differ only behind the
+    first dot of their names, so that what stands beside an image is in the image's slice.
 
     Attributes:
         ends: where the next slice begins, see `Passed`, once this one is told.
@@ -112,8 +112,10 @@ class _Slice(Iterator[ReadFile | FailureRow]):
                 self.links += self._stream.rest
                 break
             full = len(self._todo) >= self._stream.container.slice_size or len(self._found) >= MEMBERS_A_SLICE
-            sample = Name.of(event.found.name).sample
-            if (full and sample != self._sample) or len(self._found) >= 2 * MEMBERS_A_SLICE:
+            # Of a zip that is gone through nothing is wanted beside images.
+            sample = None if self._stream.container.kind == ZIP else Name.of(event.found.name).sample
+            apart = sample is None or sample != self._sample
+            if (full and apart) or len(self._found) >= 2 * MEMBERS_A_SLICE:
                 self._told, self.ends = True, event.begins
                 break
             self._stream.take()

@@ -9,7 +9,7 @@ from typing import TypeVar
 from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
 from beamscribe.model.feature_records import FeatureRecords
 from beamscribe.pipelines.commits.repair import repair
-from beamscribe.pipelines.commits.stored_corpus import read_ids
+from beamscribe.pipelines.commits.stored_corpus import corpus_parts, ids_of_part
 from beamscribe.pipelines.outputs.inspection import Inspected, Inspection, Verdict, inspect_parts
 from beamscribe.pipelines.outputs.verify_tars import check_tars
 from beamscribe.pipelines.runtime.flags.verify import parser
@@ -90,10 +90,11 @@ def inspect(output: Storage, see: Callable[[Iterable[str]], None] = lambda ids: 
     ]
     failures = Counter(row.id for row in failed)
     asked: set[str] = set()
-    try:
-        asked.update(read_ids(output).to_pylist())
-    except ValueError as error:
-        findings.append(str(error))
+    for entry in corpus_parts(output):
+        try:
+            asked.update(ids_of_part(output, entry.name).to_pylist())
+        except ValueError as error:
+            findings.append(str(error))
     findings += _ids("ids with more than one row", (id for id, count in rows.items() if count > 1))
     findings += _ids("ids with more than one failure row", (id for id, count in failures.items() if count > 1))
     findings += _ids("ids with both a row and a failure row", rows.keys() & failures.keys())

@@ -46,21 +46,21 @@ def look_into(containers: Sequence[Container], options: dict[str, Any]) -> Archi
     # As good as random, and the same every time.
     one = min(containers, key=lambda container: bucket(container.uri, 2**32))
     found: list[WorkItem] = []
-    passed = one.size
+    count, passed = 0, one.size
     try:
         for number, item in enumerate(list_archive(one.uri, one.kind, one.inside, options), 1):
             if isinstance(item, WorkItem) and item.member and item.member.kind != UNREADABLE:
-                found.append(item)
-                if len(found) == MOST_IMAGES or number >= MOST_MEMBERS:
+                count += 1
+                if count <= MOST_IMAGES:
+                    found.append(item)
+                # The directory of a zip tells all of them.
+                if one.kind != ZIP and (count == MOST_IMAGES or number >= MOST_MEMBERS):
                     # Photographs do not compress: in a compressed archive these bytes are about those of the file.
                     passed = item.member.start + item.member.size
-                    if one.kind == ZIP:
-                        # Its directory may be in another order.
-                        passed = sum(other.member.size for other in found if other.member)
                     break
     except OSError as error:
         raise RefusedError(f"--images {one.uri} cannot be read: {error}") from error
     size = sum(container.size for container in containers)
     done = sum(container.slices * container.slice_size for container in containers)
-    images = round(size * len(found) / max(1, passed)) - done
+    images = round(size * count / max(1, passed)) - done
     return Archives(len(containers), size, max(0, images), one.uri, found)

@@ -120,7 +120,7 @@ def first_rows(files: Mapping[str, int | None], options: dict[str, Any], count: 
     Raises:
         RefusedError: if a manifest cannot be read.
     """
-    pieces = _pieces(files, options, count)
+    pieces = _pieces(files, options, min(count, PART_ROWS))
     before = (0, *itertools.accumulate(piece.rows for piece in pieces))
     wanted = tuple(piece for piece, rows in zip(pieces, before, strict=False) if rows < count)
     return FirstRows(wanted, before[-1]) if pieces else None

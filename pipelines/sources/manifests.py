@@ -13,7 +13,7 @@ from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.corpus import BEYOND_LIMIT, Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.found_files import find_files
 from beamscribe.pipelines.sources.kept_rows import KeptRows
-from beamscribe.pipelines.sources.manifest_parts import TableColumns, first_rows
+from beamscribe.pipelines.sources.manifest_parts import TableColumns, columns_of, first_rows
 from beamscribe.pipelines.sources.table_items import Listing, named_items, table_items
 from beamscribe.pipelines.sources.table_process import TableProcess
 from beamscribe.pipelines.sources.tables import is_table
@@ -76,9 +76,12 @@ def _first_of_large(
     first = first_rows(files, options, limit)
     if first is None:
         return None
-    corpus = read_pieces(first.pieces, columns, options, keeps, most=limit)
-    listed = first.rows + sum(skipped.values())
-    beyond = {BEYOND_LIMIT: first.rows - corpus.listed} if first.rows > corpus.listed else {}
+    tables = columns_of(files, columns, options, [keep.source for keep in keeps]) if keeps else ()
+    corpus = read_pieces(first.pieces, columns, options, keeps, tables, limit)
+    # Rows of a piece that are fewer than the limit are all that could be listed of a damaged one.
+    taken = corpus.listed if corpus.listed == limit else sum(piece.rows for piece in first.pieces)
+    beyond = {BEYOND_LIMIT: first.rows - taken} if first.rows > taken else {}
+    listed = corpus.listed + sum(beyond.values()) + sum(skipped.values())
     return corpus._replace(skipped={**skipped, **beyond}, listed=listed)
 
 

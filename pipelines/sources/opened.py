@@ -19,6 +19,10 @@ PIECE_BYTES, PIECES_AHEAD = 2**19, 64
 at 100 ms for an answer these are 320 MB a second. Small pieces, since those ahead are read again after a kill."""
 
 
+CONNECTIONS = 4
+"""Of clients that have one connection each, how many a file is read with."""
+
+
 class UnreadableMemberError(OSError):
     """A member of a container cannot be read; the message says why."""
 
@@ -107,7 +111,14 @@ class Where(NamedTuple):
             end: behind the last one.
         """
         starts = range(begin, end, PIECE_BYTES)
-        return prefetch_as_needed(lambda start: self.read(start, min(PIECE_BYTES, end - start)), starts, PIECES_AHEAD)
+        return prefetch_as_needed(
+            lambda start: self.read(start, min(PIECE_BYTES, end - start)), starts, self.pieces_ahead()
+        )
+
+    def pieces_ahead(self) -> int:
+        """Pieces at most that are asked for ahead, a connection each where the client has one alone."""
+        fs, _ = filesystem(self.uri, self.fsspec_options, self.allow_private)
+        return PIECES_AHEAD if fs.async_impl else CONNECTIONS
 
     def local_path(self) -> str | None:
         """Where it is on this machine's disk, if it is there."""

@@ -24,7 +24,7 @@ LARGEST_GAP = 2**16
 
 
 class Piece(NamedTuple):
-    """Bytes of a tar that are asked for at once.
+    """Bytes of an archive that are asked for at once.
 
     Attributes:
         start: of the first byte.
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
 
 
 def pieces_of(members: Sequence[Member]) -> Iterator[Piece]:
-    """Members of a tar, in the order of their bytes, in as few pieces as that takes.
+    """Members of an archive, in the order of their bytes, in as few pieces as that takes.
 
     Args:
         members: with start and size.

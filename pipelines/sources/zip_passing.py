@@ -17,20 +17,17 @@ from beamscribe.pipelines.sources.archives import MAX_TARGET, zip_entries, zip_l
 from beamscribe.pipelines.sources.beside import until_error
 from beamscribe.pipelines.sources.links import Link
 from beamscribe.pipelines.sources.members import part_of, read_part
-from beamscribe.pipelines.sources.opened import PIECE_BYTES, PIECES_AHEAD, PiecesReader, UnreadableMemberError, Where
+from beamscribe.pipelines.sources.opened import PIECE_BYTES, PiecesReader, UnreadableMemberError, Where
 from beamscribe.pipelines.sources.tar_parts import Piece, pieces_of
 from beamscribe.pipelines.sources.tar_passing import Passed
 from beamscribe.pipelines.sources.versions import ReplacedError, check_version
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.work_item import UNREADABLE, ZIP, Member
 from beamscribe.storage.prefetch import prefetch_as_needed
-from beamscribe.storage.uri import FileTooLargeError, filesystem
+from beamscribe.storage.uri import FileTooLargeError, only_os_errors
 
 ENTRIES_TOGETHER = 256
 """At most, where few of them are read."""
-
-AT_ONCE = 4
-"""Pieces that are asked for at once of storage whose client has one connection."""
 
 
 class _Entry(NamedTuple):
@@ -100,11 +97,12 @@ def pass_through(
         DamagedArchiveError: where its directory is damaged, after the members before that.
         OSError: if the storage cannot read it.
     """
-    # Storage is asked for the version and for the directory at once.
+    # Storage is asked for the version and for the directory at once. What this process lacks, such as threads, is no
+    # damage of the archive.
     pool = ThreadPoolExecutor(1, thread_name_prefix="version")
-    checked = pool.submit(check_version, where, container.version, fresh=True)
+    with only_os_errors():
+        checked = pool.submit(check_version, where, container.version, fresh=True)
     pool.shutdown(wait=False)
-    fs, _ = filesystem(where.uri, where.fsspec_options, where.allow_private)
     # What is wrong with the directory is met before the members are passed that are read ahead.
     errors: list[Exception] = []
     file: Any = _EndFile(where, container.size)
@@ -117,11 +115,16 @@ def pass_through(
         windows = prefetch_as_needed(
             functools.partial(_read, where),
             _windows(until_error(entries, errors)),
-            PIECES_AHEAD if fs.async_impl else AT_ONCE,
+            where.pieces_ahead(),
             _Window.weight,
         )
         with contextlib.closing(windows):
-            for window, parts in windows:
+            while True:
+                with only_os_errors():
+                    taken = next(windows, None)
+                if taken is None:
+                    break
+                window, parts = taken
                 checked.result()
                 for one in window.entries:
                     yield _passed(one, where, container.version, parts.pop(one.number, where.read))
@@ -155,20 +158,24 @@ class _EndFile:
         Raises:
             OSError: if it cannot be read.
         """
-        size = max(0, min(size, self._size - self._at))
+        with only_os_errors():
+            data = self._read(max(0, min(size, self._size - self._at)))
+        self._at += len(data)
+        return data
+
+    def _read(self, size: int) -> bytes:
         kept = self._size - len(self._end)
         if self._at >= kept:
-            data = self._end[self._at - kept :][:size]
-        elif self._at + size == self._size:
-            data = self._end = self._where.read(self._at, size)
-        else:
-            if self._at != self._next:
-                self.close()
-                self._pieces = self._where.pieces(self._at, self._size)
-                self._reader = PiecesReader(self._pieces)
-            data = self._reader.read(size)
-            self._next = self._at + len(data)
-        self._at += len(data)
+            return self._end[self._at - kept :][:size]
+        if self._at + size == self._size:
+            self._end = self._where.read(self._at, size)
+            return self._end
+        if self._at != self._next:
+            self.close()
+            self._pieces = self._where.pieces(self._at, self._size)
+            self._reader = PiecesReader(self._pieces)
+        data = self._reader.read(size)
+        self._next = self._at + len(data)
         return data
 
     def close(self) -> None:

@@ -1,6 +1,5 @@
 """The cores of a machine, shared among the worker processes on it and the batches in a model at once."""
 
-import functools
 import gc
 import os
 import sys
@@ -19,12 +18,9 @@ COLLECT_AFTER = 20_000
 looked through, that took an eighth of the cores of a job which only decodes, and a third of listing a manifest."""
 
 
-@functools.cache
 def prepare_interpreter() -> None:
     """Has Python spend the cores of this process, a command's or a job's worker, on its work."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    # The modules, which stay. Once: what a later call would keep for good may be a model that nobody needs any more.
-    gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
 
 

@@ -1,18 +1,24 @@
 """Rows meet annotated images by COCO id only where ids came from annotations, else by file name."""
 
+import io
 import json
+from collections.abc import Callable
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beamscribe.schemas.coco import CocoImage
+from beamscribe.schemas.corpus_item import SCHEMA
 from beamscribe.schemas.matching import (
     ANNOTATIONS,
     FIRST_PART,
     IDS,
     MANIFEST,
     MIXED,
+    OLD_FIRST_PART,
     URIS,
     Matcher,
     MatchError,
@@ -153,13 +159,27 @@ LOOSE = ["7", "file:///7.jpg"]
     ],
 )
 def test_outputs_that_do_not_record_it_are_told_by_their_corpus(details: dict, part: bytes | None, ids: str) -> None:
-    def read(name: str) -> bytes:
-        assert name == FIRST_PART
-        if part is None:
-            raise FileNotFoundError
-        return part
+    files = {} if part is None else {OLD_FIRST_PART: part}
+    assert ids_of_output(details, reader(files)) == ids
 
-    assert ids_of_output(details, read) == ids
+
+@pytest.mark.parametrize(("item", "ids"), [(RECORD, ANNOTATIONS), (LOOSE, MIXED), (MEMBER, MIXED)])
+def test_they_are_told_by_a_corpus_in_parquet_too(item: list, ids: str) -> None:
+    file = io.BytesIO()
+    rows = [{"id": item[0], "uri": item[1], "more": json.dumps(item[2:])}]
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
+    assert ids_of_output({}, reader({FIRST_PART: file.getvalue()})) == ids
+
+
+def reader(files: dict[str, bytes]) -> Callable[[str], bytes]:
+    """Reads files, as of an output."""
+
+    def read(name: str) -> bytes:
+        if name not in files:
+            raise FileNotFoundError
+        return files[name]
+
+    return read
 
 
 def test_an_output_of_several_kinds_of_runs_says_so() -> None:

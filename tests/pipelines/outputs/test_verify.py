@@ -9,6 +9,7 @@ import pytest
 
 from beamscribe.errors import CHECK_FAILED, DONE, STOPPED, RefusedError
 from beamscribe.flag_parser import FlagParser
+from beamscribe.pipelines.commits import stored_corpus
 from beamscribe.pipelines.commits.commit import commit_shard
 from beamscribe.pipelines.commits.lease import Lease
 from beamscribe.pipelines.commits.stored_corpus import write_corpus
@@ -246,6 +247,15 @@ def test_the_output_of_an_unknown_job_is_refused(output):
     for command in (run, run_status):
         with pytest.raises(RefusedError, match="a job called dance"):
             command([output.root])
+
+
+def test_one_damaged_part_of_the_corpus_hides_no_other(output, monkeypatch):
+    monkeypatch.setattr(stored_corpus, "PART_SIZE", 2)
+    write_corpus(output, references(*"abcdef"))
+    output.write(f"{CORPUS}/00001.parquet", b"damaged")
+    told = found(output)
+    assert len([finding for finding in told if "not readable Parquet" in finding]) == 1
+    assert any("4 ids" in finding for finding in told), told
 
 
 def test_deep_json_is_damage_and_no_traceback(output):

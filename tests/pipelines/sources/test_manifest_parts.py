@@ -1,6 +1,8 @@
 """Manifests too large to be listed at once: pieces of them, and which parts of an output these go into."""
 
+import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from beamscribe.pipelines.sources.corpus import BEYOND_LIMIT, Corpus
 from beamscribe.pipelines.sources.manifest_parts import assign, columns_of, cut, divided
 from beamscribe.pipelines.sources.manifests import manifest_files, read_manifests, read_pieces
 from beamscribe.pipelines.sources.members import read_reference
+from beamscribe.pipelines.sources.table_process import TableError, TableProcess
 from beamscribe.schemas.keep import parse_keep
 from beamscribe.schemas.output_parts import OutputPart, parts_from_json, parts_to_json
 from beamscribe.schemas.table import NewerSchemaError
@@ -135,6 +138,33 @@ def test_a_limit_reads_the_first_rows_of_large_manifests(tmp_path: Path, limit: 
     wanted = [(f"file:///photos/{row}.jpg", {"width": row * 1.5, "source": f"/photos/{row}.jpg"}) for row in range(30)]
     assert listed(corpus) == wanted[:limit]
     assert (corpus.listed, corpus.skipped) == (30, {BEYOND_LIMIT: 30 - limit} if limit < 30 else {})
+
+
+@pytest.mark.usefixtures("small")
+def test_kept_columns_are_those_of_all_manifests_where_a_limit_reads_one(tmp_path: Path) -> None:
+    paths = [manifest(tmp_path / "a.parquet", range(17), n=range(17)), str(tmp_path / "b.parquet")]
+    manifest(tmp_path / "b.parquet", range(17, 30), n=[0.5] * 13, only=["here"] * 13)
+    kept = read_manifests(paths, Columns(), {}, 3, parse_keep("n,only")).kept
+    assert kept
+    schema = kept.resolve(pa.schema([]))
+    assert (schema.field("n").type, schema.field("only").type) == (pa.float64(), pa.string())
+
+
+@pytest.mark.usefixtures("small")
+def test_rows_that_damage_hides_are_not_beyond_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = manifest(tmp_path / "a.parquet", range(30))
+    rows = TableProcess.rows
+
+    def ending_early(*args: Any) -> Iterator[Any]:
+        yield from itertools.islice(rows(*args), 2)
+        raise TableError("it ended a process")
+
+    monkeypatch.setattr(TableProcess, "rows", ending_early)
+    corpus = read_manifests([path], Columns(), {}, 8)
+    assert [one.member.detail for one in corpus.references if one.member] == [
+        "the table is damaged; 4 rows of it could be listed: it ended a process"
+    ]
+    assert (corpus.listed, corpus.skipped) == (5 + 22, {BEYOND_LIMIT: 22})
 
 
 @pytest.mark.usefixtures("small")

@@ -8,17 +8,20 @@ import subprocess
 import sys
 import tarfile
 import urllib.request
+import zipfile
 
 import pytest
 from PIL import Image
 
+from beamscribe.pipelines.images.container_slices import container_shards
 from beamscribe.pipelines.images.read_ahead import read_width
 from beamscribe.pipelines.images.reading import ReadFile, Reading
 from beamscribe.pipelines.images.shard_files import read_each, read_shard
 from beamscribe.pipelines.sources.listing import list_images
 from beamscribe.pipelines.work.shards import PendingItem
+from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import FileTooLargeError, read_uri
-from tests.pipelines.fake_job import START
+from tests.pipelines.fake_job import START, run_of
 
 pytest.importorskip("s3fs")
 
@@ -66,6 +69,9 @@ def bucket(tmp_path):
             tar.addfile(info, io.BytesIO(png(number)))
     (folder / "tars" / "a.tar").write_bytes(file.getvalue())
     (folder / "tars" / "b.tar.gz").write_bytes(gzip.compress(file.getvalue()))
+    with zipfile.ZipFile(folder / "photographs.zip", "w") as archive:
+        for number in range(20):
+            archive.writestr(f"{number}.png", png(number))
     return folder
 
 
@@ -108,6 +114,13 @@ def test_what_a_store_is_asked_for(bucket):
         after = counts()
         assert after["bytes"] - before["bytes"] <= 2 * size
         assert after["GET"] - before["GET"] == 4
+
+        [container] = list_images(["s3://bucket/photographs.zip"], options, list_members=False).containers
+        shards = container_shards(
+            container._replace(slice_size=8), reading, run_of(Storage(str(bucket.parent / "out")))
+        )
+        slices = [[file.data for file in shard.passing if isinstance(file, ReadFile)] for shard in shards]
+        assert slices == [[png(number) for number in numbers] for numbers in (range(8), range(8, 16), range(16, 20))]
 
 
 @pytest.mark.slow

@@ -1,17 +1,20 @@
 """A zip that is gone through gives what a list of its members gives, word for word, from any entry on."""
 
 import io
+import itertools
 import random
 import struct
 import warnings
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from beamscribe.pipelines.images.container_slices import container_shards
 from beamscribe.pipelines.images.container_stream import ContainerStream, Event
 from beamscribe.pipelines.images.reading import ReadFile, Reading, read_image
 from beamscribe.pipelines.sources import zip_passing
@@ -227,6 +230,33 @@ def test_one_that_is_replaced_meanwhile_is_noticed(memory: Storage, monkeypatch:
     )
     with pytest.raises(ContainerUnreadError, match="it was replaced while the job ran"):
         events_of(stream, [])
+
+
+@pytest.mark.parametrize("calls", [0, 1, 3])
+def test_a_process_without_threads_is_no_damage_of_the_archive(
+    memory: Storage, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    container = container_of(memory, WHOLE)
+    submit, numbers = ThreadPoolExecutor.submit, itertools.count(1)
+
+    def refusing(*args: Any, **options: Any) -> Any:
+        if next(numbers) > calls:
+            raise RuntimeError("can't start new thread")
+        return submit(*args, **options)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refusing)
+    stream = ContainerStream(
+        container, Reading({}), run_of(memory), 0, ArchiveListing(container.uri, "", container.version)
+    )
+    with pytest.raises(ContainerUnreadError, match="can't start new thread"):
+        events_of(stream, [])
+    assert (stream.damage, stream.rest) == ("", [])
+
+
+def test_a_slice_ends_where_it_is_full(memory: Storage) -> None:
+    container = container_of(memory, made({f"2026.11.{number:02}.jpg": b"x" for number in range(25)}, STORED))
+    shards = list(container_shards(container._replace(slice_size=10), Reading({}), run_of(memory)))
+    assert [len(shard.passing.listed()) if shard.passing else 0 for shard in shards] == [10, 10, 5]
 
 
 def test_storage_that_fails_is_no_failure_of_an_image(memory: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
