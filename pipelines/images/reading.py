@@ -110,10 +110,12 @@ def decode_read(
         size = wanted.max_side if isinstance(wanted, Encoded) else wanted.input_size
         image = decode_image(data, size, wanted.resample, reading.max_pixels, reading.accept_truncated)
         encoded = encode_jpeg(image.pixels, wanted.quality) if isinstance(wanted, Encoded) else b""
-    except ImageError as error:
-        return failure(todo, DECODE, error.error_type, str(error), run_started)
     except Exception as error:  # noqa: BLE001 - and so is what decoding it brings about, a lack of memory too
-        return failure(todo, DECODE, type(error).__name__, str(error), run_started)
+        error_type = error.error_type if isinstance(error, ImageError) else type(error).__name__
+        found = failure(todo, DECODE, error_type, str(error), run_started)
+        # It is in the frames that it leads to, and so is the file: both would stay until Python looks for cycles.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        return found
     digest = hashlib.sha256(data).hexdigest()
     decode_msec = (time.perf_counter() - begun) * 1000
     if encoded:

@@ -1,5 +1,7 @@
+import gc
 import io
 import itertools
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,7 @@ from PIL import Image
 from beamscribe.model.backbone.spec import BackboneSpec
 from beamscribe.pipelines.images.loading import load_images, load_shard
 from beamscribe.pipelines.images.read_ahead import FILES_PER_READ, ReadAhead, read_width
-from beamscribe.pipelines.images.reading import LoadedImage, ReadFile, Reading
+from beamscribe.pipelines.images.reading import LoadedImage, ReadFile, Reading, decode_read
 from beamscribe.pipelines.work.shards import PendingItem, Shard
 from beamscribe.pipelines.work.work_item import INFLATED_TAR, Member, WorkItem
 from beamscribe.schemas.failure_row import FailureRow
@@ -186,3 +188,19 @@ def test_a_shard(photos, memory, suspect):
     assert [item.image.pixels[0, 0, 0] for item in found[:5]] == [0, 1, 2, 3, 4]
     assert all(item.read_msec > 0 and item.decode_msec > 0 for item in found[:5])
     assert [row.error_type for row in found[5:]] == ["FileNotFoundError"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:8] + data], ids=["cut", "wrong"]
+)
+def test_a_file_that_is_not_decoded_is_not_kept(damage):
+    """An error is in the frames that it leads to, as is the file, until Python looks for cycles."""
+    data = damage(png((1, 2, 3), (120, 80)))
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getrefcount(data)
+        assert isinstance(decode_read(ReadFile(todo("x"), data, 0.0), SPEC, Reading({}), START), FailureRow)
+        assert sys.getrefcount(data) == before
+    finally:
+        gc.enable()
