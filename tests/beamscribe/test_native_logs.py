@@ -94,6 +94,7 @@ def test_a_package_is_loaded_quietly_and_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_tensorflow_itself_is_quiet() -> None:
     code = "import beamscribe, tensorflow as tf, tensorflow_text; print(int(tf.constant(1) + 1))"
     done = run(code)

@@ -125,6 +125,7 @@ def test_interrupted_stops_in_time_and_says_how_to_continue(
     assert captions(tmp_path) == undisturbed
 
 
+@pytest.mark.nightly
 def test_a_second_run_is_refused_and_harms_nothing(
     photographs: Path,
     untrained_bundle: Bundle,

@@ -52,7 +52,8 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["photos.tar.gz", pytest.param("photos.zip", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["photos.tar.gz", "photos.zip"])
 def test_rows_are_those_of_a_run_that_is_left_alone(name: str, put: Callable[[str], str], tmp_path: Path) -> None:
     uri, output, alone = put(name), Storage(str(tmp_path / "output")), Storage(str(tmp_path / "alone"))
     assert go(uri, alone, shard_size=5) == DONE

@@ -392,7 +392,16 @@ def test_replaced_audio_goes_in_every_layout(captions, local, layout):
     assert verify(local) == (4, 0, 0, ())
 
 
-@pytest.mark.parametrize("flags", [[], ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        pytest.param(
+            ["--direct_running_mode=multi_processing", "--direct_num_workers=2"],
+            marks=[pytest.mark.slow, pytest.mark.nightly],
+        ),
+    ],
+)
 def test_a_text_of_very_many_images_is_spoken_once_and_by_many_shards(tmp_path, local, monkeypatch, flags):
     texts = {f"d{number}": "A dog." for number in range(300)} | {f"c{number}": f"Cat {number}." for number in range(10)}
     texts |= {f"n{number}": "..." for number in range(300)}

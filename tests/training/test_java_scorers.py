@@ -82,6 +82,7 @@ def meteor() -> Iterator[Meteor]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_score_of_a_sum_is_that_of_the_set(meteor: Meteor) -> None:
     pairs = [("a dog runs", "a dog runs"), ("a dog", "the big dog runs"), ("a cat", "a cat"), ("", "a cat"), ("x", "y")]
     counts = np.array([meteor.statistics(caption, [reference]) for caption, reference in pairs])

@@ -180,6 +180,7 @@ def test_more_epochs_go_on_and_another_recipe_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_captioner_worse_than_word_frequencies_ends_with_three(
     tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
