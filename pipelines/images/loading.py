@@ -14,9 +14,9 @@ from beamscribe.pipelines.work.shards import PendingItem, Shard
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.storage.prefetch import in_groups, prefetch
 
-DECODERS = 4
-"""Threads that decode, at least; Pillow lets go of the interpreter lock, and two cores decode faster than the CNN takes
-images."""
+DECODERS = 2
+"""Threads that decode, at least, and one a core where there are more: Pillow lets go of the interpreter lock. More than
+cores only wait for each other: with four on two cores a job that only decodes was a tenth slower."""
 
 DECODED_TOGETHER = 4
 """Images that a thread decodes before it hands them on. Beside other work on the cores, handing on each costs a fifth
