@@ -82,10 +82,10 @@ def test_reads_ahead_in_threads_but_not_further_than_told(photos, monkeypatch):
         return read(reference, *how)
 
     monkeypatch.setattr(reading, "read_reference", noting)
-    images = load_images([todo(path) for path in photos], SPEC, Reading({}), START, ahead=6, width=2)
+    images = load_images([todo(path) for path in photos], SPEC, Reading({}), START, ahead=2, width=2)
     next(images)
     time.sleep(0.3)
-    begun = 6 + FILES_PER_READ * 2
+    begun = 2 + FILES_PER_READ * 2
     assert sorted(started) == photos[:begun]
     assert 1 < max(most) <= 2
     next(images)
