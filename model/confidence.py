@@ -15,7 +15,7 @@ from beamscribe.model.decoding import Decoded
 from beamscribe.model.npz import read_arrays
 from beamscribe.model.tokenizer import PAD, START
 
-SIGNALS = ("score", "information", "least", "entropy", "length", "spread", "agreement", "definiteness")
+SIGNALS = ("score", "information", "least", "entropy", "length", "spread", "agreement", "definiteness", "nearness")
 """
 score: mean log probability of the tokens.
 information: mean of log p(token | image) minus log p(token | mean image): how much the image matters.
@@ -25,7 +25,11 @@ length: number of tokens.
 spread: score of the best caption minus that of the second; 0 with a beam of one.
 agreement: how much of the caption's words a linear model predicts from the features, see `Calibration`.
 definiteness: how much that model predicts at all.
+nearness: mean cosine between the image and the photographs most like it among those that the model learned from.
 """
+
+NEAREST = 5
+"""Photographs that `nearness` is of."""
 
 CLIPPED = 4.0
 """Standardised signals beyond this count as this: what is far from all that was measured must not decide alone."""
@@ -34,15 +38,21 @@ CLIPPED = 4.0
 class Calibration(NamedTuple):
     """What makes signals a confidence.
 
-    A linear model predicts from the features, their means and maxima over the cells, how much weight each token has in
-    what people would write: the mean of the references' unit vectors of inverse document frequencies, as CIDEr has them
-    (Vedantam et al. 2015, arXiv:1411.5726), of single tokens. Its product with the caption's own vector is `agreement`,
-    its length `definiteness`. It sees what is in the picture and knows no sentences; the captioner is the other way.
+    A linear model predicts from a vector of the image, and from products of its main components, how much weight each
+    token has in what people would write: the mean of the references' unit vectors of inverse document frequencies, as
+    CIDEr has them (Vedantam et al. 2015, arXiv:1411.5726), of single tokens. Its product with the caption's own vector
+    is `agreement`, its length `definiteness`. It sees what is in the picture and knows no sentences; the captioner is
+    the other way.
 
     Attributes:
+        centre: float32 (channels,), subtracted from the square roots of an image's features, see `described`.
+        spread: float32 (channels,), by which they are divided then.
+        directions: float16 (channels, components), of the main components.
+        photographs: float16 (photographs, components), unit vectors of those that the model learned from.
         tokens: int32 (known,), ids of the tokens that it predicts; none where nothing was learned.
         rarity: float32 (known,), their inverse document frequencies.
-        slopes: float16 (2 × channels, known), each column divided by its scale, since float16 is coarse near zero.
+        slopes: float16 (channels + components × (components + 1) / 2, known), each column divided by its scale, since
+            float16 is coarse near zero.
         scales: float32 (known,).
         offsets: float32 (known,).
         mean: float32 (signals,), to standardise them.
@@ -51,6 +61,10 @@ class Calibration(NamedTuple):
         bias: float32 (1,).
     """
 
+    centre: np.ndarray
+    spread: np.ndarray
+    directions: np.ndarray
+    photographs: np.ndarray
     tokens: np.ndarray
     rarity: np.ndarray
     slopes: np.ndarray
@@ -66,7 +80,7 @@ class Calibration(NamedTuple):
         buffer = io.BytesIO()
         # All of them are floats in the file; those of 32 bits hold every id of a token.
         arrays: dict[str, Any] = {
-            name: np.asarray(value, np.float16 if name == "slopes" else np.float32)
+            name: np.asarray(value, np.float16 if name in _HALVES else np.float32)
             for name, value in self._asdict().items()
         }
         np.savez(buffer, **arrays)
@@ -86,9 +100,12 @@ class Calibration(NamedTuple):
         """
         found = read_arrays(data, limit_bytes=len(data))
         known = found["tokens"].shape[:1] if "tokens" in found else (0,)
+        components = found["directions"].shape[-1] if "directions" in found else 0
         wanted = dict.fromkeys(("tokens", "rarity", "scales", "offsets"), known)
         wanted |= {name: (len(SIGNALS),) for name in ("mean", "deviation", "weights")}
-        wanted |= {"slopes": (2 * channels, *known), "bias": (1,)}
+        wanted |= {"centre": (channels,), "spread": (channels,), "directions": (channels, components), "bias": (1,)}
+        wanted |= {"slopes": (channels + components * (components + 1) // 2, *known)}
+        wanted |= {"photographs": (*found["photographs"].shape[:1], components)} if "photographs" in found else {}
         for name in cls._fields:
             if name not in found or not np.isfinite(found[name]).all():
                 raise ValueError(f"its {name} are missing or not finite")
@@ -96,7 +113,7 @@ class Calibration(NamedTuple):
                 raise ValueError(f"its {name} have the shape {found[name].shape}")
         if not ((found["tokens"] >= 0) & (found["tokens"] < vocabulary_size)).all():
             raise ValueError(f"its tokens are not all among the {vocabulary_size} of the vocabulary")
-        arrays = {name: found[name].astype(np.float16 if name == "slopes" else np.float32) for name in cls._fields}
+        arrays = {name: found[name].astype(np.float16 if name in _HALVES else np.float32) for name in cls._fields}
         return cls(**{**arrays, "tokens": arrays["tokens"].astype(np.int32)})
 
     def confidence(self, signals: np.ndarray) -> np.ndarray:
@@ -108,17 +125,53 @@ class Calibration(NamedTuple):
         return np.clip((signals - self.mean) / self.deviation, -CLIPPED, CLIPPED)
 
 
+_HALVES = frozenset(("slopes", "directions", "photographs"))
+"""Arrays of float16."""
+
+
 def untrained(channels: int) -> Calibration:
     """A calibration that predicts no token, from which fitting begins."""
     ones, none = np.ones(len(SIGNALS), np.float32), np.zeros(0, np.float32)
-    slopes = np.zeros((2 * channels, 0), np.float16)
-    return Calibration(none.astype(np.int32), none, slopes, none, none, 0 * ones, ones, 0 * ones, np.zeros(1))
+    ids, each = none.astype(np.int32), np.ones(channels, np.float32)
+    directions, photographs, slopes = (np.zeros(shape, np.float16) for shape in ((channels, 0), (0, 0), (channels, 0)))
+    predictor = (0 * each, each, directions, photographs, ids, none, slopes, none, none)
+    return Calibration(*predictor, 0 * ones, ones, 0 * ones, np.zeros(1))
 
 
-def pooled(features: tf.Tensor) -> tf.Tensor:
-    """Features (batch, cells, channels) to float32 (batch, 2 × channels): means and maxima over the cells; traced."""
-    features = tf.cast(features, tf.float32)
-    return tf.concat([tf.reduce_mean(features, axis=1), tf.reduce_max(features, axis=1)], axis=1)
+def rooted(features: tf.Tensor) -> tf.Tensor:
+    """Features (batch, cells, channels) to their means over the cells, float32 (batch, channels); traced.
+
+    Of these the square roots, with their signs: without it few large channels decide how like two images are.
+    """
+    means = tf.reduce_mean(tf.cast(features, tf.float32), axis=1)
+    return tf.sign(means) * tf.sqrt(tf.abs(means))
+
+
+def products(components: tf.Tensor) -> tf.Tensor:
+    """Products of each two of (batch, components), so that their own product is half the square of these; traced."""
+    count = components.shape[1]
+    first, second = np.triu_indices(count)
+    factors = np.where(first == second, np.sqrt(0.5), 1.0).astype(np.float32)
+    return tf.gather(components, first, axis=1) * tf.gather(components, second, axis=1) * factors
+
+
+def described(calibration: Calibration, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What a calibration makes of images; traced.
+
+    The exponential of the cosine of two images, of which the vector and its products are the first terms, predicts
+    better than the cosine alone: see docs/quality.md.
+
+    Args:
+        calibration: whose `centre`, `spread` and `directions` are used.
+        features: (batch, cells, channels).
+
+    Returns:
+        The unit vectors with the products of their components, float32 (batch, channels + components × (components + 1)
+        / 2), and the components as unit vectors, float32 (batch, components).
+    """
+    vectors = tf.math.l2_normalize((rooted(features) - calibration.centre) / calibration.spread, axis=1)
+    components = tf.matmul(vectors, calibration.directions.astype(np.float32))
+    return tf.concat([vectors, products(components)], axis=1), tf.math.l2_normalize(components, axis=1)
 
 
 def signals(
@@ -165,8 +218,8 @@ def signals(
 
 def _predicted(
     calibration: Calibration, features: tf.Tensor, tokens: tf.Tensor, first: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """`agreement` and `definiteness` of captions, each float32 (batch,).
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """`agreement`, `definiteness` and `nearness` of captions, each float32 (batch,).
 
     Args:
         calibration: what predicts tokens.
@@ -174,16 +227,25 @@ def _predicted(
         tokens: of the captions, (batch, length).
         first: 1 where a token stands for the first time in its caption, else 0.
     """
+    inputs, components = described(calibration, features)
     known = len(calibration.tokens)
     # The last column, a zero, is that of all other tokens.
     columns = np.full(int(max(calibration.tokens, default=0)) + 1, known, np.int32)
     columns[calibration.tokens] = np.arange(known, dtype=np.int32)
     places = tf.where(tokens < len(columns), tf.gather(columns, tf.minimum(tokens, len(columns) - 1)), known)
     slopes = calibration.slopes.astype(np.float32) * calibration.scales
-    weight = tf.nn.relu(tf.matmul(pooled(features), slopes) + calibration.offsets)
+    weight = tf.nn.relu(tf.matmul(inputs, slopes) + calibration.offsets)
     own = tf.gather(np.append(calibration.rarity, np.float32(0)), places) * first
     said = tf.gather(tf.pad(weight, [[0, 0], [0, 1]]), places, axis=1, batch_dims=1)
-    return tf.reduce_sum(said * own, axis=1) / tf.maximum(tf.norm(own, axis=1), 1e-6), tf.norm(weight, axis=1)
+    agreement = tf.reduce_sum(said * own, axis=1) / tf.maximum(tf.norm(own, axis=1), 1e-6)
+    return agreement, tf.norm(weight, axis=1), _nearness(calibration, components)
+
+
+def _nearness(calibration: Calibration, components: tf.Tensor) -> tf.Tensor:
+    if not len(calibration.photographs):
+        return tf.zeros(tf.shape(components)[:1])
+    cosines = tf.matmul(components, calibration.photographs.astype(np.float32), transpose_b=True)
+    return tf.reduce_mean(tf.math.top_k(cosines, min(NEAREST, len(calibration.photographs)))[0], axis=1)
 
 
 def _blank(captioner: Any, image: tf.Tensor) -> tf.Tensor:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from beamscribe.model.confidence import SIGNALS, untrained
+from beamscribe.model.confidence import SIGNALS, described, untrained
 from beamscribe.model.tokenizer import RESERVED, Tokenizer
 from beamscribe.training.calibrate import Judged, fit, words_of
 from beamscribe.training.dataset import FeatureSet
@@ -71,9 +72,10 @@ def test_features_predict_the_tokens_that_people_use() -> None:
     known = [TOKENIZER.vocabulary[token] for token in found.tokens]
     assert set(THINGS) < set(known)
     assert "ocean" not in known
-    cells = np.asarray(features.features, np.float32)
-    pooled = np.concatenate([cells.mean(axis=1), cells.max(axis=1)], axis=1)
-    predicted = pooled @ (found.slopes.astype(np.float32) * found.scales) + found.offsets
+    inputs, components = described(found, tf.constant(features.features))
+    predicted = inputs.numpy() @ (found.slopes.astype(np.float32) * found.scales) + found.offsets
+    # Each photograph is the one that is most like itself.
+    assert np.abs(components.numpy() - found.photographs).max() < 2e-3
     places = [known.index(thing) for thing in THINGS]
     shown = [THINGS.index(texts[0][2:-1]) for texts in features.captions[1:]]
     assert (predicted[1:, places].argmax(axis=1) == shown).mean() > 0.95
