@@ -94,7 +94,9 @@ class Unlisted:
 
         def of(one: Container) -> Listed:
             try:
-                return stored.of(one)
+                found = stored.of(one)
+                # Objects of one container at a time.
+                return found._replace(items=WorkItems.of(found.items))
             except NewerSchemaError as error:
                 raise RefusedError(str(error)) from error
             except ValueError:

@@ -120,7 +120,7 @@ class Listed(NamedTuple):
         whole: whether there is none.
     """
 
-    items: tuple[WorkItem, ...] = ()
+    items: Sequence[WorkItem] = ()
     skipped: Counter[str] = Counter()
     listed: int = 0
     slices: int = 0

@@ -4,7 +4,7 @@ from typing import Any
 
 from beamscribe.pipelines.sources.columns import TEXT, Column, Columns
 from beamscribe.pipelines.sources.corpus import Corpus
-from beamscribe.pipelines.sources.manifest_parts import NO_GROUPS
+from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, NO_GROUPS
 from beamscribe.pipelines.sources.manifests import ManifestFiles, refused
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.table_listing import AskedRows
@@ -27,6 +27,9 @@ def table_containers(
 ) -> Corpus | None:
     """The tables as a corpus of containers; None where they are listed: the first of them alone is opened to tell.
 
+    Tables that have more rows than are listed at once, if all are as the first one, are done in parts: a launcher holds
+    all rows that workers have found.
+
     Args:
         found: the manifests.
         columns: as `--uri-column` and `--id-column` say.
@@ -39,7 +42,8 @@ def table_containers(
     uris = list(found.files)
     if not uris or found.repeated or not all(map(_is_remote_table, uris)):
         return None
-    if not _hold_images(uris[0], columns, options):
+    rows = _rows_with_images(uris[0], columns, options)
+    if rows is None:
         return None
     inside = AskedRows(columns, allow_http).to_inside()
 
@@ -51,6 +55,8 @@ def table_containers(
         return Container(uri, PARQUET, size, version, inside)
 
     containers = tuple(prefetch(container, uris, ASKED_AT_ONCE, 2 * ASKED_AT_ONCE))
+    if rows * sum(one.size for one in containers) > MOST_LISTED * max(1, containers[0].size):
+        return None
     return Corpus(WorkItems.of(()), 0, found.skipped, sum(found.skipped.values()), containers)
 
 
@@ -60,8 +66,10 @@ def _is_remote_table(uri: str) -> bool:
     return not place.local and not place.web and without_query(uri).lower().endswith(PARQUET_SUFFIXES)
 
 
-def _hold_images(uri: str, columns: Columns, options: dict[str, Any]) -> bool:
-    """Whether the rows of a table hold images, as its columns tell; else they name them."""
+def _rows_with_images(uri: str, columns: Columns, options: dict[str, Any]) -> int | None:
+    """The number of rows of a table, if they hold images, as its columns tell; None if they name them."""
+    where = Where.of(uri, options, allow_private=False)
     with TableProcess() as process, refused(uri):
-        rows = process.rows(Where.of(uri, options, allow_private=False), columns, MAX_BYTES, NO_GROUPS)
-        return any(isinstance(one, Column) and one.kind != TEXT for one in list(rows))
+        told = list(process.rows(where, columns, MAX_BYTES, NO_GROUPS))
+        hold = any(isinstance(one, Column) and one.kind != TEXT for one in told)
+        return sum(process.groups(where)) if hold else None
