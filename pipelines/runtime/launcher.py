@@ -31,7 +31,7 @@ from beamscribe.pipelines.runtime.progress import Progress
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_elsewhere, processes_a_machine, template_of
 from beamscribe.pipelines.runtime.running import WorkerLostError, interruptible, refuse_local, run_pipeline
-from beamscribe.pipelines.runtime.shared_ids import drop_shared
+from beamscribe.pipelines.runtime.shared_ids import drop_shared, tell_shared
 from beamscribe.pipelines.runtime.unlisted import Unlisted, archives, refuse_empty
 from beamscribe.pipelines.sources.corpus import sampled
 from beamscribe.pipelines.work.run import Run
@@ -220,7 +220,8 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
         store_asked(request, known, kept, started)
         if failed is None:
             refuse_empty(known)
-        drop_shared(ledger, known.shared, request.corpus.references)
+        if drop_shared(ledger, known.shared, request.corpus.references):
+            tell_shared(request.job.name, known.shared)
     current, replaced = _current(ledger, request.fingerprint.digest, kept, asked)
     code = tell_outcome(request, known, ledger, current, started, failed)
     if code == DONE and replaced:

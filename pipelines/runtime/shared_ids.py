@@ -6,6 +6,7 @@ own, `7#2`, under which the next run does it; the row that a worker has committe
 
 import collections
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from beamscribe.pipelines.commits.ledger import Ledger
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.shards import container_name
 from beamscribe.pipelines.work.work_items import WorkItems
+from beamscribe.schemas.counted import counted
 
 
 class Shared(NamedTuple):
@@ -23,10 +25,12 @@ class Shared(NamedTuple):
     Attributes:
         ids: of its images, with those of their own.
         files: ids of files that one before it names too.
+        renamed: images that have got an id of their own.
     """
 
     ids: frozenset[str]
     files: frozenset[str]
+    renamed: int
 
 
 def apart(
@@ -66,7 +70,9 @@ def apart(
     references = WorkItems.of(one._replace(id=renamed.get(place, one.id)) for place, one in enumerate(references))
     shared = {
         containers[owner]: Shared(
-            frozenset(references.ids[ends[owner] : ends[owner + 1]].to_pylist()), frozenset(files[owner])
+            frozenset(references.ids[ends[owner] : ends[owner + 1]].to_pylist()),
+            frozenset(files[owner]),
+            int(np.count_nonzero(owners == owner)) - len(files[owner]),
         )
         for owner in set(owners.tolist())
         if owner >= 0
@@ -114,3 +120,14 @@ def drop_shared(ledger: Ledger, shared: Mapping[Container, Shared], asked: WorkI
             held[id] -= 1
         dropped |= ledger.keep_only(receipt, rest)
     return dropped
+
+
+def tell_shared(job: str, shared: Mapping[Container, Shared]) -> None:
+    """Says how many images are done again under another id, if there are some."""
+    renamed = sum(one.renamed for one in shared.values())
+    if renamed:
+        print(
+            f"beamscribe {job}: {counted(renamed, 'image has', 'images have')} the id of an image of another table and "
+            "get one of their own, such as 7#2, under which the next run does them",
+            file=sys.stderr,
+        )

@@ -174,7 +174,9 @@ def test_an_id_of_two_tables(captioner: str, memory: Storage, tmp_path: Path, ca
     }
     source, output = put(memory, tables), tmp_path / "out"
     assert caption(source, output, captioner) == STOPPED
-    assert "6 in the corpus: 3 done, 0 failed, 3 to do" in capsys.readouterr().out
+    told_here = capsys.readouterr()
+    assert "6 in the corpus: 3 done, 0 failed, 3 to do" in told_here.out
+    assert "3 images have the id of an image of another table" in told_here.err
     assert verify(Storage(str(output))) == (3, 0, 3, ())
     assert caption(source, output, captioner) == DONE
     assert verify(Storage(str(output))) == (5, 1, 0, ())
