@@ -11,6 +11,7 @@ from beamscribe.pipelines.sources.table_rows import Part
 from beamscribe.pipelines.sources.text_lines import storable
 from beamscribe.pipelines.work.work_item import PARQUET, UNREADABLE, Member, WorkItem
 from beamscribe.schemas.counted import counted
+from beamscribe.schemas.shapes import check_shape
 from beamscribe.storage.location import folder_of, named_uri
 
 
@@ -36,8 +37,13 @@ class AskedRows(NamedTuple):
         Raises:
             ValueError: if it is none.
         """
-        fields = json.loads(inside)
-        return cls(Columns(fields["uri"], fields["id"]), fields["web"])
+        try:
+            fields = json.loads(inside)
+            asked = cls(Columns(fields["uri"], fields["id"]), fields["web"])
+            check_shape(asked, cls)
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"it says nothing of the columns of a table: {error}") from error
+        return asked
 
 
 def insides_of(column: Column, part: Part, listed: int) -> Iterator[Inside]:

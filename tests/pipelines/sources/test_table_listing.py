@@ -104,3 +104,9 @@ def test_slices_keep_rows() -> None:
     rows = (held("a", 3), named("x.jpg", "é"), Inside("", Member(UNREADABLE, 0, detail="row 2: no")))
     one = SliceListing(0, 0, 3, rows, last=True)
     assert SliceListing.from_json(one.to_json(Container(URI, PARQUET, 1, "v", INSIDE)), "it") == one
+
+
+@pytest.mark.parametrize("inside", ["", "deep/*.jpg", "[]", "{}", "null", '{"uri": 1, "id": null, "web": true}'])
+def test_what_does_not_say_which_columns(inside: str) -> None:
+    with pytest.raises(ValueError, match=r"it says nothing of the columns of a table|Expecting value"):
+        TableListing(URI, inside, "v")
