@@ -1,5 +1,6 @@
 """`caption --manifest` of remote tables that hold images: what workers go through is what a list of the rows gives."""
 
+import contextlib
 import io
 import json
 import re
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from beamscribe.command_line import main
 from beamscribe.errors import DONE, REFUSED, STOPPED
+from beamscribe.pipelines.commits.lease import FILE as LEASE
 from beamscribe.pipelines.outputs.verify import inspect, verify
 from beamscribe.pipelines.sources import table_containers
 from beamscribe.pipelines.sources.columns import Columns
@@ -24,6 +27,8 @@ from beamscribe.pipelines.sources.slice_listing import FOLDER
 from beamscribe.storage.output_reader import manifest_of
 from beamscribe.storage.storage import Storage
 from tests.documents import CHECKOUT
+from tests.pipelines.dying_storage import DyingStorage, Killed
+from tests.pipelines.fake_job import captions_of
 from tests.pipelines.runtime.test_containers_gone_through import go, rows_of
 from tests.pipelines.sources.test_table_passing import PLAIN, damaged, held, parquet
 
@@ -194,6 +199,32 @@ def test_an_id_of_two_tables(captioner: str, memory: Storage, tmp_path: Path, ca
     before = told(output)
     assert caption(source, output, captioner) == DONE
     assert told(output) == before
+
+
+@pytest.mark.parametrize("operations", [6, 11, 14, 17, 20, 24])
+def test_an_id_of_two_tables_after_a_kill(operations: int, memory: Storage) -> None:
+    """Whichever table was gone through by then."""
+    put(memory, {"a": held(PHOTOGRAPHS[:4], list("1234")), "b": held(PHOTOGRAPHS[4:8], list("4378"))})
+    uris = [memory.uri(f"in/{name}.parquet") for name in "ab"]
+    output = DyingStorage(f"memory://dying-tables-{operations}")
+    output.live(operations)
+    with contextlib.suppress(Killed):
+        go(uris, output)
+    output.live(None)
+    output.delete(LEASE)
+    codes = [go(uris, output) for _ in range(2)]
+    assert codes[1] == DONE
+    assert verify(output) == (8, 0, 0, ())
+    assert [id for id, _ in captions_of(output)] == ["1", "2", "3", "3#2", "4", "4#2", "7", "8"]
+    owners = {row["id"]: row["image_uri"] for row in tables_of(output)}
+    assert {id for id, uri in owners.items() if "/b.parquet::" in uri} == {"3#2", "4#2", "7", "8"}
+    output.remove()
+
+
+def tables_of(output: Storage) -> list[dict[str, Any]]:
+    """All rows."""
+    names = [entry.name for entry in output.files("captions")]
+    return [row for name in names for row in pq.read_table(io.BytesIO(output.read(name))).to_pylist()]
 
 
 def test_a_file_that_two_tables_name(captioner: str, memory: Storage, tmp_path: Path) -> None:
