@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ from beamscribe.pipelines.work.run import ContainerUnreadError
 from beamscribe.pipelines.work.shards import PendingItem
 from beamscribe.pipelines.work.work_item import PARQUET, WorkItem
 from beamscribe.storage.storage import Storage
+from tests.faults.test_fuzzed_archives import mutated
 from tests.pipelines.fake_job import START, run_of
 
 BOUND = 100
@@ -255,6 +257,20 @@ def test_a_row_that_ends_its_process_is_its_failure_and_the_third_that_of_the_ta
     monkeypatch.undo()
     events, rest = passed(other, memory)
     assert [outcome(event.file) for event in events] == [("data", b"other")]
+
+
+@pytest.mark.slow
+def test_mutated_tables(memory: Storage) -> None:
+    """Whatever a table says, its rows are those of a list, as far as there are some, and nothing else happens."""
+    chance = random.Random(0)
+    whole = held([b"photo %d" % number for number in range(20)], [str(number) for number in range(20)], **PLAIN)
+    for _ in range(EXAMPLES):
+        container = container_of(memory, mutated(whole, chance))
+        events, rest = passed(container, memory)
+        items = [event.todo.reference for event in events if event.todo] + rest
+        assert len({item.id for item in items}) == len(items)
+        listed = [item for item in list_container(container, {}) if isinstance(item, WorkItem)]
+        assert [item.id for item in items] == [item.id for item in listed]
 
 
 def test_one_that_is_replaced_meanwhile_is_noticed(memory: Storage) -> None:
