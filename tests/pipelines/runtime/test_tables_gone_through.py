@@ -313,6 +313,16 @@ def test_only_the_first_table_is_opened_by_the_launcher(memory: Storage, monkeyp
     assert opened == [memory.uri("in/a.parquet")]
 
 
+@pytest.mark.parametrize(("most", "passed"), [(5, False), (7, True)])
+def test_tables_of_more_rows_than_are_listed_at_once_stay_in_parts(
+    most: int, passed: bool, memory: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = put(memory, {name: held(PHOTOGRAPHS[:2]) for name in "abc"})
+    monkeypatch.setattr(table_containers, "MOST_LISTED", most)
+    corpus = table_containers.table_containers(manifest_files([source], {}), Columns(), {})
+    assert (corpus is not None) == passed
+
+
 def test_failures_of_an_attempt_are_tried_again(memory: Storage, tmp_path: Path) -> None:
     ids = [[f"{name}::{number:03}.jpg" for number in range(4)] for name in "ab"]
     put(memory, {name: held(PHOTOGRAPHS[:4], ids[place]) for place, name in enumerate("ab")})
