@@ -95,7 +95,7 @@ class PlannedReads:
         self._piece_bytes = max(1, piece_bytes)
         self._following = itertools.chain.from_iterable(map(self._cut, spans))
         self._most = max(1, self._where.pieces_ahead())
-        self._ahead = min(2, self._most)
+        self._ahead = 1
         self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="table")
 
     def _cut(self, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
