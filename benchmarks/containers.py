@@ -27,8 +27,10 @@ from beamscribe.pipelines.runtime.flags.caption import parser
 from beamscribe.pipelines.runtime.flags.jobs import job_flags
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.request import Request
+from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.listing import list_images
-from beamscribe.pipelines.sources.manifests import Columns, read_manifests
+from beamscribe.pipelines.sources.manifests import manifest_files
+from beamscribe.pipelines.sources.table_containers import table_containers
 from beamscribe.schemas.fingerprint import Fingerprint
 from beamscribe.schemas.receipt import RECEIPTS
 from beamscribe.storage.storage import Storage
@@ -92,7 +94,9 @@ def job(source: str, output: str, storage: dict[str, Any], shard_size: int) -> i
     argv = ["--images", source, "--output", output, "--model", "null", f"--shard-size={shard_size}"]
     args, beam_options = options.parse(parser(), argv)
     if source.endswith(".parquet"):
-        corpus = read_manifests([source], Columns(None, None), storage)
+        tables = table_containers(manifest_files([source], storage), Columns(), storage)
+        assert tables is not None
+        corpus = tables
     else:
         corpus = list_images([source], storage, list_members=False)
     return launch(

@@ -19,12 +19,13 @@ from beamscribe.pipelines.images.reading import Reading
 from beamscribe.pipelines.images.sample_columns import SampleColumns
 from beamscribe.pipelines.images.samples import closing_lines, read_samples
 from beamscribe.pipelines.runtime import options
+from beamscribe.pipelines.runtime.caption_corpus import at_once, columns_asked, corpus_of, tables_of
 from beamscribe.pipelines.runtime.captioner_choice import chosen_captioner
 from beamscribe.pipelines.runtime.chosen_captioner import ChosenCaptioner
 from beamscribe.pipelines.runtime.dry_run import dry_run
 from beamscribe.pipelines.runtime.flags import jobs
 from beamscribe.pipelines.runtime.flags.caption import parser
-from beamscribe.pipelines.runtime.keeping import keep_columns, kept_warnings, refuse_columns, suffixes_beside
+from beamscribe.pipelines.runtime.keeping import keep_columns, kept_warnings, refuse_columns
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.layouts import refuse_layout, with_layout
 from beamscribe.pipelines.runtime.parts import PartedJob
@@ -32,11 +33,10 @@ from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_dry, template_of
 from beamscribe.pipelines.runtime.running import share_cores
 from beamscribe.pipelines.sources.corpus import Corpus
-from beamscribe.pipelines.sources.listing import is_plain, list_images
+from beamscribe.pipelines.sources.listing import is_plain
 from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, columns_of, divided
-from beamscribe.pipelines.sources.manifests import Columns, manifest_files, read_manifests, read_pieces
+from beamscribe.pipelines.sources.manifests import ManifestFiles, manifest_files, read_pieces
 from beamscribe.pipelines.sources.queries import strip_queries
-from beamscribe.pipelines.sources.retake import BELOW, unsure_images
 from beamscribe.pipelines.work.run import Process, Run
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.kept_columns import kept_of
@@ -146,11 +146,14 @@ def run(argv: Sequence[str]) -> int:
     if is_dry(beam_options):
         return dry_run(_job(args, _chosen(args, None)), args.output, beam_options)
     output = options.output_of(args, filter(is_plain, args.images or ()))
-    if job := _parted(args, flags, beam_options, output):
+    found = manifest_files(args.manifest, flags.storage_options) if args.manifest and not at_once(args, flags) else None
+    tables = tables_of(args, flags, output, found)
+    if tables is None and (job := _parted(args, flags, beam_options, output, found)):
         return job.plan() if flags.plan else job.launch()
     chosen = _chosen(args, output)
     options.refuse_web(args.images or (), args)
-    return launch(_request(args, flags, beam_options, output, chosen, _corpus(args, chosen, flags)))
+    corpus = corpus_of(args, chosen, flags) if tables is None else tables
+    return launch(_request(args, flags, beam_options, output, chosen, corpus))
 
 
 def _chosen(args: argparse.Namespace, output: Storage | None) -> ChosenCaptioner:
@@ -188,7 +191,11 @@ def _request(
 
 
 def _parted(
-    args: argparse.Namespace, flags: jobs.JobFlags, beam_options: PipelineOptions, output: Storage
+    args: argparse.Namespace,
+    flags: jobs.JobFlags,
+    beam_options: PipelineOptions,
+    output: Storage,
+    found: ManifestFiles | None,
 ) -> PartedJob | None:
     """The job on a corpus that is too large to be listed at once; None where it is not.
 
@@ -196,23 +203,14 @@ def _parted(
         RefusedError: if a flag needs all images at once, or a manifest cannot be read.
     """
     earlier = read_parts(output)
-    # A number of images, the same bytes twice and a price are told only of images that are known.
-    at_once = {
-        "--list-members": args.list_members,
-        "--limit": flags.limit,
-        "--sample": flags.sample,
-        "--deduplicate": args.deduplicate,
-        "--endpoint": args.endpoint,
-    }
-    given = next((flag for flag, value in at_once.items() if value), "" if args.manifest else "--images")
-    if given:
+    given = at_once(args, flags) or ("" if args.manifest else "--images")
+    if given or found is None:
         if earlier:
             raise RefusedError(
                 f"{given}: {output.uri()} is in {counted(len(earlier), 'part')}, which --manifest alone goes on with: "
                 "leave the flag out, or choose another --output"
             )
         return None
-    found = manifest_files(args.manifest, flags.storage_options)
     parts = divided(found.files, flags.storage_options, earlier)
     if not parts:
         return None
@@ -227,7 +225,7 @@ def _parted(
                 f"{flag}: a manifest of more than {MOST_LISTED:,} rows is captioned part by part: leave the flag out, "
                 "or give manifests with fewer rows, each with an --output of its own"
             )
-    columns, keeps = Columns(args.uri_column, args.id_column), args.keep_columns or ()
+    columns, keeps = columns_asked(args), args.keep_columns or ()
     tables = columns_of(found.files, columns, flags.storage_options, [keep.source for keep in keeps])
     # What is chosen for the first part, such as a precision, is that of all.
     chosen = _chosen(args, output.below(parts[0].name))
@@ -265,25 +263,3 @@ def _ids_of(args: argparse.Namespace) -> str:
         earlier = Storage(args.retake, args.storage_options)
         return ids_of_output(manifest_of(earlier).details, earlier.read)
     return ANNOTATIONS if args.features else URIS if args.images else MANIFEST
-
-
-def _corpus(args: argparse.Namespace, chosen: ChosenCaptioner, flags: jobs.JobFlags) -> Corpus:
-    if args.images:
-        # A number of images, the same bytes twice and a price are told only of images that are known.
-        list_members = bool(
-            args.list_members or flags.limit or flags.sample or args.deduplicate or is_paid(chosen.source)
-        )
-        beside = suffixes_beside(args.keep_columns or ())
-        return list_images(
-            args.images, flags.storage_options, flags.limit, args.allow_private_addresses, list_members, beside
-        )
-    if args.retake:
-        return unsure_images(
-            args.retake, BELOW if args.below is None else args.below, flags.storage_options, flags.limit
-        )
-    if args.manifest:
-        columns = Columns(args.uri_column, args.id_column)
-        return read_manifests(args.manifest, columns, flags.storage_options, flags.limit, args.keep_columns or ())
-    if chosen.features is None:
-        raise RefusedError("--features are for a bundle: other captioners need --images or --manifest")
-    return chosen.features(args.features, flags.limit)

@@ -10,13 +10,14 @@ from collections.abc import Generator, Iterator, Sequence
 from beamscribe.pipelines.images.container_stream import ContainerStream
 from beamscribe.pipelines.images.reading import ReadFile, Reading
 from beamscribe.pipelines.images.sample_columns import SampleColumns
-from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
+from beamscribe.pipelines.sources.archive_listing import Inside
 from beamscribe.pipelines.sources.beside import Name
+from beamscribe.pipelines.sources.container_listing import listing_of
 from beamscribe.pipelines.sources.slice_listing import SliceListing, listing_name, read_slices
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import Run
 from beamscribe.pipelines.work.shards import PassedSlice, PendingItem, Shard, asked_digest
-from beamscribe.pipelines.work.work_item import ZIP, Member, WorkItem
+from beamscribe.pipelines.work.work_item import PARQUET, ZIP, Member, WorkItem
 from beamscribe.schemas.failure_row import FailureRow
 from beamscribe.schemas.receipt import RECEIPTS
 
@@ -39,7 +40,7 @@ def container_shards(
         ContainerUnreadError: if it cannot be read to its end, or is another one by now.
     """
     known = _committed_slices(container, run)
-    listing, links = ArchiveListing(container.uri, container.inside, container.version), []
+    listing, links = listing_of(container), []
     for one in known:
         found = [(member, listing.next(member)) for member in one.found]
         if one.number >= container.slices:
@@ -71,7 +72,7 @@ def _committed_slices(container: Container, run: Run) -> list[SliceListing]:
     known = read_slices(output, [listing_name(container, number, last=False) for number in range(container.slices)])
     while output.exists(name := listing_name(container, len(known), last=False)):
         [one] = read_slices(output, [name])
-        listing = ArchiveListing(container.uri, container.inside, container.version)
+        listing = listing_of(container)
         ids: list[str] = []
         for stored in (*known, one):
             items = [(member, listing.next(member)) for member in stored.found]
@@ -112,8 +113,9 @@ class _Slice(Iterator[ReadFile | FailureRow]):
                 self.links += self._stream.rest
                 break
             full = len(self._todo) >= self._stream.container.slice_size or len(self._found) >= MEMBERS_A_SLICE
-            # Of a zip that is gone through nothing is wanted beside images.
-            sample = None if self._stream.container.kind == ZIP else Name.of(event.found.name).sample
+            # Of a zip that is gone through, and of a table, nothing is wanted beside images.
+            in_samples = self._stream.container.kind not in (ZIP, PARQUET)
+            sample = Name.of(event.found.name).sample if in_samples else None
             apart = sample is None or sample != self._sample
             if (full and apart) or len(self._found) >= 2 * MEMBERS_A_SLICE:
                 self._told, self.ends = True, event.begins

@@ -10,19 +10,21 @@ from typing import NamedTuple
 from beamscribe.pipelines.images.read_ahead import BYTES_AHEAD
 from beamscribe.pipelines.images.reading import ReadFile, Reading, not_read
 from beamscribe.pipelines.images.sample_columns import SampleColumns
-from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside, left_out
+from beamscribe.pipelines.sources.archive_listing import Inside, left_out
 from beamscribe.pipelines.sources.beside import Passed as PassedMember
 from beamscribe.pipelines.sources.beside import SampleWindow, is_beside, suffixes_of, until_error
+from beamscribe.pipelines.sources.container_listing import Listing
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.restarts import Restarts
+from beamscribe.pipelines.sources.table_passing import pass_through as pass_through_table
 from beamscribe.pipelines.sources.tar_passing import Passed, pass_through
 from beamscribe.pipelines.sources.versions import ReplacedError, check_version
 from beamscribe.pipelines.sources.zip_passing import pass_through as pass_through_zip
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import ContainerUnreadError, Run
 from beamscribe.pipelines.work.shards import PendingItem
-from beamscribe.pipelines.work.work_item import ZIP, Member, WorkItem
+from beamscribe.pipelines.work.work_item import PARQUET, ZIP, Member, WorkItem
 from beamscribe.schemas.failure_row import FailureRow
 
 MEMBERS_AHEAD = 4096
@@ -78,7 +80,7 @@ class ContainerStream:
         reading: Reading,
         run: Run,
         begins: int,
-        listing: ArchiveListing,
+        listing: Listing,
         columns: SampleColumns | None = None,
         first: int = 0,
     ) -> None:
@@ -171,7 +173,9 @@ class ContainerStream:
             self.damage = str(error) if isinstance(error, DamagedArchiveError) else f"{type(error).__name__}: {error}"
         finally:
             if self._error is None and not self._closed:
-                self.rest = [item for item in self._listing.links() if isinstance(item, WorkItem)]
+                links = (item for item in self._listing.links() if isinstance(item, WorkItem))
+                # Rows of a table may name one file twice.
+                self.rest = list({item.id: item for item in links}.values())
                 self.rest += [self._listing.damage(self.damage)] if self.damage else []
             with self._changed:
                 self._ended = True
@@ -189,11 +193,15 @@ class ContainerStream:
         def wanted(name: str) -> bool:
             return not left_out(name, inside) or is_beside(name, self._suffixes)
 
-        what = (self.container, self.where, self._begins, wanted, self._reading.max_bytes)
-        if self.container.kind == ZIP:
-            passing = pass_through_zip(*what)
+        begun, max_bytes = (self.container, self.where, self._begins), self._reading.max_bytes
+        if self.container.kind == PARQUET:
+            passing = pass_through_table(*begun, max_bytes)
+        elif self.container.kind == ZIP:
+            passing = pass_through_zip(*begun, wanted, max_bytes)
         else:
-            passing = pass_through(*what, self.restarts.note if self.restarts.possible else None, self._point)
+            passing = pass_through(
+                *begun, wanted, max_bytes, self.restarts.note if self.restarts.possible else None, self._point
+            )
         with contextlib.closing(passing):
             events = self._events_of(passing)
             if self._columns:

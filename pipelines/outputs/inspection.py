@@ -36,7 +36,8 @@ class Inspection(NamedTuple):
         remove: files of which nothing can be kept, or that repeat what others hold; a run does their images again.
         orphans: files that belong to nothing.
         notes: what is not wrong and may surprise, one line each.
-        archives: that were not read to their end, so that nobody knows what is to do in them.
+        archives: and tables that were not read to their end, so that nobody knows what is to do in them.
+        noun: what one of them is called.
     """
 
     verdict: Verdict
@@ -44,6 +45,7 @@ class Inspection(NamedTuple):
     orphans: frozenset[str]
     notes: tuple[str, ...] = ()
     archives: int = 0
+    noun: str = "archive"
 
 
 class Inspected(NamedTuple):

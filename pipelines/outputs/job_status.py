@@ -36,11 +36,13 @@ class Status(NamedTuple):
         this_run: images that the latest run has committed.
         a_second: images a second of the latest run, from its start to now, or to its last commit if it is over; None
             before its first commit.
-        archives: that are gone through without a list of their members, which count as soon as they are found.
+        archives: and tables that are gone through without a list of their members, which count as soon as they are
+            found.
         archives_read: of these, how many were read to their end.
         archive_bytes: of all of them.
-        archive_bytes_read: of these; of a compressed tar that is not read to its end none, of such a zip those of its
-            images.
+        archive_bytes_read: of these; of a compressed tar or a table that is not read to its end none, of such a zip
+            those of its images.
+        noun: what one of them is called.
     """
 
     job: str
@@ -57,6 +59,7 @@ class Status(NamedTuple):
     archives_read: int = 0
     archive_bytes: int = 0
     archive_bytes_read: int = 0
+    noun: str = "archive"
 
     @property
     def unfinished(self) -> bool:
@@ -73,7 +76,8 @@ class Status(NamedTuple):
         """As JSON can hold it: failures are counted by stage and type."""
         counts = sorted(count_failures(self.failures).items())
         failed = [{"stage": stage, "error_type": kind, "count": count} for (stage, kind), count in counts]
-        return {**self._asdict(), "failures": failed, "failed": len(self.failures), "seconds_left": self.seconds_left}
+        fields = {name: value for name, value in self._asdict().items() if name != "noun"}
+        return {**fields, "failures": failed, "failed": len(self.failures), "seconds_left": self.seconds_left}
 
 
 def status(output: Storage) -> Status:
@@ -167,6 +171,7 @@ def _of_one(output: Storage) -> Status:
         archives_read=beyond.whole,
         archive_bytes=beyond.bytes,
         archive_bytes_read=beyond.passed,
+        noun=beyond.noun,
     )
 
 
@@ -181,7 +186,7 @@ def lines(found: Status) -> list[str]:
     ]
     if found.archives_read < found.archives:
         told.append(
-            f"{found.archives - found.archives_read:>12,} of {counted(found.archives, 'archive')} not read to "
+            f"{found.archives - found.archives_read:>12,} of {counted(found.archives, found.noun)} not read to "
             f"their end, {found.archive_bytes_read / 1e9:,.1f} of {found.archive_bytes / 1e9:,.1f} GB read"
         )
     if found.repeated:

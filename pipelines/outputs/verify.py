@@ -131,7 +131,9 @@ def inspect(output: Storage, see: Callable[[Iterable[str]], None] = lambda ids: 
     findings += [f"{name} has no name that Beamscribe gives: delete it, or move it elsewhere" for name in foreign]
     remove, orphans = remove.difference(foreign), orphans.difference(foreign)
     verdict = Verdict(len(rows), len(failures.keys() - rows.keys()), len(todo), tuple(findings))
-    return Inspection(verdict, frozenset(remove), frozenset((*orphans, *temporaries)), tuple(notes), beyond.unfinished)
+    return Inspection(
+        verdict, frozenset(remove), frozenset((*orphans, *temporaries)), tuple(notes), beyond.unfinished, beyond.noun
+    )
 
 
 def format_of(manifest: Manifest) -> RowFormat:
@@ -246,7 +248,7 @@ def run(argv: Sequence[str]) -> int:
     wrong = any(one.findings for one in verdicts)
     todo, unread = sum(one.todo for one in verdicts), sum(one.inspection.archives for one in found)
     state = "wrong" if wrong else "incomplete, run its job again" if todo or unread else "whole"
-    archives = f", {counted(unread, 'archive')} not read to their end" if unread else ""
+    archives = f", {counted(unread, found[0].inspection.noun)} not read to their end" if unread else ""
     in_parts = f" in {counted(len(wanted), 'part')}" if parts else ""
     print(
         f"beamscribe verify: {args.output} is {state}: {counted(sum(one.rows for one in verdicts), 'row')}, "

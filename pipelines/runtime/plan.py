@@ -238,8 +238,8 @@ def plan(request: "Request", kept: Sequence[str]) -> int:
     print(f"{name}: {about}{images:,} of {len(corpus) + archives.images + others.images:,} to do")
     if archives.number:
         print(
-            f"{'archives':>12}  {counted(archives.number, 'archive')}, {archives.size / 1e9:,.1f} GB, with as many "
-            f"images as the first {len(archives.sample):,} of {archives.uri} let expect"
+            f"{f'{archives.noun}s':>12}  {counted(archives.number, archives.noun)}, {archives.size / 1e9:,.1f} GB, "
+            f"with as many images as the first {len(archives.sample):,} of {archives.uri} let expect"
         )
     room = "" if free is None else f", {free / 1e9:,.1f} GB free"
     print(f"{'writing':>12}  {request.output.uri()} can be written{room}")

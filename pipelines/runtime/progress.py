@@ -16,7 +16,7 @@ from rich.text import Text
 from beamscribe.log_lines import tell
 from beamscribe.pipelines.commits.liveness import Signs, in_hand
 from beamscribe.pipelines.sources.slice_listing import StoredSlices
-from beamscribe.pipelines.work.container import Container
+from beamscribe.pipelines.work.container import Container, noun_of
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.storage.storage import Storage
@@ -182,7 +182,7 @@ class Progress:
             return f"{self.failures:,} failed, {told}, {datetime.timedelta(seconds=round(seconds))}"
         if not self.all_known:
             size = sum(one.size for one in self.containers)
-            archives = f"{self.whole:,} of {counted(len(self.containers), 'archive')}"
+            archives = f"{self.whole:,} of {counted(len(self.containers), noun_of(self.containers))}"
             return (
                 f"{self.failures:,} failed, {done / seconds:.1f} a second, {archives} "
                 f"({self._bytes / 1e9:,.1f} of {size / 1e9:,.1f} GB) read to their end"

@@ -1,21 +1,26 @@
 """What the launcher knows of containers whose members it does not list, and what workers have to go through."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.runtime.request import Request
-from beamscribe.pipelines.sources.archives import list_archive
-from beamscribe.pipelines.sources.beside import suffixes_of
+from beamscribe.pipelines.runtime.shared_ids import Shared, apart
+from beamscribe.pipelines.sources.container_listing import list_container
 from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.slice_listing import Listed, StoredSlices
-from beamscribe.pipelines.work.container import Container
+from beamscribe.pipelines.work.container import Container, noun_of
 from beamscribe.pipelines.work.shards import Shard, container_name
 from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.pipelines.work.work_items import WorkItems
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.table import NewerSchemaError
+
+_LOOSE = re.compile("[0-9]+-of-")
+"""Begins what is committed of images that are in no container."""
 
 
 class Known(NamedTuple):
@@ -25,11 +30,13 @@ class Known(NamedTuple):
         corpus: with the members that are known.
         containers: with the number of their slices that are known.
         unfinished: of these, those that were not read to their end.
+        shared: ids that images of several of them have, see `shared_ids`.
     """
 
     corpus: Corpus
     containers: tuple[Container, ...] = ()
     unfinished: tuple[Container, ...] = ()
+    shared: Mapping[Container, Shared] = {}
 
     def shards(self) -> list[Shard]:
         """A shard a container that is to be gone through."""
@@ -62,17 +69,23 @@ class Unlisted:
         committed: dict[str, set[str]] = {
             name: set() for one in open_ones for name in (one.name, container_name(one.uri))
         }
+        loose: set[str] = set()
         for receipt in receipts:
-            ids = committed.get(receipt.stem[:16])
+            ids = committed.get(receipt.stem[:16], loose if _LOOSE.match(receipt.stem) else None)
             if ids is not None:
                 ids.update(id for file in (receipt.rows, receipt.failures) if file for id in file.ids)
+        if noun_of(open_ones) != "table":
+            loose.clear()
+        elif loose:
+            # Files that rows of a listed table name, and rows without an image, are in no shard of the table.
+            loose.difference_update(request.corpus.references.ids.to_pylist())
+            loose.difference_update(item.id for listed in known.values() for item in listed.items)
         for one in open_ones:
             done = committed[one.name] | committed[container_name(one.uri)]
-            if done - {item.id for item in known[one.uri].items}:
-                options = request.flags.storage_options
-                self._listed_here[one.uri] = list(
-                    list_archive(one.uri, one.kind, one.inside, options, beside=suffixes_of(one.beside))
-                )
+            explained = {item.id for item in known[one.uri].items}
+            # `7#2` is an image of the id 7, which another table has too.
+            if any(id not in explained and id.rpartition("#")[0] not in explained for id in done) or loose:
+                self._listed_here[one.uri] = list(list_container(one, request.flags.storage_options))
 
     def _known(self) -> dict[str, Listed]:
         if not self._request.corpus.containers:
@@ -81,7 +94,9 @@ class Unlisted:
 
         def of(one: Container) -> Listed:
             try:
-                return stored.of(one)
+                found = stored.of(one)
+                # Objects of one container at a time.
+                return found._replace(items=WorkItems.of(found.items))
             except NewerSchemaError as error:
                 raise RefusedError(str(error)) from error
             except ValueError:
@@ -103,12 +118,25 @@ class Unlisted:
         skipped = [Skipped(*one) for one in corpus.skipped.items()]
         for listed in known.values():
             skipped += [Skipped(*one) for one in listed.skipped.items()]
-        items = chain.from_iterable(listed.items for listed in known.values())
-        found = distinct(chain(corpus.references, items, *self._listed_here.values(), skipped))
+        members: list[Sequence[WorkItem]] = []
+        for one in corpus.containers:
+            here = self._listed_here.get(one.uri, [])
+            skipped += [item for item in here if isinstance(item, Skipped)]
+            listed_here = [item for item in here if isinstance(item, WorkItem)]
+            members.append(listed_here if one.uri in self._listed_here else known[one.uri].items)
+        shared: dict[Container, Shared] = {}
+
+        def rename(packed: WorkItems) -> WorkItems:
+            renamed, found = apart(packed, corpus.containers, list(map(len, members)))
+            shared.update(found)
+            return renamed
+
+        found = distinct(chain(corpus.references, *members, skipped), rename=rename)
         found = found._replace(
             repeated=found.repeated + corpus.repeated, listed=found.listed + corpus.repeated, kept=corpus.kept
         )
-        return Known(found, containers, tuple(one for one in containers if not known[one.uri].whole))
+        unfinished = tuple(one for one in containers if not known[one.uri].whole)
+        return Known(found, containers, unfinished, shared)
 
 
 def refuse_empty(known: Known) -> None:
@@ -118,7 +146,10 @@ def refuse_empty(known: Known) -> None:
         RefusedError: if there is nothing else.
     """
     if known.containers and not known.unfinished and not len(known.corpus.references):
-        named = known.containers[0].uri if len(known.containers) == 1 else counted(len(known.containers), "archive")
+        noun = noun_of(known.containers)
+        named = known.containers[0].uri if len(known.containers) == 1 else counted(len(known.containers), noun)
+        if noun == "table":
+            raise RefusedError(f"--manifest {named} has no rows: give tables that have some")
         others = "".join(
             f"; {counted(count, 'file')} there: {reason}" for reason, count in sorted(known.corpus.skipped.items())
         )
@@ -129,4 +160,5 @@ def refuse_empty(known: Known) -> None:
 
 def archives(known: Known) -> str:
     """Containers that are to be gone through, as a part of a sentence; empty where there are none."""
-    return f"; {counted(len(known.unfinished), 'archive')} not read to their end" if known.unfinished else ""
+    noun = noun_of(known.unfinished)
+    return f"; {counted(len(known.unfinished), noun)} not read to their end" if known.unfinished else ""

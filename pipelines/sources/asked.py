@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from beamscribe.pipelines.commits.stored_corpus import read_corpus
 from beamscribe.pipelines.sources.slice_listing import StoredSlices
-from beamscribe.pipelines.work.container import Container
+from beamscribe.pipelines.work.container import Container, noun_of
 from beamscribe.pipelines.work.work_item import TAR, ZIP, WorkItem
 from beamscribe.schemas.manifest import FOLDER as BOOKKEEPING
 from beamscribe.schemas.table import check_version
@@ -26,8 +26,9 @@ class Beyond(NamedTuple):
         containers: that the latest run goes through.
         whole: of these, how many were read to their end.
         bytes: of all of them.
-        passed: of these, bytes of what was read; of a compressed tar that is not read to its end none, of such a zip
-            those of its images.
+        passed: of these, bytes of what was read; of a compressed tar or a table that is not read to its end none, of
+            such a zip those of its images.
+        noun: what one of them is called.
     """
 
     items: tuple[WorkItem, ...] = ()
@@ -36,6 +37,7 @@ class Beyond(NamedTuple):
     whole: int = 0
     bytes: int = 0
     passed: int = 0
+    noun: str = noun_of(())
 
     @property
     def unfinished(self) -> int:
@@ -100,7 +102,8 @@ def read_beyond(output: Storage) -> Beyond:
             passed += now.ends
         elif one.kind == ZIP and not is_whole:
             passed += sum(item.member.size for item in now.items if item.member)
-    return Beyond(tuple(items), skipped, len(containers), whole, sum(one.size for one in containers), passed)
+    size = sum(one.size for one in containers)
+    return Beyond(tuple(items), skipped, len(containers), whole, size, passed, noun_of(containers))
 
 
 def asked_items(output: Storage) -> Iterator[WorkItem]:

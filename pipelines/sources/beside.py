@@ -6,9 +6,9 @@ import collections
 import json
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
+from beamscribe.pipelines.sources.archive_listing import Inside
 from beamscribe.pipelines.sources.corpus import Skipped
 from beamscribe.pipelines.work.work_item import UNREADABLE, ZIP, Besides, Member, WorkItem
 
@@ -193,6 +193,14 @@ def _anywhere(members: Iterable[_Listed], suffixes: Collection[str]) -> Iterator
         yield Passed(one, _beside(name, samples.get(name.sample, {}), suffixes))
 
 
-def listed(listing: ArchiveListing, members: Iterable[Inside]) -> Iterator[_Listed]:
+class _Lists(Protocol):
+    """A listing of a container."""
+
+    def next(self, found: Inside, /) -> WorkItem | Skipped | None:
+        """The next member."""
+        ...
+
+
+def listed(listing: _Lists, members: Iterable[Inside]) -> Iterator[_Listed]:
     """Members, each with what a listing makes of it."""
     return ((one, listing.next(one)) for one in members)

@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.corpus import BEYOND_LIMIT, Corpus, Skipped, distinct
-from beamscribe.pipelines.sources.found_files import find_files
+from beamscribe.pipelines.sources.found_files import Found, find_files
 from beamscribe.pipelines.sources.kept_rows import KeptRows
 from beamscribe.pipelines.sources.manifest_parts import TableColumns, columns_of, first_rows
 from beamscribe.pipelines.sources.table_items import Listing, named_items, table_items
@@ -54,10 +54,10 @@ def read_manifests(
 
     def found(listing: Listing) -> Iterator[WorkItem | Skipped]:
         for source in sources:
-            files, skipped = _expanded(source, options)
-            for uri in files:
+            files = _expanded(source, options)
+            for uri in files.files:
                 yield from _read(uri, listing)
-            yield from skipped
+            yield from files.skipped
 
     corpus = _corpus(found, columns, options, keeps, f"--manifest {' '.join(sources[:5])}", limit)
     if not corpus.references:
@@ -72,7 +72,8 @@ def _first_of_large(
     sources: Sequence[str], columns: Columns, options: dict[str, Any], limit: int, keeps: Sequence[Keep]
 ) -> Corpus | None:
     """The first rows of manifests that are too large to be listed at once; the others are counted and not read."""
-    files, skipped = manifest_files(sources, options)
+    found = manifest_files(sources, options)
+    files, skipped = found.files, found.skipped
     first = first_rows(files, options, limit)
     if first is None:
         return None
@@ -113,7 +114,7 @@ def read_pieces(
                 listing.kept.see_names(table.names)
                 listing.kept.add_table(table.uri, table.kept, ())
         for piece in pieces:
-            with _refused(piece.uri):
+            with refused(piece.uri):
                 yield from table_items(piece.uri, without_query(piece.uri).lower(), listing, piece)
 
     files = list(dict.fromkeys(piece.uri for piece in pieces))
@@ -145,10 +146,14 @@ class ManifestFiles(NamedTuple):
     Attributes:
         files: bytes of each by URI, where a listing tells them.
         skipped: what sources name beside them, by reason.
+        versions: of those files of which a listing tells it, by URI, see `beamscribe.pipelines.sources.versions`.
+        repeated: whether sources name a file twice.
     """
 
     files: dict[str, int | None]
     skipped: Mapping[str, int]
+    versions: Mapping[str, str] = {}
+    repeated: bool = False
 
 
 def manifest_files(sources: Iterable[str], options: dict[str, Any]) -> ManifestFiles:
@@ -159,27 +164,29 @@ def manifest_files(sources: Iterable[str], options: dict[str, Any]) -> ManifestF
     """
     found = [_expanded(source, options) for source in sources]
     skipped: Counter[str] = Counter()
-    for _, left_out in found:
-        for reason, count in left_out:
+    for one in found:
+        for reason, count in one.skipped:
             skipped[reason] += count
-    return ManifestFiles({uri: size for files, _ in found for uri, size in files.items()}, dict(skipped))
+    files = {uri: one.versions[uri][0] if uri in one.versions else None for one in found for uri in one.files}
+    versions = {uri: version for one in found for uri, (_, version) in one.versions.items()}
+    return ManifestFiles(files, dict(skipped), versions, len(files) < sum(len(one.files) for one in found))
 
 
-def _expanded(source: str, options: dict[str, Any]) -> tuple[dict[str, int | None], tuple[Skipped, ...]]:
+def _expanded(source: str, options: dict[str, Any]) -> Found:
     """The manifests that a source names, and what it names beside them, such as links to nothing."""
     try:
         if not glob.has_magic(source):
-            return {absolute(source, options): None}, ()
-        files, skipped, versions = find_files(source, "--manifest", options)
+            return Found([absolute(source, options)])
+        found = find_files(source, "--manifest", options)
     except StorageError as error:
         raise RefusedError(f"--manifest {source} cannot be read: {error}") from error
-    if not files:
+    if not found.files:
         raise RefusedError(f"--manifest {source} names no file: check the pattern")
-    return {uri: versions[uri][0] if uri in versions else None for uri in files}, skipped
+    return found
 
 
 @contextlib.contextmanager
-def _refused(uri: str) -> Iterator[None]:
+def refused(uri: str) -> Iterator[None]:
     """What cannot be read of a manifest is told of it.
 
     Raises:
@@ -199,7 +206,7 @@ def _read(uri: str, listing: Listing) -> Iterator[WorkItem | Skipped]:
     if name.endswith(PACKED + ARCHIVES):
         remedy = "--images takes archives of images" if name.endswith(ARCHIVES) else "unpack it"
         raise RefusedError(f"--manifest {uri} is compressed: {remedy}")
-    with _refused(uri):
+    with refused(uri):
         if is_table(name):
             yield from table_items(uri, name, listing)
         else:

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from beamscribe.pipelines.sources.archive_listing import ArchiveListing, Inside
+from beamscribe.pipelines.sources.archive_listing import Inside
 from beamscribe.pipelines.sources.beside import listed, suffixes_of, with_beside
+from beamscribe.pipelines.sources.container_listing import Listing, listing_of
 from beamscribe.pipelines.sources.corpus import Skipped
 from beamscribe.pipelines.sources.links import Link
 from beamscribe.pipelines.work.container import Container
@@ -35,7 +36,8 @@ class SliceListing(NamedTuple):
 
     Attributes:
         number: of the slice, from 0.
-        begins: byte of the tar, inflated where it is compressed, or entry of the zip at which the slice begins.
+        begins: byte of the tar, inflated where it is compressed, entry of the zip, or row of the table at which the
+            slice begins.
         ends: where the next one begins.
         found: the members, in their order.
         last: whether nothing comes behind them.
@@ -118,7 +120,7 @@ class Listed(NamedTuple):
         whole: whether there is none.
     """
 
-    items: tuple[WorkItem, ...] = ()
+    items: Sequence[WorkItem] = ()
     skipped: Counter[str] = Counter()
     listed: int = 0
     slices: int = 0
@@ -132,7 +134,7 @@ def listed_in(container: Container, slices: Iterable[SliceListing]) -> Listed:
     Raises:
         ValueError: if they do not follow each other.
     """
-    listing = ArchiveListing(container.uri, container.inside, container.version)
+    listing = listing_of(container)
     found: list[WorkItem | Skipped] = []
     number = ends = 0
     whole = False
@@ -149,7 +151,7 @@ def listed_in(container: Container, slices: Iterable[SliceListing]) -> Listed:
     return Listed(items, skipped, len(items) + skipped.total(), number, ends, whole)
 
 
-def replay(listing: ArchiveListing, one: SliceListing, beside: Collection[str] = ()) -> list[WorkItem | Skipped]:
+def replay(listing: Listing, one: SliceListing, beside: Collection[str] = ()) -> list[WorkItem | Skipped]:
     """What the listing of a container makes of its next slice.
 
     Args:
@@ -157,7 +159,7 @@ def replay(listing: ArchiveListing, one: SliceListing, beside: Collection[str] =
         one: the slice.
         beside: suffixes of members that are wanted beside images.
     """
-    # Of a zip there is nothing beside images.
+    # Of a zip, and of a table, there is nothing beside images.
     found = list(with_beside(TAR, listed(listing, one.found), beside))
     if one.last:
         found += listing.links()

@@ -3,6 +3,7 @@
 import atexit
 import collections
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,8 +21,10 @@ import pyarrow as pa
 from beamscribe.pipelines.sources.columns import Column, Columns
 from beamscribe.pipelines.sources.forward_reads import ForwardReads
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
+from beamscribe.pipelines.sources.planned_reads import PlannedReads
 from beamscribe.pipelines.sources.table_rows import Part
-from beamscribe.pipelines.sources.table_server import DATA, ERROR, READ
+from beamscribe.pipelines.sources.table_server import COLUMN, DATA, ERROR, IMAGE, NO_IMAGE, READ, SPANS
+from beamscribe.schemas.limits import MAX_BYTES
 from beamscribe.storage.location import without_query
 
 SECONDS = 100.0
@@ -37,6 +40,10 @@ COMMAND = (
 
 class TableError(ValueError):
     """A table, or a row of it, cannot be read; the message says why."""
+
+
+class TableDiedError(TableError):
+    """Reading a table has ended the process that did it."""
 
 
 class TableProcess:
@@ -100,12 +107,37 @@ class TableProcess:
         wish = {"do": "rows", "columns": columns[:2], "max_bytes": max_bytes, "some": some}
         for piece in self._asked(where, wish):
             kind, *fields = json.loads(piece)
-            if kind == "column":
-                path, name, flat = fields
-                yield Column(tuple(path), name, flat)
-            else:
-                part = Part(*fields)
-                yield part._replace(problems={int(place): why for place, why in part.problems.items()})
+            yield _column(fields) if kind == "column" else _part(fields)
+
+    def passed(
+        self, where: Where, size: int, columns: Columns, begins: int, max_bytes: int
+    ) -> Generator[Column | Part | bytes | UnreadableMemberError, None, None]:
+        """As `beamscribe.pipelines.sources.table_passed.pass_rows`.
+
+        Args:
+            where: a Parquet file.
+            size: of it, in bytes.
+            columns: that are asked for.
+            begins: number of the first row.
+            max_bytes: of an image.
+
+        Raises:
+            TableError: if the table, or what follows what came before, cannot be read.
+            OSError: if storage fails.
+        """
+        wish = {"do": "pass", "columns": columns[:2], "begins": begins, "listed_bytes": MAX_BYTES}
+        wish |= {"max_bytes": max_bytes}
+        with contextlib.closing(PlannedReads(where, size)) as reads:
+            for piece in self._asked(where, wish, (size, reads.read)):
+                kind, data = piece[:1], piece[1:]
+                if kind == IMAGE:
+                    yield data
+                elif kind == NO_IMAGE:
+                    yield UnreadableMemberError(data.decode())
+                elif kind == SPANS:
+                    reads.plan(tuple(span) for span in json.loads(data)[0])
+                else:
+                    yield (_column if kind == COLUMN else _part)(json.loads(data))
 
     def texts(self, where: Where, wanted: list[str], optional: list[str]) -> Iterator[dict[str, Any]]:
         """Columns of text, in parts: see `beamscribe.pipelines.sources.table_server.texts`.
@@ -139,14 +171,23 @@ class TableProcess:
         with self._lock:
             self._end()
 
-    def _asked(self, where: Where, wish: dict[str, Any]) -> Iterator[bytes]:
-        """Pieces of the answer to a request; a process that has not given all of it is ended."""
+    def _asked(
+        self, where: Where, wish: dict[str, Any], reading: tuple[int, Callable[[int, int], bytes]] | None = None
+    ) -> Iterator[bytes]:
+        """Pieces of the answer to a request; a process that has not given all of it is ended.
+
+        Args:
+            where: the table.
+            wish: what is asked.
+            reading: bytes of the file, where they are known, and how to read some of them.
+        """
         with self._lock:
             if self._deaths[where.uri] >= MOST_DEATHS:
                 raise TableError(f"reading other rows of it has ended a process {MOST_DEATHS} times: it is damaged")
             whole = False
             try:
-                path, size = self._place(where)
+                path, size = (where.local_path(), reading[0]) if reading else self._place(where)
+                read = reading[1] if reading else functools.partial(self._reads.read, where, size)
                 pipe = self._started()
                 pipe.send_bytes(
                     json.dumps(
@@ -156,7 +197,7 @@ class TableProcess:
                 while True:
                     kind, data = self._next(pipe)
                     if kind == READ:
-                        pipe.send_bytes(self._reads.read(where, size, *json.loads(data)))
+                        pipe.send_bytes(read(*json.loads(data)))
                     elif kind == DATA:
                         yield data
                     else:
@@ -166,7 +207,8 @@ class TableProcess:
                     raise TableError(data.decode())
             except EOFError:
                 self._deaths[where.uri] += 1
-                raise TableError(f"reading it ended a process of its own ({self._end()}): it is damaged") from None
+                why = f"reading it ended a process of its own ({self._end()}): it is damaged"
+                raise TableDiedError(why) from None
             finally:
                 if not whole:
                     self._end()
@@ -239,6 +281,16 @@ class TableProcess:
         if where.uri not in self._sizes:
             self._sizes[where.uri] = where.size()
         return None, self._sizes[where.uri]
+
+
+def _column(fields: Sequence[Any]) -> Column:
+    path, kind, flat = fields
+    return Column(tuple(path), kind, flat)
+
+
+def _part(fields: Sequence[Any]) -> Part:
+    part = Part(*fields)
+    return part._replace(problems={int(place): why for place, why in part.problems.items()})
 
 
 PROCESS = TableProcess()

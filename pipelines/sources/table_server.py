@@ -18,10 +18,14 @@ import pyarrow as pa
 from beamscribe.pipelines.sources import table_rows, tables
 from beamscribe.pipelines.sources.columns import Column, Columns
 from beamscribe.pipelines.sources.table_kept import kept_batches
+from beamscribe.pipelines.sources.table_passed import Spans, pass_rows
 from beamscribe.pipelines.sources.table_texts import texts
 
 DATA, ERROR, END, READ = b"D", b"E", b".", b"R"
 """First bytes of what the process sends: a piece of an answer, why there is none, its end, or a wish for bytes."""
+
+COLUMN, SPANS, PART, IMAGE, NO_IMAGE = b"c", b"s", b"p", b"i", b"n"
+"""First bytes of the pieces of a table that is gone through, see `beamscribe.pipelines.sources.table_passed`."""
 
 MEMORY_BYTES = 2**30
 """That a table may take to be read, and a few times what its largest column chunk has in the file: honest pages are not
@@ -56,6 +60,7 @@ class Server:
         self._doing: dict[str, Callable[[Opened, dict[str, Any]], Iterator[bytes]]] = {
             "row": _row,
             "rows": _rows,
+            "pass": _pass,
             "groups": _groups,
             "texts": _texts,
             "kept": _kept,
@@ -65,7 +70,8 @@ class Server:
         """Sends the answer to a request, or why there is none."""
         try:
             limit_memory(MEMORY_BYTES)
-            table = self._opened(request)
+            # What is gone through is not asked for again.
+            table = self._open(request) if request["do"] == "pass" else self._opened(request)
             limit_memory(table.memory)
             for piece in self._doing[request["do"]](table, request):
                 self._pipe.send_bytes(DATA + piece)
@@ -75,17 +81,20 @@ class Server:
             self._pipe.send_bytes(END)
 
     def _opened(self, request: dict[str, Any]) -> Opened:
-        uri, size = request["uri"], request["size"]
+        uri = request["uri"]
         found = self._tables.get(uri)
         if found is None:
-            source = request["path"] or io.BufferedReader(_Remote(self._pipe, size), REMOTE_BYTES)
-            table = tables.open_table(source, request["name"], size)
-            found = Opened(table, {}, MEMORY_BYTES + CHUNK_TIMES * min(table.largest_chunk, LARGEST_CHUNK))
-            self._tables[uri] = found
+            found = self._tables[uri] = self._open(request)
             if len(self._tables) > OPEN_TABLES:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(uri)
         return found
+
+    def _open(self, request: dict[str, Any]) -> Opened:
+        size = request["size"]
+        source = request["path"] or io.BufferedReader(_Remote(self._pipe, size), REMOTE_BYTES)
+        table = tables.open_table(source, request["name"], size)
+        return Opened(table, {}, MEMORY_BYTES + CHUNK_TIMES * min(table.largest_chunk, LARGEST_CHUNK))
 
 
 def _row(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
@@ -98,6 +107,20 @@ def _rows(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
     columns, some = Columns(*request["columns"]), request["some"]
     for part in table_rows.list_rows(table.table, columns, request["max_bytes"], some):
         yield _json(["column" if isinstance(part, Column) else "part", *part])
+
+
+def _pass(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
+    """Each piece begins with a letter that says what it is."""
+    if not isinstance(table.table, tables.ParquetTable):
+        raise tables.DamagedTableError("it is no Parquet file")
+    wanted = (request["begins"], request["listed_bytes"], request["max_bytes"])
+    for found in pass_rows(table.table, Columns(*request["columns"]), *wanted):
+        if isinstance(found, bytes):
+            yield IMAGE + found
+        elif isinstance(found, str):
+            yield NO_IMAGE + found.encode("utf-8", "backslashreplace")
+        else:
+            yield {Column: COLUMN, Spans: SPANS, table_rows.Part: PART}[type(found)] + _json(found)
 
 
 def _groups(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ Nothing here asks for more memory than a batch needs, but what a damaged or host
 
 import collections
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, Protocol
 
 import pyarrow as pa
@@ -125,10 +125,25 @@ class ParquetTable:
             return None
         return found[0].null_count
 
+    def spans(self, groups: Iterable[int], columns: Sequence[str]) -> list[tuple[int, int]]:
+        """First byte and number of bytes of each chunk of some columns, as the metadata says, which may lie.
+
+        Args:
+            groups: numbers of row groups.
+            columns: names with dots.
+        """
+        chunks = (chunk for group in groups for name in columns for chunk in self._chunks(group, name))
+        return [(_first_byte(chunk), chunk.total_compressed_size) for chunk in chunks]
+
     def _chunks(self, group: int, name: str) -> list[Any]:
         row_group = self._file.metadata.row_group(group)
         columns = (row_group.column(place) for place in range(row_group.num_columns))
         return [one for one in columns if one.path_in_schema == name or one.path_in_schema.startswith(f"{name}.")]
+
+
+def _first_byte(chunk: Any) -> int:
+    first = chunk.dictionary_page_offset
+    return min(first, chunk.data_page_offset) if first else chunk.data_page_offset
 
 
 class ArrowTable:

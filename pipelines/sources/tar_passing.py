@@ -25,7 +25,7 @@ class Passed(NamedTuple):
 
     Attributes:
         found: as a listing finds it.
-        begins: first byte of its headers in a tar, number of its entry in the directory of a zip.
+        begins: first byte of its headers in a tar, number of its entry in the directory of a zip, row of a table.
         data: of a file that is wanted, or why it cannot be told; None of any other.
     """
 

@@ -17,7 +17,7 @@ from beamscribe.pipelines.sources.slice_listing import FOLDER
 from beamscribe.schemas.receipt import RECEIPTS
 from beamscribe.storage.storage import Storage
 from tests.documents import CHECKOUT
-from tests.pipelines.runtime.test_containers_gone_through import go, photos, rows_of, zipped
+from tests.pipelines.runtime.test_containers_gone_through import go, photos, rows_of, tabled, zipped
 from tests.pipelines.sources.test_remote_reading import store
 
 KILLS = 3
@@ -41,7 +41,8 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
                 return str(tmp_path / name)
             pytest.importorskip("s3fs")
             (tmp_path / "bucket").mkdir()
-            (tmp_path / "bucket" / name).write_bytes(zipped(photos(60)))
+            pack = tabled if name.endswith(".parquet") else zipped
+            (tmp_path / "bucket" / name).write_bytes(pack(photos(60)))
             options, _ = stack.enter_context(store(tmp_path / "bucket"))
             monkeypatch.setenv("AWS_ENDPOINT_URL", options["endpoint_url"])
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", options["key"])
@@ -53,7 +54,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
 
 @pytest.mark.slow
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["photos.tar.gz", "photos.zip"])
+@pytest.mark.parametrize("name", ["photos.tar.gz", "photos.zip", "photos.parquet"])
 def test_rows_are_those_of_a_run_that_is_left_alone(name: str, put: Callable[[str], str], tmp_path: Path) -> None:
     uri, output, alone = put(name), Storage(str(tmp_path / "output")), Storage(str(tmp_path / "alone"))
     assert go(uri, alone, shard_size=5) == DONE

@@ -103,8 +103,8 @@ def parser() -> FlagParser:
     flags.add_argument(
         "--list-members",
         action="store_true",
-        help="list what is in compressed tars, and in tars and zips in object stores, before the job, so that many "
-        "workers share an archive, and list manifests of more than ten million rows at once; else each archive is read "
+        help="list what is in compressed tars, and in tars, zips and Parquet tables in object stores, before the job, "
+        "so that many workers share one, and list manifests of more than ten million rows at once; else each is read "
         "by one worker, such manifests are done in parts. --limit, --sample, --deduplicate and --endpoint do so too",
     )
     flags.add_argument(

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from beamscribe import main
@@ -29,9 +31,13 @@ from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.options import parse
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.sources import archives, gzip_blocks, tar_passing
+from beamscribe.pipelines.sources.columns import Columns
+from beamscribe.pipelines.sources.corpus import Corpus
 from beamscribe.pipelines.sources.gzip_blocks import Point
 from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.sources.manifests import manifest_files, read_manifests
 from beamscribe.pipelines.sources.slice_listing import FOLDER
+from beamscribe.pipelines.sources.table_containers import table_containers
 from beamscribe.pipelines.work.failure import failure
 from beamscribe.pipelines.work.run import Run
 from beamscribe.schemas.fingerprint import Fingerprint
@@ -92,6 +98,14 @@ class ReadingJob(FakeJob):
         return Reader(run, self.failing, self.met, self.readers)
 
 
+def corpus_of(sources: Sequence[str], list_members: bool, limit: int | None = None) -> Corpus:
+    """Archives, or tables, that are listed or gone through."""
+    if not sources[0].endswith(".parquet"):
+        return list_images(sources, {}, limit, list_members=list_members)
+    gone_through = None if list_members else table_containers(manifest_files(sources, {}), Columns(), {})
+    return gone_through or read_manifests(sources, Columns(), {}, limit)
+
+
 def go(source: Any, output: Storage, list_members: bool = False, engine: Sequence[str] = (), **how: Any) -> int:
     """Launches a job; of its flags a shard has two images if nothing else is said."""
     failing, met, readers = frozenset(how.pop("failing", ())), how.pop("met", {}), how.pop("readers", "")
@@ -100,7 +114,7 @@ def go(source: Any, output: Storage, list_members: bool = False, engine: Sequenc
     return launch(
         Request(
             job=ReadingJob(failing, met=met, readers=readers),
-            corpus=list_images(sources, {}, flags["limit"], list_members=list_members),
+            corpus=corpus_of(sources, list_members, flags["limit"]),
             output=output,
             fingerprint=FINGERPRINT,
             details={},
@@ -132,12 +146,26 @@ def zipped(tar: bytes) -> bytes:
     return file.getvalue()
 
 
+def tabled(tar: bytes, ids: str = "photos") -> bytes:
+    """The same images in a table, two in a row group."""
+    rows, file = [], io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(tar)) as found:
+        for member in found:
+            if member.name.endswith(".jpg"):
+                data = found.extractfile(member).read()  # type: ignore[union-attr]
+                rows.append({"id": f"{ids}::{member.name}", "image": {"bytes": data, "path": member.name}})
+    pq.write_table(pa.Table.from_pylist(rows), file, row_group_size=2)
+    return file.getvalue()
+
+
 @pytest.fixture
 def put(memory: Storage, tmp_path: Any) -> Any:
     """Stores an archive where it is gone through; gives its URI."""
 
     def store(name: str, data: bytes) -> str:
         if not name.endswith(".gz"):
+            if name.endswith(".parquet"):
+                data = tabled(data, name.removesuffix(".parquet"))
             memory.write(name, zipped(data) if name.endswith(".zip") and data[:2] != b"PK" else data)
             return memory.uri(name)
         (tmp_path / name).write_bytes(gzip.compress(data))
@@ -207,7 +235,7 @@ def killed_and_continued(uri: str, operations: int, undisturbed: Any, slices: in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip", "photos.parquet"])
 def test_a_kill_between_any_two_writes_of_a_slice_costs_no_row_and_no_second_one(
     name: str, put: Any, memory: Storage
 ) -> None:
@@ -254,7 +282,13 @@ def test_a_compressed_tar_goes_on_where_it_was(put: Any, memory: Storage, monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "done", "passed"), [("photos.tar.gz", 2, 0), ("photos.tar", 4, 8 * 1024), ("photos.zip", 4, 4 * 350)]
+    ("name", "done", "passed"),
+    [
+        ("photos.tar.gz", 2, 0),
+        ("photos.tar", 4, 8 * 1024),
+        ("photos.zip", 4, 4 * 350),
+        pytest.param("photos.parquet", 4, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_container_that_is_replaced_while_it_is_read_is_noticed(
     name: str, done: int, passed: int, put: Any, tmp_path: Path, capsys: Any
@@ -265,7 +299,8 @@ def test_a_container_that_is_replaced_while_it_is_read_is_noticed(
     told = capsys.readouterr()
     assert f"{uri} cannot be read to its end: it was replaced while the job ran" in told.err
     assert f"{done} done, 0 failed, 0 to do" in told.out
-    assert told.out.strip().endswith("; 1 archive not read to their end, run the same command again")
+    noun = "table" if name.endswith(".parquet") else "archive"
+    assert told.out.strip().endswith(f"; 1 {noun} not read to their end, run the same command again")
     before = status(output)
     assert (before.archives, before.archives_read, before.unfinished) == (1, 0, True)
     assert before.archive_bytes_read == passed
@@ -308,7 +343,9 @@ def test_an_archive_without_an_image_is_refused_once_it_is_read(name: str, put: 
         go(uri, Storage(str(tmp_path / "output")))
 
 
-@pytest.mark.parametrize("name", ["photos.tar.gz", "photos.zip"])
+@pytest.mark.parametrize(
+    "name", ["photos.tar.gz", "photos.zip", pytest.param("photos.parquet", marks=pytest.mark.slow)]
+)
 def test_what_listed_members_before_is_continued(
     name: str, put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +355,7 @@ def test_what_listed_members_before_is_continued(
     captions, failures = rows_of(output)
     monkeypatch.setattr(container_stream, "pass_through", None)
     monkeypatch.setattr(container_stream, "pass_through_zip", None)
+    monkeypatch.setattr(container_stream, "pass_through_table", None)
     assert go(uri, output) == DONE
     assert set(captions) < set(rows_of(output)[0])
     assert rows_of(output)[1] == failures
@@ -325,21 +363,23 @@ def test_what_listed_members_before_is_continued(
     assert not output.files(FOLDER)
 
 
-@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip", pytest.param("photos.parquet", marks=pytest.mark.slow)])
 def test_an_image_that_ends_its_process_is_read_apart(name: str, put: Any, memory: Storage) -> None:
     """A slice that two attempts did not end is listed first, so that its images can be read one by one."""
     uri = put(name, photos(3))
-    [container] = list_images([uri], {}, list_members=False).containers
+    [container] = corpus_of([uri], list_members=False).containers
     run = Run(memory, ReadingJob().format, FINGERPRINT.digest, START)
     [first, *_] = container_shards(container._replace(slice_size=9), Reading({}), run)
     assert first.passing is not None
-    assert [item.reference.id for item in first.passing.listed()] == [f"{uri}::{number:03}.jpg" for number in range(3)]
+    prefix = "photos" if name.endswith(".parquet") else uri
+    listed = first.passing.listed()
+    assert [item.reference.id for item in listed] == [f"{prefix}::{number:03}.jpg" for number in range(3)]
     assert list(first.passing) == []
     assert len(first.passing.finish().todo) == 3
 
 
-@pytest.mark.parametrize("name", ["photos.tar", "photos.zip"])
+@pytest.mark.parametrize("name", ["photos.tar", "photos.zip", "photos.parquet"])
 def test_an_archive_that_is_named_twice_is_listed(name: str, put: Any, memory: Storage) -> None:
     uri = put(name, photos(3))
-    corpus = list_images([uri, uri], {}, list_members=False)
+    corpus = corpus_of([uri, uri], list_members=False)
     assert (corpus.containers, len(corpus.references), corpus.repeated) == ((), 3, 3)

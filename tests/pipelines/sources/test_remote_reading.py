@@ -4,12 +4,15 @@ import contextlib
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
 import urllib.request
 import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -17,7 +20,10 @@ from beamscribe.pipelines.images.container_slices import container_shards
 from beamscribe.pipelines.images.read_ahead import read_width
 from beamscribe.pipelines.images.reading import ReadFile, Reading
 from beamscribe.pipelines.images.shard_files import read_each, read_shard
+from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.listing import list_images
+from beamscribe.pipelines.sources.manifests import manifest_files
+from beamscribe.pipelines.sources.table_containers import table_containers
 from beamscribe.pipelines.work.shards import PendingItem
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import FileTooLargeError, read_uri
@@ -130,3 +136,26 @@ def test_a_busy_store_loses_nothing(bucket):
         files = list(read_each(todo, Reading(options), START, 64))
         assert all(isinstance(file, ReadFile) for file in files)
         assert counts()["503"] > 0
+
+
+@pytest.mark.slow
+def test_what_a_store_is_asked_for_a_table(tmp_path):
+    """A small one is one request, a large one few and large ones; what a glob names is not asked for its size."""
+    (tmp_path / "bucket").mkdir()
+    for name, rows, size in (("large", 400, 20_000), ("small", 30, 20_000)):
+        images = [{"bytes": os.urandom(size), "path": f"{number}.jpg"} for number in range(rows)]
+        pq.write_table(pa.table({"image": images}), tmp_path / "bucket" / f"{name}.parquet", row_group_size=100)
+    with store(tmp_path / "bucket", delay_msec=20) as (options, counts):
+        corpus = table_containers(manifest_files(["s3://bucket/*.parquet"], options), Columns(), options)
+        before = counts()
+        assert before["HEAD"] <= 2
+        for container, rows, most in zip(corpus.containers, (400, 30), (24, 1), strict=True):
+            shards = container_shards(
+                container._replace(slice_size=100), Reading(options), run_of(Storage(str(tmp_path / "out")))
+            )
+            assert sum(len(shard.passing.listed()) for shard in shards) == rows
+            after = counts()
+            assert after["GET"] - before["GET"] <= most
+            assert after["HEAD"] - before["HEAD"] <= 2, "its version, at the beginning and at the end"
+            assert after["bytes"] - before["bytes"] <= 1.05 * container.size
+            before = after

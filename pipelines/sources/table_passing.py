@@ -1,0 +1,140 @@
+"""A Parquet table gone through from one of its rows on: rows as a listing finds them, images with their bytes."""
+
+import atexit
+import collections
+import contextlib
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from beamscribe.pipelines.sources.archive_listing import Inside
+from beamscribe.pipelines.sources.columns import TEXT, Column
+from beamscribe.pipelines.sources.damage import DamagedArchiveError
+from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
+from beamscribe.pipelines.sources.table_listing import AskedRows, insides_of
+from beamscribe.pipelines.sources.table_process import TableDiedError, TableError, TableProcess
+from beamscribe.pipelines.sources.table_rows import Part
+from beamscribe.pipelines.sources.tar_passing import Passed
+from beamscribe.pipelines.sources.versions import check_version
+from beamscribe.pipelines.work.container import Container
+from beamscribe.pipelines.work.work_item import UNREADABLE, Member
+from beamscribe.storage.uri import only_os_errors
+
+MOST_IDLE = 2
+"""That wait for the next table: a job has so many tables in hand, and a process takes a third of a second to start."""
+
+
+class TableProcesses:
+    """Processes that read a table each: of one that is gone through nothing else can be asked meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[TableProcess] = []
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[TableProcess]:
+        """One that nobody else has."""
+        with self._lock:
+            process = self._idle.pop() if self._idle else TableProcess()
+        try:
+            yield process
+        finally:
+            with self._lock:
+                stays = len(self._idle) < MOST_IDLE
+                if stays:
+                    self._idle.append(process)
+            if not stays:
+                process.close()
+
+    def close(self) -> None:
+        """Ends those that are idle."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for process in idle:
+            process.close()
+
+
+PROCESSES = TableProcesses()
+
+atexit.register(PROCESSES.close)
+
+
+def pass_through(container: Container, where: Where, begins: int, max_bytes: int) -> Generator[Passed, None, None]:
+    """The rows of a table from one on.
+
+    A row that ends the process which reads it is a failure of its own, if it is known which row it was.
+
+    Args:
+        container: which one.
+        where: it is.
+        begins: number of the row.
+        max_bytes: that an image may have.
+
+    Raises:
+        ReplacedError: if it is no longer the table that was asked for.
+        DamagedArchiveError: if it is none, lacks the column, or has ended processes too often; after the rows before.
+        OSError: if the storage cannot read it.
+    """
+    # Storage is asked for the version and for the metadata at once.
+    pool = ThreadPoolExecutor(1, thread_name_prefix="version")
+    with only_os_errors():
+        checked = pool.submit(check_version, where, container.version, fresh=True)
+    pool.shutdown(wait=False)
+    columns = AskedRows.of_inside(container.inside).columns
+    at, failed = begins, False
+    with PROCESSES.borrowed() as process:
+        while True:
+            waiting: collections.deque[tuple[int, Inside]] = collections.deque()
+            rows = process.passed(where, container.size, columns, at, max_bytes)
+            try:
+                with contextlib.closing(rows):
+                    for passed in _passed(rows, at, waiting):
+                        checked.result()
+                        if isinstance(passed.data, Exception):
+                            # What is wrong with it may be that it is another file; many are not asked for one by one.
+                            check_version(where, container.version, fresh=not failed)
+                        failed = isinstance(passed.data, Exception)
+                        yield passed
+                        at = passed.begins + 1
+            except TableError as error:
+                check_version(where, container.version, fresh=True)
+                if not isinstance(error, TableDiedError) or not waiting:
+                    raise DamagedArchiveError(str(error)) from error
+                at, found = waiting[0]
+                yield Passed(found, at, UnreadableMemberError(str(error)))
+                at += 1
+            else:
+                break
+    checked.result()
+
+
+def _passed(
+    rows: Iterator[Column | Part | bytes | UnreadableMemberError],
+    begins: int,
+    waiting: collections.deque[tuple[int, Inside]],
+) -> Iterator[Passed]:
+    """Rows in their order.
+
+    Args:
+        rows: parts of the table, each followed by its images.
+        begins: number of the first row.
+        waiting: gets rows, with their numbers, until their image has come.
+    """
+    column, listed = Column((), TEXT), begins
+    for one in rows:
+        if isinstance(one, Column):
+            column = one
+        elif isinstance(one, Part):
+            waiting.extend(enumerate(insides_of(column, one, listed), listed))
+            listed += one.rows
+        else:
+            number, found = waiting.popleft()
+            yield Passed(found, number, one)
+        while waiting and not _holds_image(waiting[0][1]):
+            number, found = waiting.popleft()
+            what = found.what
+            yield Passed(found, number, UnreadableMemberError(what.detail) if isinstance(what, Member) else None)
+
+
+def _holds_image(found: Inside) -> bool:
+    return isinstance(found.what, Member) and found.what.kind != UNREADABLE
