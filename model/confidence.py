@@ -98,9 +98,13 @@ class Calibration(NamedTuple):
         Raises:
             ValueError: if arrays are missing, of other shapes or not finite.
         """
-        found = read_arrays(data, limit_bytes=len(data))
+        found: dict[str, np.ndarray] = {}
+        # What is beyond the halves is infinite, and refused.
+        with np.errstate(over="ignore"):
+            for name, value in read_arrays(data, limit_bytes=len(data)).items():
+                found[name] = value.astype(np.float16 if name in _HALVES else np.float32)
         known = found["tokens"].shape[:1] if "tokens" in found else (0,)
-        components = found["directions"].shape[-1] if "directions" in found else 0
+        components = (0, *found["directions"].shape)[-1] if "directions" in found else 0
         wanted = dict.fromkeys(("tokens", "rarity", "scales", "offsets"), known)
         wanted |= {name: (len(SIGNALS),) for name in ("mean", "deviation", "weights")}
         wanted |= {"centre": (channels,), "spread": (channels,), "directions": (channels, components), "bias": (1,)}
@@ -113,8 +117,9 @@ class Calibration(NamedTuple):
                 raise ValueError(f"its {name} have the shape {found[name].shape}")
         if not ((found["tokens"] >= 0) & (found["tokens"] < vocabulary_size)).all():
             raise ValueError(f"its tokens are not all among the {vocabulary_size} of the vocabulary")
-        arrays = {name: found[name].astype(np.float16 if name in _HALVES else np.float32) for name in cls._fields}
-        return cls(**{**arrays, "tokens": arrays["tokens"].astype(np.int32)})
+        if not (found["spread"] > 0).all():
+            raise ValueError("its spread is not above zero")
+        return cls(**{**{name: found[name] for name in cls._fields}, "tokens": found["tokens"].astype(np.int32)})
 
     def confidence(self, signals: np.ndarray) -> np.ndarray:
         """Signals (n, signals) to confidences (n,), 0 to 1."""

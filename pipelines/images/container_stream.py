@@ -35,10 +35,6 @@ FILES_HELD, BYTES_HELD = 16, 2**20
 is lost to a kill, and read again."""
 
 
-CHECK_SECONDS = 30.0
-"""Between two looks whether a remote container is still the same one: each is a request."""
-
-
 class Event(NamedTuple):
     """A member that was passed.
 
@@ -96,8 +92,6 @@ class ContainerStream:
         self._held = self._files = 0
         self._ended = self._closed = False
         self._error: Exception | None = None
-        # It is looked at when it is opened.
-        self._checked = time.monotonic()
         threading.Thread(target=self._go, name="container", daemon=True).start()
 
     def peek(self) -> Event | None:
@@ -115,20 +109,16 @@ class ContainerStream:
             raise self.unread(self._error) from self._error
         return None
 
-    def check(self, at_end: bool) -> None:
-        """Makes sure that the container is the one that was asked for, at its end and from time to time.
+    def check(self) -> None:
+        """Makes sure that the container is the one that was asked for.
 
         Raises:
             ContainerUnreadError: if it is another, or the storage does not tell.
         """
-        now = time.monotonic()
-        if not at_end and now - self._checked < CHECK_SECONDS and self.where.local_path() is None:
-            return
         try:
             check_version(self.where, self.container.version, fresh=True)
         except OSError as error:
             raise self.unread(error) from error
-        self._checked = now
 
     def unread(self, error: Exception) -> ContainerUnreadError:
         """The container, whose rest cannot be done because of an error."""
@@ -173,9 +163,7 @@ class ContainerStream:
             self.damage = str(error) if isinstance(error, DamagedArchiveError) else f"{type(error).__name__}: {error}"
         finally:
             if self._error is None and not self._closed:
-                links = (item for item in self._listing.links() if isinstance(item, WorkItem))
-                # Rows of a table may name one file twice.
-                self.rest = list({item.id: item for item in links}.values())
+                self.rest = [item for item in self._listing.links() if isinstance(item, WorkItem)]
                 self.rest += [self._listing.damage(self.damage)] if self.damage else []
             with self._changed:
                 self._ended = True

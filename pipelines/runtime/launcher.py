@@ -31,7 +31,6 @@ from beamscribe.pipelines.runtime.progress import Progress
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_elsewhere, processes_a_machine, template_of
 from beamscribe.pipelines.runtime.running import WorkerLostError, interruptible, refuse_local, run_pipeline
-from beamscribe.pipelines.runtime.shared_ids import drop_shared, tell_shared
 from beamscribe.pipelines.runtime.unlisted import Unlisted, archives, refuse_empty
 from beamscribe.pipelines.sources.corpus import sampled
 from beamscribe.pipelines.work.run import Run
@@ -157,8 +156,6 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
     unlisted, bare = Unlisted(request, (*current, *old)), request
     known = unlisted.look()
     request = replace(bare, corpus=known.corpus)
-    if drop_shared(ledger, known.shared, request.corpus.references):
-        current, old = _current(ledger, (earlier.fingerprint if earlier else request.fingerprint).digest, kept, asked)
     before = ledger.completion_of(request.corpus.references.ids, current)
     assigned = assign(request, known, before, kept, started)
     elsewhere, template = is_elsewhere(request.options), template_of(request.options)
@@ -220,8 +217,7 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
         store_asked(request, known, kept, started)
         if failed is None:
             refuse_empty(known)
-        if drop_shared(ledger, known.shared, request.corpus.references):
-            tell_shared(request.job.name, known.shared)
+
     current, replaced = _current(ledger, request.fingerprint.digest, kept, asked)
     code = tell_outcome(request, known, ledger, current, started, failed)
     if code == DONE and replaced:

@@ -1,13 +1,11 @@
 """What the launcher knows of containers whose members it does not list, and what workers have to go through."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from typing import NamedTuple
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.runtime.request import Request
-from beamscribe.pipelines.runtime.shared_ids import Shared, apart
 from beamscribe.pipelines.sources.container_listing import list_container
 from beamscribe.pipelines.sources.corpus import Corpus, Skipped, distinct
 from beamscribe.pipelines.sources.slice_listing import Listed, StoredSlices
@@ -19,9 +17,6 @@ from beamscribe.schemas.counted import counted
 from beamscribe.schemas.receipt import Receipt
 from beamscribe.schemas.table import NewerSchemaError
 
-_LOOSE = re.compile("[0-9]+-of-")
-"""Begins what is committed of images that are in no container."""
-
 
 class Known(NamedTuple):
     """What is known at a moment.
@@ -30,13 +25,11 @@ class Known(NamedTuple):
         corpus: with the members that are known.
         containers: with the number of their slices that are known.
         unfinished: of these, those that were not read to their end.
-        shared: ids that images of several of them have, see `shared_ids`.
     """
 
     corpus: Corpus
     containers: tuple[Container, ...] = ()
     unfinished: tuple[Container, ...] = ()
-    shared: Mapping[Container, Shared] = {}
 
     def shards(self) -> list[Shard]:
         """A shard a container that is to be gone through."""
@@ -69,22 +62,13 @@ class Unlisted:
         committed: dict[str, set[str]] = {
             name: set() for one in open_ones for name in (one.name, container_name(one.uri))
         }
-        loose: set[str] = set()
         for receipt in receipts:
-            ids = committed.get(receipt.stem[:16], loose if _LOOSE.match(receipt.stem) else None)
+            ids = committed.get(receipt.stem[:16])
             if ids is not None:
                 ids.update(id for file in (receipt.rows, receipt.failures) if file for id in file.ids)
-        if noun_of(open_ones) != "table":
-            loose.clear()
-        elif loose:
-            # Files that rows of a listed table name, and rows without an image, are in no shard of the table.
-            loose.difference_update(request.corpus.references.ids.to_pylist())
-            loose.difference_update(item.id for listed in known.values() for item in listed.items)
         for one in open_ones:
             done = committed[one.name] | committed[container_name(one.uri)]
-            explained = {item.id for item in known[one.uri].items}
-            # `7#2` is an image of the id 7, which another table has too.
-            if any(id not in explained and id.rpartition("#")[0] not in explained for id in done) or loose:
+            if done - {item.id for item in known[one.uri].items}:
                 self._listed_here[one.uri] = list(list_container(one, request.flags.storage_options))
 
     def _known(self) -> dict[str, Listed]:
@@ -118,25 +102,13 @@ class Unlisted:
         skipped = [Skipped(*one) for one in corpus.skipped.items()]
         for listed in known.values():
             skipped += [Skipped(*one) for one in listed.skipped.items()]
-        members: list[Sequence[WorkItem]] = []
-        for one in corpus.containers:
-            here = self._listed_here.get(one.uri, [])
-            skipped += [item for item in here if isinstance(item, Skipped)]
-            listed_here = [item for item in here if isinstance(item, WorkItem)]
-            members.append(listed_here if one.uri in self._listed_here else known[one.uri].items)
-        shared: dict[Container, Shared] = {}
-
-        def rename(packed: WorkItems) -> WorkItems:
-            renamed, found = apart(packed, corpus.containers, list(map(len, members)))
-            shared.update(found)
-            return renamed
-
-        found = distinct(chain(corpus.references, *members, skipped), rename=rename)
+        items = chain.from_iterable(listed.items for listed in known.values())
+        found = distinct(chain(corpus.references, items, *self._listed_here.values(), skipped))
         found = found._replace(
             repeated=found.repeated + corpus.repeated, listed=found.listed + corpus.repeated, kept=corpus.kept
         )
         unfinished = tuple(one for one in containers if not known[one.uri].whole)
-        return Known(found, containers, unfinished, shared)
+        return Known(found, containers, unfinished)
 
 
 def refuse_empty(known: Known) -> None:

@@ -53,8 +53,9 @@ class PlannedReads:
         self._pieces: collections.OrderedDict[int, Future[bytes]] = collections.OrderedDict()
         self._following: Iterator[tuple[int, int]] = iter(())
         self._pool: ThreadPoolExecutor | None = None
-        # Pieces in order: up to where they were taken, and up to where they are asked for.
-        self._at = self._asked = -1
+        # Pieces by their first byte: all that were asked for, and those that were asked for ahead of their reading.
+        self._asked: set[int] = set()
+        self._waiting: set[int] = set()
         self._most = self._ahead = self._taken = 0
 
     def plan(self, spans: Iterable[tuple[int, int]]) -> None:
@@ -116,17 +117,18 @@ class PlannedReads:
     def _piece(self, start: int, end: int) -> bytes:
         self._ask_ahead()
         piece = self._pieces.get(start)
-        in_order = start <= self._asked
         if piece is None:
+            if start not in self._asked:
+                # What is before it may be passed over for good, so that nothing waits for its being read.
+                self._waiting.clear()
             piece = self._ask(start, end)
-        elif in_order and start > self._at:
+        elif start in self._waiting:
             # Nobody can have been before the first ones.
             if self._taken >= self._ahead and not piece.done():
                 self._ahead, self._taken = min(2 * self._ahead, self._most), 0
             self._taken += 1
+        self._waiting.discard(start)
         self._pieces.move_to_end(start)
-        if in_order:
-            self._at = max(self._at, start)
         self._ask_ahead()
         self._forget()
         try:
@@ -138,19 +140,18 @@ class PlannedReads:
 
     def _ask(self, start: int, end: int) -> "Future[bytes]":
         assert self._pool is not None
+        self._asked.add(start)
         piece = self._pieces[start] = self._pool.submit(self._where.read, start, end - start)
         return piece
 
     def _ask_ahead(self) -> None:
-        waiting = sum(self._at < start <= self._asked for start in self._pieces)
-        while waiting < self._ahead and (piece := next(self._following, None)):
-            self._asked = piece[0]
-            if piece[0] not in self._pieces:
+        while len(self._waiting) < self._ahead and (piece := next(self._following, None)):
+            if piece[0] not in self._asked:
                 self._ask(*piece)
-            waiting += 1
+                self._waiting.add(piece[0])
 
     def _forget(self) -> None:
         """Keeps the latest of those that were taken or passed over."""
-        old = [start for start in self._pieces if not self._at < start <= self._asked]
+        old = [start for start in self._pieces if start not in self._waiting]
         for start in old[:-KEPT_PIECES]:
             del self._pieces[start]

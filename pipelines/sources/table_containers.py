@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from beamscribe.pipelines.sources.columns import TEXT, Column, Columns
+from beamscribe.pipelines.sources.columns import ID_COLUMN, TEXT, Column, Columns
 from beamscribe.pipelines.sources.corpus import Corpus
 from beamscribe.pipelines.sources.manifest_parts import MOST_LISTED, NO_GROUPS
 from beamscribe.pipelines.sources.manifests import ManifestFiles, refused
@@ -28,7 +28,7 @@ def table_containers(
     """The tables as a corpus of containers; None where they are listed: the first of them alone is opened to tell.
 
     Tables that have more rows than are listed at once, if all are as the first one, are done in parts: a launcher holds
-    all rows that workers have found.
+    all rows that workers have found. Tables with ids are listed: two of them may have the same one.
 
     Args:
         found: the manifests.
@@ -45,7 +45,7 @@ def table_containers(
     rows = _rows_with_images(uris[0], columns, options)
     if rows is None:
         return None
-    inside = AskedRows(columns, allow_http).to_inside()
+    inside = AskedRows(columns.uri, allow_http).to_inside()
 
     def container(uri: str) -> Container:
         size, version = found.files[uri], found.versions.get(uri)
@@ -67,9 +67,12 @@ def _is_remote_table(uri: str) -> bool:
 
 
 def _rows_with_images(uri: str, columns: Columns, options: dict[str, Any]) -> int | None:
-    """The number of rows of a table, if they hold images, as its columns tell; None if they name them."""
+    """The number of rows of a table, if they hold images and have no ids, as its columns tell; None if not."""
     where = Where.of(uri, options, allow_private=False)
     with TableProcess() as process, refused(uri):
         told = list(process.rows(where, columns, MAX_BYTES, NO_GROUPS))
+        names, _, rows = process.kept(where, (), NO_GROUPS)
+        list(rows)  # They have to be taken.
+        has_ids = ID_COLUMN in names if columns.id is None else bool(columns.id)
         hold = any(isinstance(one, Column) and one.kind != TEXT for one in told)
-        return sum(process.groups(where)) if hold else None
+        return sum(process.groups(where)) if hold and not has_ids else None

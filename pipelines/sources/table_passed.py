@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from beamscribe.pipelines.sources.columns import Column, Columns, choose
+from beamscribe.pipelines.sources.columns import Column, Columns
 from beamscribe.pipelines.sources.table_rows import Part, Rows, described, list_rows
 from beamscribe.pipelines.sources.tables import ParquetTable
 
@@ -26,7 +26,7 @@ def pass_rows(
 
     Args:
         table: which one.
-        asked: its columns.
+        asked: its columns, of which none is one of ids.
         begins: number of the first row.
         listed_bytes: of an image beyond which a listing says that its row cannot be used.
         max_bytes: of an image that is read.
@@ -43,16 +43,13 @@ def pass_rows(
     ends = list(itertools.accumulate(groups))
     first = next((number for number, end in enumerate(ends) if end > begins), len(groups))
     place = ends[first - 1] if first else 0
-    # As of a whole table: of some row groups nobody knows what the others are like.
-    some = (first, len(groups) - first) if begins else None
     rows = Rows(table, max_bytes)
     name = ""
-    for found in list_rows(table, asked, listed_bytes, some):
+    for found in list_rows(table, asked, listed_bytes, (first, len(groups) - first)):
         if isinstance(found, Column):
             name = found.name
             yield found
-            _, ids = choose(table.schema, Columns(name, asked.id), lambda _: None)
-            yield Spans(table.spans(range(first, len(groups)), [name, *([".".join(ids)] if ids else [])]))
+            yield Spans(table.spans(range(first, len(groups)), [name]))
             continue
         part = _from(found, begins - place)
         place += found.rows

@@ -39,6 +39,7 @@ class TableProcesses:
         try:
             yield process
         finally:
+            process.forget_deaths()
             with self._lock:
                 stays = len(self._idle) < MOST_IDLE
                 if stays:

@@ -166,6 +166,11 @@ class TableProcess:
         columns, schema = json.loads(next(pieces)), pa.ipc.read_schema(pa.py_buffer(next(pieces)))
         return columns, schema, (pa.ipc.open_stream(piece).read_next_batch() for piece in pieces)
 
+    def forget_deaths(self) -> None:
+        """Whoever reads a table from now on may have processes end as often as the first one."""
+        with self._lock:
+            self._deaths.clear()
+
     def close(self) -> None:
         """Ends the process."""
         with self._lock:

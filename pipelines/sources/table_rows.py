@@ -198,8 +198,8 @@ def _parts(
     if not holds or nulls != 0:
         wanted.append(column.name)
     if not wanted:
-        if rows:
-            yield Part(group, 0, rows)
+        for start in range(0, rows, LISTED_ROWS):
+            yield Part(group, start, min(LISTED_ROWS, rows - start))
         return
     size = LISTED_ROWS
     if holds and column.name in wanted and nulls != rows:

@@ -1,6 +1,5 @@
 """`caption --manifest` of remote tables that hold images: what workers go through is what a list of the rows gives."""
 
-import contextlib
 import io
 import json
 import re
@@ -12,13 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from beamscribe.command_line import main
-from beamscribe.errors import DONE, REFUSED, STOPPED
-from beamscribe.pipelines.commits.lease import FILE as LEASE
+from beamscribe.errors import DONE, REFUSED
 from beamscribe.pipelines.outputs.verify import inspect, verify
 from beamscribe.pipelines.sources import table_containers
 from beamscribe.pipelines.sources.columns import Columns
@@ -27,8 +24,6 @@ from beamscribe.pipelines.sources.slice_listing import FOLDER
 from beamscribe.storage.output_reader import manifest_of
 from beamscribe.storage.storage import Storage
 from tests.documents import CHECKOUT
-from tests.pipelines.dying_storage import DyingStorage, Killed
-from tests.pipelines.fake_job import captions_of
 from tests.pipelines.runtime.test_containers_gone_through import go, rows_of
 from tests.pipelines.sources.test_table_passing import PLAIN, damaged, held, parquet
 
@@ -92,19 +87,17 @@ def told(output: Path) -> tuple[list[Any], list[Any]]:
     return found[0], found[1]
 
 
-def odd_tables(memory: Storage) -> dict[str, bytes]:
-    memory.write("in/a.png", PHOTOGRAPHS[0])
-    loose = memory.uri("in/a.png")
-    first = [PHOTOGRAPHS[1], None, loose, PHOTOGRAPHS[2], "htp://x/1", b"no image", PHOTOGRAPHS[3]]
+def odd_tables() -> dict[str, bytes]:
+    first = [PHOTOGRAPHS[1], None, PHOTOGRAPHS[0], PHOTOGRAPHS[2], "htp://x/1", b"no image", PHOTOGRAPHS[3]]
     return {
-        "a": held(first, [f"id {number}" for number in range(6)] + [None]),
+        "a": held(first),
         "b": damaged(held(PHOTOGRAPHS[4:10], **PLAIN), PHOTOGRAPHS[8][:60]),
-        "c": held([PHOTOGRAPHS[10], "a.png", "a.png", PHOTOGRAPHS[11]]),
+        "c": held([PHOTOGRAPHS[10], PHOTOGRAPHS[11]]),
     }
 
 
 def test_rows_are_those_of_a_list(captioner: str, memory: Storage, tmp_path: Path, capsys: Any) -> None:
-    source = put(memory, odd_tables(memory))
+    source = put(memory, odd_tables())
     passed, listed = tmp_path / "passed", tmp_path / "listed"
     assert caption(source, listed, captioner, "--list-members") == DONE
     assert not (listed / FOLDER).exists()
@@ -135,24 +128,14 @@ def test_rows_are_those_of_a_list(captioner: str, memory: Storage, tmp_path: Pat
 
 
 def test_an_output_that_a_list_began_goes_on(captioner: str, memory: Storage, tmp_path: Path) -> None:
-    source = put(memory, odd_tables(memory))
+    source = put(memory, odd_tables())
     whole, begun = tmp_path / "whole", tmp_path / "begun"
     assert caption(source, whole, captioner) == DONE
-    # Of the first table some rows, of which one names a file.
+    # Of the first table some rows.
     assert caption(source, begun, captioner, "--limit", "4") == DONE
     assert caption(source, begun, captioner) == DONE
     assert told(begun) == told(whole)
     assert verify(Storage(str(begun))).findings == ()
-
-
-def test_files_that_rows_name_are_not_done_twice_though_nothing_else_was_done(
-    captioner: str, memory: Storage, tmp_path: Path
-) -> None:
-    memory.write("in/a.png", PHOTOGRAPHS[0])
-    source = put(memory, {"a": held(["a.png", PHOTOGRAPHS[1]])})
-    assert caption(source, tmp_path / "out", captioner, "--limit", "1") == DONE
-    assert caption(source, tmp_path / "out", captioner) == DONE
-    assert verify(Storage(str(tmp_path / "out"))) == (2, 0, 0, ())
 
 
 def test_the_layout_of_webdataset(captioner: str, memory: Storage, tmp_path: Path) -> None:
@@ -170,69 +153,35 @@ def test_a_plan_looks_into_one_table(captioner: str, memory: Storage, tmp_path: 
     assert re.search(r"tables  3 tables, .* with as many images as the first 12 of memory://.*parquet let expect", out)
 
 
-def test_an_id_of_two_tables(captioner: str, memory: Storage, tmp_path: Path, capsys: Any) -> None:
-    """The image of the later table gets an id of its own; nothing is lost, merged or there twice."""
-    tables = {
-        "a": held(PHOTOGRAPHS[:2], ["1", "7"]),
-        "b": held(PHOTOGRAPHS[2:4], ["7", "8"]),
-        "c": held([PHOTOGRAPHS[4], b"no image"], ["8", "7"]),
-    }
-    source, output = put(memory, tables), tmp_path / "out"
-    assert caption(source, output, captioner) == STOPPED
-    told_here = capsys.readouterr()
-    assert "6 in the corpus: 3 done, 0 failed, 3 to do" in told_here.out
-    assert "3 images have the id of an image of another table" in told_here.err
-    assert verify(Storage(str(output))) == (3, 0, 3, ())
-    assert caption(source, output, captioner) == DONE
-    assert verify(Storage(str(output))) == (5, 1, 0, ())
-    rows = {row["id"]: row for row in ds.dataset(output / "captions").to_table().to_pylist()}
-    uris = {id: row["image_uri"].rpartition("/")[2] for id, row in rows.items()}
-    assert uris == {
-        "1": "a.parquet::0",
-        "7": "a.parquet::1",
-        "7#2": "b.parquet::0",
-        "8": "b.parquet::1",
-        "8#2": "c.parquet::0",
-    }
-    [failure] = ds.dataset(output / "failures").to_table().to_pylist()
-    assert failure["id"] == "7#3"
-    before = told(output)
-    assert caption(source, output, captioner) == DONE
-    assert told(output) == before
+def test_tables_with_ids_are_listed(captioner: str, memory: Storage, tmp_path: Path, capsys: Any) -> None:
+    """Workers would not know of an id that another table has too."""
+    source, output = put(memory, {name: held(PHOTOGRAPHS[:2], ["7", name]) for name in "ab"}), tmp_path / "out"
+    assert caption(source, output, captioner) == REFUSED
+    assert "gives the id 7 to different images" in capsys.readouterr().err
+    assert caption(source, output, captioner, "--id-column", "") == DONE
+    assert (output / FOLDER).exists()
+    assert verify(Storage(str(output))) == (4, 0, 0, ())
 
 
-@pytest.mark.parametrize("operations", [6, 11, 14, 17, 20, 24])
-def test_an_id_of_two_tables_after_a_kill(operations: int, memory: Storage) -> None:
-    """Whichever table was gone through by then."""
-    put(memory, {"a": held(PHOTOGRAPHS[:4], list("1234")), "b": held(PHOTOGRAPHS[4:8], list("4378"))})
-    uris = [memory.uri(f"in/{name}.parquet") for name in "ab"]
-    output = DyingStorage(f"memory://dying-tables-{operations}")
-    output.live(operations)
-    with contextlib.suppress(Killed):
-        go(uris, output)
-    output.live(None)
-    output.delete(LEASE)
-    codes = [go(uris, output) for _ in range(2)]
-    assert codes[1] == DONE
-    assert verify(output) == (8, 0, 0, ())
-    assert [id for id, _ in captions_of(output)] == ["1", "2", "3", "3#2", "4", "4#2", "7", "8"]
-    owners = {row["id"]: row["image_uri"] for row in tables_of(output)}
-    assert {id for id, uri in owners.items() if "/b.parquet::" in uri} == {"3#2", "4#2", "7", "8"}
-    output.remove()
+def test_tables_one_after_the_other_and_in_another_order(captioner: str, memory: Storage, tmp_path: Path) -> None:
+    put(memory, {name: held(PHOTOGRAPHS[:3]) for name in "ab"})
+    a, b = (memory.uri(f"in/{name}.parquet") for name in "ab")
+    output = tmp_path / "out"
+    for sources in ([a], [b], [b, a], [a, b]):
+        assert caption(sources[0], output, captioner, *(["--manifest", *sources] if sources[1:] else [])) == DONE
+    assert verify(Storage(str(output))) == (6, 0, 0, ())
 
 
-def tables_of(output: Storage) -> list[dict[str, Any]]:
-    """All rows."""
-    names = [entry.name for entry in output.files("captions")]
-    return [row for name in names for row in pq.read_table(io.BytesIO(output.read(name))).to_pylist()]
-
-
-def test_a_file_that_two_tables_name(captioner: str, memory: Storage, tmp_path: Path) -> None:
+def test_files_that_rows_name(captioner: str, memory: Storage, tmp_path: Path) -> None:
+    """Each row is an image of its own, also of two tables."""
     memory.write("in/x.png", PHOTOGRAPHS[0])
-    source = put(memory, {name: held([PHOTOGRAPHS[1], "x.png"]) for name in "ab"})
-    assert caption(source, tmp_path / "out", captioner) == DONE
-    assert verify(Storage(str(tmp_path / "out"))) == (3, 0, 0, ())
-    assert manifest_of(Storage(str(tmp_path / "out"))).repeated == 1
+    source, output = put(memory, {name: held([PHOTOGRAPHS[1], "x.png", "x.png"]) for name in "ab"}), tmp_path / "out"
+    for _ in range(2):
+        assert caption(source, output, captioner) == DONE
+        assert verify(Storage(str(output))) == (6, 0, 0, ())
+    rows = ds.dataset(output / "captions").to_table(["id", "image_uri"]).to_pylist()
+    files = {row["id"].rpartition("/")[2] for row in rows if row["image_uri"] == memory.uri("in/x.png")}
+    assert files == {"a.parquet::1", "a.parquet::2", "b.parquet::1", "b.parquet::2"}
 
 
 @pytest.mark.parametrize(
