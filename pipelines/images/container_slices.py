@@ -148,7 +148,7 @@ class _Slice(Iterator[ReadFile | FailureRow]):
         """What was found, after the container is known to be the same still."""
         todo = self.listed()
         stream = self._stream
-        stream.check()
+        stream.check(at_end=self.last)
         if not self.last:
             stream.restarts.store(self._number + 1, self.ends)
         one = SliceListing(

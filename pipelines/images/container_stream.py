@@ -34,6 +34,9 @@ FILES_HELD, BYTES_HELD = 16, 2**20
 """Read and not yet decoded: as many files as keep the decoders busy, and more only within so many bytes. What is ahead
 is lost to a kill, and read again."""
 
+CHECK_SECONDS = 5.0
+"""Between two looks whether a remote container is still the same one: each is a request, for which a commit waits."""
+
 
 class Event(NamedTuple):
     """A member that was passed.
@@ -92,6 +95,8 @@ class ContainerStream:
         self._held = self._files = 0
         self._ended = self._closed = False
         self._error: Exception | None = None
+        # It is looked at when it is opened.
+        self._checked = time.monotonic()
         threading.Thread(target=self._go, name="container", daemon=True).start()
 
     def peek(self) -> Event | None:
@@ -109,16 +114,20 @@ class ContainerStream:
             raise self.unread(self._error) from self._error
         return None
 
-    def check(self) -> None:
-        """Makes sure that the container is the one that was asked for.
+    def check(self, at_end: bool) -> None:
+        """Makes sure that the container is the one that was asked for, at its end and from time to time.
 
         Raises:
             ContainerUnreadError: if it is another, or the storage does not tell.
         """
+        now = time.monotonic()
+        if not at_end and now - self._checked < CHECK_SECONDS and self.where.local_path() is None:
+            return
         try:
             check_version(self.where, self.container.version, fresh=True)
         except OSError as error:
             raise self.unread(error) from error
+        self._checked = now
 
     def unread(self, error: Exception) -> ContainerUnreadError:
         """The container, whose rest cannot be done because of an error."""

@@ -88,7 +88,7 @@ def test_killed_and_continued_equals_undisturbed(
 @pytest.mark.parametrize(
     ("number", "workers"),
     [
-        (signal.SIGINT, []),
+        pytest.param(signal.SIGINT, [], marks=pytest.mark.nightly),
         pytest.param(signal.SIGTERM, [], marks=pytest.mark.nightly),
         pytest.param(
             signal.SIGTERM,

@@ -41,6 +41,7 @@ def test_every_caption_keeps_its_place_and_tokenizing_again_changes_nothing(capt
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_korean_caption_is_compared_word_by_word() -> None:
     references = {
         "1": ["빨간 공을 쫓는 개.", "개가 빨간 공을 쫓는다."],

@@ -34,7 +34,7 @@ from tests.faults.test_fuzzed_archives import mutated
 from tests.pipelines.fake_job import START, run_of
 
 BOUND = 100
-EXAMPLES = int(os.environ.get("BEAMSCRIBE_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("BEAMSCRIBE_EXAMPLES", "8"))
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 SERVE = "from beamscribe.pipelines.sources import table_server; import os, sys; "
 
