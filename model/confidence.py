@@ -154,7 +154,7 @@ def rooted(features: tf.Tensor) -> tf.Tensor:
 
 def products(components: tf.Tensor) -> tf.Tensor:
     """Products of each two of (batch, components), so that their own product is half the square of these; traced."""
-    count = components.shape[1]
+    count: Any = components.shape[1]
     first, second = np.triu_indices(count)
     factors = np.where(first == second, np.sqrt(0.5), 1.0).astype(np.float32)
     return tf.gather(components, first, axis=1) * tf.gather(components, second, axis=1) * factors
