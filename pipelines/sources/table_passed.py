@@ -79,12 +79,9 @@ def _from(part: Part, skipped: int) -> Part:
     if skipped <= 0:
         return part
     skipped = min(skipped, part.rows)
-    return Part(
-        part.group,
-        part.first + skipped,
-        part.rows - skipped,
-        part.ids[skipped:] if part.ids else part.ids,
-        part.names[skipped:] if part.names else part.names,
-        {row - skipped: why for row, why in part.problems.items() if row >= skipped},
-        part.damage,
+    return part._replace(
+        first=part.first + skipped,
+        rows=part.rows - skipped,
+        names=part.names[skipped:] if part.names else part.names,
+        problems={row - skipped: why for row, why in part.problems.items() if row >= skipped},
     )

@@ -133,6 +133,8 @@ def test_a_calibration_of_another_captioner_is_refused(captioner: Captioner, tmp
         (untrained(CHANNELS + 1), "centre have the shape"),
         (of._replace(directions=of.directions[:, 1:]), "photographs have the shape"),
         (of._replace(slopes=of.slopes[1:]), "slopes have the shape"),
+        (of._replace(directions=np.float16(1)), "directions have the shape"),
+        (of._replace(spread=0 * of.spread), "spread is not above zero"),
         (of._replace(weights=np.full(len(SIGNALS), np.nan)), "finite"),
         (of._replace(tokens=of.tokens + np.int32(1)), "tokens are not all among the 15"),
         (of._replace(rarity=of.rarity[1:]), "rarity have the shape"),
