@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.pipelines.sources.columns import Column, ColumnError, Columns
-from beamscribe.pipelines.sources.table_rows import Rows, described, list_rows
+from beamscribe.pipelines.sources.table_rows import LISTED_ROWS, Rows, described, list_rows
 from beamscribe.pipelines.sources.tables import DamagedTableError, open_table
 
 JPEG = [b"\xff\xd8\xff first", b"\xff\xd8\xff second, longer"]
@@ -286,3 +286,15 @@ def test_rows_are_read_in_any_order_and_in_little_memory():
 def test_errors_are_one_line(error):
     assert "\n" not in described(error)
     assert len(described(error)) < 350
+
+
+def test_a_large_row_group_is_listed_in_parts_of_bounded_size() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": [b"x"] * (2 * LISTED_ROWS + 1)}), file)
+    table = open_table(io.BytesIO(file.getvalue()), "t.parquet", len(file.getvalue()))
+    parts = [one for one in list_rows(table, Columns(), 2**20) if not isinstance(one, Column)]
+    assert [(one.group, one.first, one.rows) for one in parts] == [
+        (0, 0, LISTED_ROWS),
+        (0, LISTED_ROWS, LISTED_ROWS),
+        (0, 2 * LISTED_ROWS, 1),
+    ]
