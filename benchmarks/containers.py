@@ -65,7 +65,7 @@ class Line(NamedTuple):
     equal: bool = True
 
 
-def write_archives(photographs: list[Path], folder: Path, kind: str, archives: int, each: int) -> int:
+def write_archives(photographs: list[Path], folder: Path, kind: str, archives: int, each: int, group_rows: int) -> int:
     """Archives of photographs, each of which comes often; gives their size in bytes."""
     folder.mkdir(parents=True)
     for number in range(archives):
@@ -77,7 +77,7 @@ def write_archives(photographs: list[Path], folder: Path, kind: str, archives: i
                     found.write(photograph, name)
         elif kind == "parquet":
             images = [{"bytes": photograph.read_bytes(), "path": name} for name, photograph in files]
-            pq.write_table(pa.table({"image": images}), path, row_group_size=100)
+            pq.write_table(pa.table({"image": images}), path, row_group_size=group_rows)
         else:
             with tarfile.open(path, "w:gz" if kind == "tar.gz" else "w", **_fast(kind)) as tar:
                 for name, photograph in files:
@@ -166,7 +166,7 @@ def measure(kind: str, photographs: list[Path], work: Path, args: argparse.Names
     for archives, each, kills in ((args.archives, args.each, 0), (1, args.large, args.kills)):
         folder = work / kind
         shutil.rmtree(folder, ignore_errors=True)
-        size = write_archives(photographs, folder, kind, archives, each)
+        size = write_archives(photographs, folder, kind, archives, each, args.group_rows)
         expected: list[tuple[str, str]] = []
         for times in dict.fromkeys((0, kills)):
             with delayed_store(folder, args.delay, 0.0) as address:
@@ -210,6 +210,7 @@ def main() -> int:
     described.add_argument("--each", type=int, default=100, help="photographs in each of them")
     described.add_argument("--large", type=int, default=2000, help="photographs in the one that is killed")
     described.add_argument("--kills", type=int, default=5, help="of the job on the large one")
+    described.add_argument("--group-rows", type=int, default=100, help="rows of a row group of a Parquet file")
     described.add_argument("--delay", type=float, default=20.0, help="milliseconds until the store answers")
     described.add_argument("--shard-size", type=int, default=64, help="images that are committed together")
     args = described.parse_args()

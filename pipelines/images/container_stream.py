@@ -30,7 +30,7 @@ from beamscribe.schemas.failure_row import FailureRow
 MEMBERS_AHEAD = 4096
 """That are passed before they are asked for; most hold no bytes that are kept."""
 
-FILES_HELD, BYTES_HELD = 16, 2**20
+FILES_HELD, BYTES_HELD = 16, 2**19
 """Read and not yet decoded: as many files as keep the decoders busy, and more only within so many bytes. What is ahead
 is lost to a kill, and read again."""
 

@@ -208,6 +208,8 @@ def _run_under_lease(request: Request, started: datetime.datetime, lease: Lease,
             f"{request.output.uri()}"
         )
         return DONE
+    # An engine may have started a worker again that was lost in the middle of a file.
+    _remove_temporaries(request.output)
     if isinstance(failed, WorkerLostError) and failed.crashed:
         suspect_started(request.output)
     write_pending(request.output, ())

@@ -123,8 +123,8 @@ class PlannedReads:
                 self._waiting.clear()
             piece = self._ask(start, end)
         elif start in self._waiting:
-            # Nobody can have been before the first ones.
-            if self._taken >= self._ahead and not piece.done():
+            # Nobody can have been before the first ones, and what is asked for too early is lost to a kill.
+            if self._taken >= 2 * self._ahead and not piece.done():
                 self._ahead, self._taken = min(2 * self._ahead, self._most), 0
             self._taken += 1
         self._waiting.discard(start)

@@ -8,6 +8,9 @@ from beamscribe.pipelines.sources.columns import Column, Columns
 from beamscribe.pipelines.sources.table_rows import Part, Rows, described, list_rows
 from beamscribe.pipelines.sources.tables import ParquetTable
 
+BATCH_BYTES = 2**19
+"""Of rows that are read together, on average: those that no slice holds yet are read again after a kill."""
+
 
 class Spans(NamedTuple):
     """Which bytes of a file are going to be read.
@@ -43,7 +46,7 @@ def pass_rows(
     ends = list(itertools.accumulate(groups))
     first = next((number for number, end in enumerate(ends) if end > begins), len(groups))
     place = ends[first - 1] if first else 0
-    rows = Rows(table, max_bytes)
+    rows = Rows(table, max_bytes, BATCH_BYTES)
     name = ""
     for found in list_rows(table, asked, listed_bytes, (first, len(groups) - first)):
         if isinstance(found, Column):

@@ -69,14 +69,15 @@ def validated(array: pa.Array) -> tuple[pa.Array, dict[int, str]]:
 class Rows:
     """The images of a table's rows, asked for in nearly their order."""
 
-    def __init__(self, table: Table, max_bytes: int) -> None:
+    def __init__(self, table: Table, max_bytes: int, batch_bytes: int = BATCH_BYTES) -> None:
         """Takes a table.
 
         Args:
             table: which one.
             max_bytes: of an image.
+            batch_bytes: of rows that are read together, on average.
         """
-        self._table, self.max_bytes = table, max_bytes
+        self._table, self.max_bytes, self._batch_bytes = table, max_bytes, batch_bytes
         self._cursors: collections.deque[_Cursor] = collections.deque(maxlen=MOST_CURSORS)
 
     def image(self, group: int, row: int, name: str) -> bytes:
@@ -95,7 +96,7 @@ class Rows:
         ready = [one for one in self._cursors if (one.group, one.column.name) == (group, name) and one.first <= row]
         cursor = max(ready, key=lambda one: one.first, default=None)
         if cursor is None:
-            cursor = _Cursor(self._table, group, column_of(self._table.schema, name))
+            cursor = _Cursor(self._table, group, column_of(self._table.schema, name), self._batch_bytes)
             self._cursors.append(cursor)
         cell = cell_of(cursor.scalar(row), cursor.column, self.max_bytes)
         if cell.data is None:
@@ -106,9 +107,9 @@ class Rows:
 class _Cursor:
     """Goes forward through the rows of a group; an error stays where it was met."""
 
-    def __init__(self, table: Table, group: int, column: Column) -> None:
+    def __init__(self, table: Table, group: int, column: Column, batch_bytes: int) -> None:
         self.group, self.column = group, column
-        rows = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, table.row_bytes(group, column))))
+        rows = max(1, min(BATCH_ROWS, batch_bytes // max(1, table.row_bytes(group, column))))
         self._batches = table.batches(group, [column.name], rows)
         self._kept: collections.deque[tuple[int, pa.Array, dict[int, str]]] = collections.deque(maxlen=KEPT_BATCHES)
         self._next = 0

@@ -20,7 +20,7 @@ ARROW_SUFFIXES = (".arrow", ".feather", ".ipc", ".arrows")
 MOST_CURSORS = 4
 """Readers that go forward in one table: shards in hand side by side read it at different rows."""
 
-BUFFER_BYTES = 2**20
+BUFFER_BYTES = 2**18
 
 
 class DamagedTableError(ValueError):

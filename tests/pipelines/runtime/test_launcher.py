@@ -429,6 +429,21 @@ def test_temporaries_of_a_killed_run_go(go, local):
     assert local.temporaries() == others
 
 
+def test_a_worker_that_was_lost_and_started_again_leaves_no_temporary(go, local, monkeypatch):
+    opened = FakeJob.open
+
+    def lost_once(job, run):
+        os.makedirs(local.path("captions"), exist_ok=True)
+        with open(local.path("captions/.x.parquet.12345678.tmp"), "wb"):
+            pass
+        return opened(job, run)
+
+    monkeypatch.setattr(FakeJob, "open", lost_once)
+    assert go("ab") == DONE
+    assert local.temporaries() == []
+    assert verify(local) == (2, 0, 0, ())
+
+
 def test_lost_bookkeeping_is_made_again(go, local, log, capsys):
     go("abcdefgh", failing="b")
     for entry in local.files(RECEIPTS):

@@ -95,7 +95,7 @@ def test_who_waits_has_more_read_ahead_and_who_does_not_has_little(monkeypatch: 
     monkeypatch.setattr(planned_reads.Where, "pieces_ahead", lambda self: 8)
     monkeypatch.setattr(File, "read", lambda self, *range: time.sleep(0.02) or read(self, *range))
     with planned(spans=[(0, len(DATA))]) as reads:
-        for number in range(12):
+        for number in range(20):
             reads.read(number * PIECE_BYTES, PIECE_BYTES)
         assert len(reads._pieces) <= 8 + KEPT_PIECES
         assert max(reads._pieces) >= 16 * PIECE_BYTES
