@@ -65,7 +65,9 @@ class Line(NamedTuple):
     equal: bool = True
 
 
-def write_archives(photographs: list[Path], folder: Path, kind: str, archives: int, each: int, group_rows: int) -> int:
+def write_archives(
+    photographs: list[Path], folder: Path, kind: str, archives: int, each: int, group_rows: int = 100
+) -> int:
     """Archives of photographs, each of which comes often; gives their size in bytes."""
     folder.mkdir(parents=True)
     for number in range(archives):

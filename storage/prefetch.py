@@ -1,13 +1,22 @@
 """Work under way before it is asked for: storage takes its time to answer, and answers many at once."""
 
 import collections
+import contextlib
 import itertools
+import queue
+import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+GROUP, GROUPS_AHEAD = 1000, 10
+"""Results of an item that are handed over together, and groups of them that wait at most."""
+
+LOOK_SECONDS = 0.1
+"""Between two looks of a thread, which has nowhere to put its results, whether anybody wants them still."""
 
 
 def in_groups(items: Iterable[ItemT], size: int) -> Generator[list[ItemT], None, None]:
@@ -85,4 +94,59 @@ def prefetch_as_needed(
             held -= weight
             yield result.result()
     finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def prefetch_from_each(
+    function: Callable[[ItemT], Generator[ResultT, None, None]], items: Iterable[ItemT], most: int
+) -> Generator[ResultT, None, None]:
+    """All that a function finds in each item, in the order of the items; in the next ones it is found meanwhile.
+
+    Args:
+        function: called in threads; what it raises is raised here behind what it has found in its item.
+        items: read in the caller's thread, no farther ahead than needed.
+        most: items that are gone through side by side, each ahead of the caller by some thousands of results at most.
+    """
+    waiting: collections.deque[queue.Queue[list[ResultT] | Exception]] = collections.deque()
+    remaining, stopped = iter(items), threading.Event()
+    pool = ThreadPoolExecutor(most, thread_name_prefix="ahead")
+
+    def put(results: queue.Queue[list[ResultT] | Exception], some: list[ResultT] | Exception) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                return results.put(some, timeout=LOOK_SECONDS)
+        return None
+
+    def fill(item: ItemT, results: queue.Queue[list[ResultT] | Exception]) -> None:
+        some: list[ResultT] = []
+        error: Exception | None = None
+        try:
+            with contextlib.closing(function(item)) as found:
+                for one in found:
+                    some.append(one)
+                    if len(some) == GROUP:
+                        put(results, some)
+                        some = []
+                    if stopped.is_set():
+                        return
+        except Exception as failed:  # noqa: BLE001 - raised where the results are taken
+            error = failed
+        if some:
+            put(results, some)
+        put(results, error or [])
+
+    try:
+        while True:
+            for item in itertools.islice(remaining, most - len(waiting)):
+                waiting.append(queue.Queue(GROUPS_AHEAD))
+                pool.submit(fill, item, waiting[-1])
+            if not waiting:
+                return
+            results = waiting.popleft()
+            while some := results.get():
+                if isinstance(some, Exception):
+                    raise some
+                yield from some
+    finally:
+        stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)

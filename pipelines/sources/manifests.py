@@ -1,11 +1,12 @@
 """Manifests: files that name images one by one, or tables that hold the images themselves."""
 
 import contextlib
+import functools
 import glob
 import io
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from beamscribe.errors import RefusedError
@@ -16,6 +17,7 @@ from beamscribe.pipelines.sources.kept_rows import KeptRows
 from beamscribe.pipelines.sources.manifest_parts import TableColumns, columns_of, first_rows
 from beamscribe.pipelines.sources.table_items import Listing, named_items, table_items
 from beamscribe.pipelines.sources.table_process import TableProcess
+from beamscribe.pipelines.sources.table_processes import TableProcesses
 from beamscribe.pipelines.sources.tables import is_table
 from beamscribe.pipelines.sources.text_lines import Named
 from beamscribe.pipelines.sources.text_tables import CSV_SUFFIX, TSV_SUFFIXES, read_rows
@@ -23,12 +25,16 @@ from beamscribe.pipelines.work.work_item import WorkItem
 from beamscribe.schemas.keep import Keep
 from beamscribe.schemas.output_parts import Piece
 from beamscribe.storage.location import locate, without_query
+from beamscribe.storage.prefetch import prefetch_from_each
 from beamscribe.storage.transient import StorageError
 from beamscribe.storage.uri import absolute, read_uri
 
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".br", ".7z", ".rar")
 ARCHIVES = (".zip", ".tar", ".tgz")
 """Suffixes of what is no manifest as it is."""
+
+TABLES_AT_ONCE = 4
+"""Remote tables that are listed side by side, each by a process of some 100 MB."""
 
 
 def read_manifests(
@@ -55,8 +61,7 @@ def read_manifests(
     def found(listing: Listing) -> Iterator[WorkItem | Skipped]:
         for source in sources:
             files = _expanded(source, options)
-            for uri in files.files:
-                yield from _read(uri, listing)
+            yield from _read_all(files.files, listing._replace(versions=files.versions))
             yield from files.skipped
 
     corpus = _corpus(found, columns, options, keeps, f"--manifest {' '.join(sources[:5])}", limit)
@@ -200,7 +205,28 @@ def refused(uri: str) -> Iterator[None]:
         raise RefusedError(f"--manifest {uri} cannot be read: {error}") from error
 
 
-def _read(uri: str, listing: Listing) -> Iterator[WorkItem | Skipped]:
+def _read_all(uris: Iterable[str], listing: Listing) -> Iterator[WorkItem]:
+    """What manifests name, in their order; remote tables, which wait for storage, are read side by side."""
+    with contextlib.closing(TableProcesses(TABLES_AT_ONCE)) as processes:
+
+        def read_apart(uri: str) -> Generator[WorkItem, None, None]:
+            with processes.borrowed() as process:
+                yield from _read(uri, listing._replace(process=process))
+
+        for apart, some in itertools.groupby(uris, functools.partial(_waits, listing)):
+            if apart:
+                yield from prefetch_from_each(read_apart, some, TABLES_AT_ONCE)
+            else:
+                for uri in some:
+                    yield from _read(uri, listing)
+
+
+def _waits(listing: Listing, uri: str) -> bool:
+    """Whether a manifest is a remote table whose rows can be listed apart: columns that are kept are in one order."""
+    return listing.kept is None and not locate(uri).local and is_table(without_query(uri))
+
+
+def _read(uri: str, listing: Listing) -> Iterator[WorkItem]:
     """What one manifest names."""
     name = without_query(uri).lower()
     if name.endswith(PACKED + ARCHIVES):
@@ -210,7 +236,7 @@ def _read(uri: str, listing: Listing) -> Iterator[WorkItem | Skipped]:
         if is_table(name):
             yield from table_items(uri, name, listing)
         else:
-            columns, options, _, kept = listing
+            columns, options, _, kept, _ = listing
             with _opened(uri, options) as file:
                 rows = read_rows(file, name, columns, kept.see_names) if kept else read_rows(file, name, columns)
                 add = _adder(uri, name, kept) if kept else None

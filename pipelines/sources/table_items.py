@@ -1,7 +1,7 @@
 """Items of manifests: what rows of text name, and what the rows of a table name or hold."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from beamscribe.pipelines.sources.table_process import TableError, TableProcess
 from beamscribe.pipelines.sources.table_rows import Part
 from beamscribe.pipelines.sources.tables import PARQUET_SUFFIXES
 from beamscribe.pipelines.sources.text_lines import Named, storable
-from beamscribe.pipelines.sources.versions import version_of
+from beamscribe.pipelines.sources.versions import size_and_version
 from beamscribe.pipelines.work.work_item import ARROW, PARQUET, UNREADABLE, Member, WorkItem
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.limits import MAX_BYTES
@@ -22,12 +22,21 @@ from beamscribe.storage.location import folder_of, named_uri
 
 
 class Listing(NamedTuple):
-    """How manifests are read, and what of their columns is kept."""
+    """How manifests are read, and what of their columns is kept.
+
+    Attributes:
+        columns: as `--uri-column` and `--id-column` say.
+        options: passed to fsspec.
+        process: that reads tables.
+        kept: what is kept of columns.
+        versions: bytes and version of files of which it is known, by URI.
+    """
 
     columns: Columns
     options: dict[str, Any]
     process: TableProcess
     kept: KeptRows | None
+    versions: Mapping[str, tuple[int, str]] = {}
 
 
 def named_items(
@@ -68,13 +77,15 @@ def table_items(uri: str, name: str, listing: Listing, piece: Piece | None = Non
     Raises:
         TableError: if none can be listed.
     """
-    columns, options, process, kept = listing
+    columns, options, process, kept, versions = listing
     where = Where.of(uri, options, allow_private=False)
     kind = PARQUET if name.endswith(PARQUET_SUFFIXES) else ARROW
-    version = ""
+    size, version = 0, ""
     # What cannot be asked for now fails below, where that is told.
     with contextlib.suppress(OSError):
-        version = version_of(where)
+        size, version = versions.get(uri) or size_and_version(where)
+    if size:
+        process.know_size(where, size)
     begins, some = (piece.row, (piece.first, piece.groups)) if piece else (0, None)
     first = _keep(uri, where, process, kept, some) if kept else 0
     parts = process.rows(where, columns, MAX_BYTES, some)

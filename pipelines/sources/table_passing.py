@@ -1,9 +1,7 @@
 """A Parquet table gone through from one of its rows on: rows as a listing finds them, images with their bytes."""
 
-import atexit
 import collections
 import contextlib
-import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,52 +10,14 @@ from beamscribe.pipelines.sources.columns import TEXT, Column
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
 from beamscribe.pipelines.sources.table_listing import AskedRows, insides_of
-from beamscribe.pipelines.sources.table_process import TableDiedError, TableError, TableProcess
+from beamscribe.pipelines.sources.table_process import TableDiedError, TableError
+from beamscribe.pipelines.sources.table_processes import PROCESSES
 from beamscribe.pipelines.sources.table_rows import Part
 from beamscribe.pipelines.sources.tar_passing import Passed
 from beamscribe.pipelines.sources.versions import check_version
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.work_item import UNREADABLE, Member
 from beamscribe.storage.uri import only_os_errors
-
-MOST_IDLE = 2
-"""That wait for the next table: a job has so many tables in hand, and a process takes a third of a second to start."""
-
-
-class TableProcesses:
-    """Processes that read a table each: of one that is gone through nothing else can be asked meanwhile."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[TableProcess] = []
-
-    @contextlib.contextmanager
-    def borrowed(self) -> Iterator[TableProcess]:
-        """One that nobody else has."""
-        with self._lock:
-            process = self._idle.pop() if self._idle else TableProcess()
-        try:
-            yield process
-        finally:
-            process.forget_deaths()
-            with self._lock:
-                stays = len(self._idle) < MOST_IDLE
-                if stays:
-                    self._idle.append(process)
-            if not stays:
-                process.close()
-
-    def close(self) -> None:
-        """Ends those that are idle."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for process in idle:
-            process.close()
-
-
-PROCESSES = TableProcesses()
-
-atexit.register(PROCESSES.close)
 
 
 def pass_through(container: Container, where: Where, begins: int, max_bytes: int) -> Generator[Passed, None, None]:

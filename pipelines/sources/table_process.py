@@ -6,14 +6,9 @@ import contextlib
 import functools
 import json
 import os
-import signal
-import socket
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pyarrow as pa
@@ -22,20 +17,14 @@ from beamscribe.pipelines.sources.columns import Column, Columns
 from beamscribe.pipelines.sources.forward_reads import ForwardReads
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
 from beamscribe.pipelines.sources.planned_reads import PlannedReads
+from beamscribe.pipelines.sources.table_child import TableChild
 from beamscribe.pipelines.sources.table_rows import Part
 from beamscribe.pipelines.sources.table_server import COLUMN, DATA, ERROR, IMAGE, NO_IMAGE, READ, SPANS
 from beamscribe.schemas.limits import MAX_BYTES
 from beamscribe.storage.location import without_query
 
-SECONDS = 100.0
-"""That the process may be silent: less than reading a member may take, see `storage.transient.TIMEOUT_SECONDS`."""
-
 MOST_DEATHS = 3
 """How often the process may end because of one table; what is left of that table is not tried any more."""
-
-COMMAND = (
-    "import sys; from beamscribe.pipelines.sources.table_server import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
-)
 
 
 class TableError(ValueError):
@@ -51,8 +40,7 @@ class TableProcess:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection | None = None
+        self._child = TableChild()
         self._sizes: dict[str, int] = {}
         self._reads = ForwardReads()
         self._deaths: collections.Counter[str] = collections.Counter()
@@ -63,6 +51,10 @@ class TableProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def know_size(self, where: Where, size: int) -> None:
+        """Storage need not be asked how many bytes a table has."""
+        self._sizes[where.uri] = size
 
     def row(self, where: Where, group: int, row: int, column: str, max_bytes: int) -> bytes:
         """The image in a row.
@@ -166,6 +158,11 @@ class TableProcess:
         columns, schema = json.loads(next(pieces)), pa.ipc.read_schema(pa.py_buffer(next(pieces)))
         return columns, schema, (pa.ipc.open_stream(piece).read_next_batch() for piece in pieces)
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that reads, if there is one."""
+        return self._child.pid
+
     def forget_deaths(self) -> None:
         """Whoever reads a table from now on may have processes end as often as the first one."""
         with self._lock:
@@ -193,14 +190,14 @@ class TableProcess:
             try:
                 path, size = (where.local_path(), reading[0]) if reading else self._place(where)
                 read = reading[1] if reading else functools.partial(self._reads.read, where, size)
-                pipe = self._started()
+                pipe = self._child.started()
                 pipe.send_bytes(
                     json.dumps(
                         {**wish, "uri": where.uri, "name": without_query(where.uri), "path": path, "size": size}
                     ).encode()
                 )
                 while True:
-                    kind, data = self._next(pipe)
+                    kind, data = self._child.message()
                     if kind == READ:
                         pipe.send_bytes(read(*json.loads(data)))
                     elif kind == DATA:
@@ -218,62 +215,10 @@ class TableProcess:
                 if not whole:
                     self._end()
 
-    def _next(self, pipe: Connection) -> tuple[bytes, bytes]:
-        """The next message.
-
-        Raises:
-            EOFError: if the process has died, or is killed because it takes too long.
-        """
-        try:
-            if not pipe.poll(SECONDS):
-                raise EOFError
-            message = pipe.recv_bytes()
-        except OSError:
-            raise EOFError from None
-        return message[:1], message[1:]
-
-    def _started(self) -> Connection:
-        if self._process is not None and self._pipe is not None and self._process.poll() is None:
-            return self._pipe
-        self._end()
-        args, theirs = socket.socketpair()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-            # It takes memory as it is needed, so that the limit means what it says.
-            "ARROW_DEFAULT_MEMORY_POOL": "system",
-            "MALLOC_ARENA_MAX": "2",
-        }
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", COMMAND, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        self._pipe = Connection(args.detach())
-        return self._pipe
-
     def _end(self) -> str:
         """Ends the process and says how it ended."""
-        process, pipe = self._process, self._pipe
-        self._process = self._pipe = None
         self._reads.close()
-        if pipe is not None:
-            pipe.close()
-        if process is None:
-            return "not started"
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            # What has crashed may still be about to die.
-            process.wait(0.2)
-        alive = process.poll() is None
-        process.kill()
-        code = process.wait()
-        if alive:
-            return f"it took more than {SECONDS:.0f} s"
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return self._child.end()
 
     def _place(self, where: Where) -> tuple[str | None, int]:
         """The local path of a file, if it has one, and its size."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beamscribe.storage.prefetch import prefetch, prefetch_as_needed
+from beamscribe.storage.prefetch import GROUP, GROUPS_AHEAD, prefetch, prefetch_as_needed, prefetch_from_each
 
 
 @settings(deadline=None)
@@ -95,3 +95,53 @@ def test_heavy_items_count_for_several_of_those_that_are_ahead():
     assert taken == [5], "as many as two"
     assert list(results) == [1, 1, 5, 5, 1, 1, 1]
     assert list(prefetch_as_needed(str, range(9), 4)) == [*"012345678"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3 * GROUP), max_size=8), st.integers(1, 4))
+def test_all_of_each_item_comes_in_order(sizes, most):
+    items = list(enumerate(sizes))
+    found = prefetch_from_each(lambda item: ((item[0], number) for number in range(item[1])), iter(items), most)
+    assert list(found) == [(place, number) for place, size in items for number in range(size)]
+
+
+def test_items_are_gone_through_side_by_side_each_ahead_by_so_much():
+    together = threading.Barrier(3, timeout=20)
+    passed = [0, 0, 0, 0]
+
+    def numbers(item):
+        if item < 3:
+            together.wait()
+        for number in range(100 * GROUP):
+            passed[item] += 1
+            yield item, number
+
+    found = prefetch_from_each(numbers, range(4), 3)
+    assert next(found) == (0, 0)
+    until(lambda: all(count >= GROUP * GROUPS_AHEAD for count in passed[:3]))
+    found.close()
+    ahead = list(passed)
+    # The one that is taken from, one group that is handed over, and one that is being made.
+    assert max(ahead) <= (GROUPS_AHEAD + 3) * GROUP
+    assert ahead[3] == 0
+    until(lambda: not [one for one in threading.enumerate() if one.name.startswith("ahead")])
+    assert max(passed) <= max(ahead) + GROUP
+
+
+def test_an_error_comes_behind_what_its_item_has_given():
+    def failing(item):
+        yield item
+        if item == 1:
+            raise ValueError("not this one")
+
+    found = prefetch_from_each(failing, [0, 1, 2], 2)
+    assert [next(found), next(found)] == [0, 1]
+    with pytest.raises(ValueError, match="not this one"):
+        next(found)
+
+
+def until(holds):
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from beamscribe.errors import RefusedError
 from beamscribe.pipelines.images.container_slices import container_shards
 from beamscribe.pipelines.images.read_ahead import read_width
 from beamscribe.pipelines.images.reading import ReadFile, Reading
 from beamscribe.pipelines.images.shard_files import read_each, read_shard
 from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.listing import list_images
-from beamscribe.pipelines.sources.manifests import manifest_files
+from beamscribe.pipelines.sources.manifests import manifest_files, read_manifests
 from beamscribe.pipelines.sources.table_containers import table_containers
 from beamscribe.pipelines.work.shards import PendingItem
 from beamscribe.storage.storage import Storage
@@ -159,3 +160,25 @@ def test_what_a_store_is_asked_for_a_table(tmp_path):
             assert after["HEAD"] - before["HEAD"] <= 2, "its version, at the beginning and at the end"
             assert after["bytes"] - before["bytes"] <= 1.05 * container.size
             before = after
+
+
+@pytest.mark.slow
+def test_tables_with_ids_are_listed_side_by_side(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    for number in range(6):
+        images = [{"bytes": png(number), "path": None} for _ in range(10)]
+        ids = [f"{number}-{row}" for row in range(10)]
+        pq.write_table(pa.table({"id": ids, "image": images}), tmp_path / "bucket" / f"{number}.parquet")
+    (tmp_path / "bucket" / "3.parquet").write_bytes(b"PAR1 and no table PAR1")
+    with store(tmp_path / "bucket", delay_msec=50) as (options, counts):
+        good = [f"s3://bucket/{number}.parquet" for number in (5, 0, 1, 2, 4)]
+        corpus = read_manifests(good, Columns(), options)
+        assert corpus.references.ids.to_pylist() == [
+            f"{number}-{row}" for number in (5, 0, 1, 2, 4) for row in range(10)
+        ]
+        asked = counts()["HEAD"]
+        with pytest.raises(RefusedError, match=r"bucket/3\.parquet cannot be read"):
+            read_manifests(["s3://bucket/*.parquet"], Columns(), options)
+        assert counts()["HEAD"] <= asked + 1, "the glob has told sizes and versions"
+        read_manifests(["s3://bucket/[0124].parquet"], Columns(), options)
+        assert counts()["at once"] > 1

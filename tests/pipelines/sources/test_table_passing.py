@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from beamscribe.pipelines.images.container_slices import container_shards
 from beamscribe.pipelines.images.container_stream import ContainerStream, Event
 from beamscribe.pipelines.images.reading import ReadFile, Reading, read_image
-from beamscribe.pipelines.sources import table_passing, table_process
+from beamscribe.pipelines.sources import table_child, table_passing
 from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.container_listing import list_container, listing_of
 from beamscribe.pipelines.sources.manifests import read_manifests
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.slice_listing import SliceListing, listed_in
 from beamscribe.pipelines.sources.table_listing import AskedRows
-from beamscribe.pipelines.sources.table_passing import TableProcesses
+from beamscribe.pipelines.sources.table_processes import TableProcesses
 from beamscribe.pipelines.sources.versions import size_and_version
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import ContainerUnreadError
@@ -221,7 +221,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, *rows: int) -> None:
         f"Rows.image = lambda self, group, row, name: os.abort() if 3 * group + row in {rows} "
         "else image(self, group, row, name); table_server.serve(int(sys.argv[1]), int(sys.argv[2]))"
     )
-    monkeypatch.setattr(table_process, "COMMAND", command)
+    monkeypatch.setattr(table_child, "COMMAND", command)
 
 
 @pytest.mark.slow
@@ -322,6 +322,6 @@ def test_processes_are_used_again(memory: Storage) -> None:
     for number in range(3):
         passed(container_of(memory, held([b"a"]), name=f"{number}.parquet"), memory)
         [process] = table_passing.PROCESSES._idle
-        started.append(process._process.pid if process._process else None)
+        started.append(process.pid)
     assert len(set(started)) == 1
     assert started[0]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beamscribe.pipelines.sources import table_process
+from beamscribe.pipelines.sources import table_child
 from beamscribe.pipelines.sources.columns import Columns
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
 from beamscribe.pipelines.sources.table_process import MOST_DEATHS, TableError, TableProcess
@@ -34,7 +34,7 @@ def table(tmp_path):
 
 def test_a_death_costs_a_row_and_the_third_ends_the_attempts(process, table, monkeypatch):
     for _ in range(MOST_DEATHS):
-        monkeypatch.setattr(table_process, "COMMAND", "import os; os.abort()")
+        monkeypatch.setattr(table_child, "COMMAND", "import os; os.abort()")
         with pytest.raises(UnreadableMemberError, match="ended a process of its own .SIGABRT."):
             process.row(table, 0, 0, "image", 100)
     monkeypatch.undo()
@@ -52,15 +52,15 @@ def test_another_table_goes_on_after_a_death(process, table, tmp_path, monkeypat
         "os.kill(os.getpid(), 11) if 'bad' in name else open_table(source, name, size); "
         "table_server.serve(int(sys.argv[1]), int(sys.argv[2]))"
     )
-    monkeypatch.setattr(table_process, "COMMAND", command)
+    monkeypatch.setattr(table_child, "COMMAND", command)
     with pytest.raises(TableError, match="SIGSEGV"):
         list(process.rows(Where(str(tmp_path / "bad.parquet"), "{}", False), ANY, 100))
     assert process.row(table, 0, 1, "image", 100) == b"second"
 
 
 def test_what_hangs_is_ended(process, table, monkeypatch):
-    monkeypatch.setattr(table_process, "COMMAND", "import time; time.sleep(60)")
-    monkeypatch.setattr(table_process, "SECONDS", 0.3)
+    monkeypatch.setattr(table_child, "COMMAND", "import time; time.sleep(60)")
+    monkeypatch.setattr(table_child, "SECONDS", 0.3)
     with pytest.raises(UnreadableMemberError, match="took more than"):
         process.row(table, 0, 0, "image", 100)
 
@@ -77,13 +77,13 @@ def test_pages_that_inflate_are_refused_within_a_bound_of_memory(process, tmp_pa
             writer.write_table(table)
     assert path.stat().st_size < 2**20
     serve = "table_server.serve(int(sys.argv[1]), int(sys.argv[2]))"
-    monkeypatch.setattr(table_process, "COMMAND", f"{SERVE}table_server.MEMORY_BYTES = 2**26; {serve}")
+    monkeypatch.setattr(table_child, "COMMAND", f"{SERVE}table_server.MEMORY_BYTES = 2**26; {serve}")
     where = Where(str(path), "{}", False)
     begun = time.monotonic()
     with pytest.raises(UnreadableMemberError, match="more memory"):
         process.row(where, 0, 1, "image", 2**30)
     assert time.monotonic() - begun < 30
-    with open(f"/proc/{process._process.pid}/status") as file:
+    with open(f"/proc/{process.pid}/status") as file:
         peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
     assert peak < 220 * 2**10
     monkeypatch.undo()
@@ -114,7 +114,7 @@ def test_the_process_ends_with_its_parent(table):
         "import sys; from beamscribe.pipelines.sources.table_process import PROCESS; "
         "from beamscribe.pipelines.sources.opened import Where; "
         f"PROCESS.row(Where({table.uri!r}, '{{}}', False), 0, 0, 'image', 100); "
-        "print(PROCESS._process.pid, flush=True); sys.stdin.read()"
+        "print(PROCESS.pid, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", program],
