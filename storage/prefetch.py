@@ -107,19 +107,19 @@ def prefetch_from_each(
         items: read in the caller's thread, no farther ahead than needed.
         most: items that are gone through side by side, each ahead of the caller by some thousands of results at most.
     """
-    waiting: collections.deque[queue.Queue[list[ResultT] | Exception]] = collections.deque()
+    waiting: collections.deque[queue.Queue[list[ResultT] | BaseException]] = collections.deque()
     remaining, stopped = iter(items), threading.Event()
     pool = ThreadPoolExecutor(most, thread_name_prefix="ahead")
 
-    def put(results: queue.Queue[list[ResultT] | Exception], some: list[ResultT] | Exception) -> None:
+    def put(results: queue.Queue[list[ResultT] | BaseException], some: list[ResultT] | BaseException) -> None:
         while not stopped.is_set():
             with contextlib.suppress(queue.Full):
                 return results.put(some, timeout=LOOK_SECONDS)
         return None
 
-    def fill(item: ItemT, results: queue.Queue[list[ResultT] | Exception]) -> None:
+    def fill(item: ItemT, results: queue.Queue[list[ResultT] | BaseException]) -> None:
         some: list[ResultT] = []
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             with contextlib.closing(function(item)) as found:
                 for one in found:
@@ -129,7 +129,7 @@ def prefetch_from_each(
                         some = []
                     if stopped.is_set():
                         return
-        except Exception as failed:  # noqa: BLE001 - raised where the results are taken
+        except BaseException as failed:  # noqa: BLE001 - raised where the results are taken
             error = failed
         if some:
             put(results, some)
@@ -144,7 +144,7 @@ def prefetch_from_each(
                 return
             results = waiting.popleft()
             while some := results.get():
-                if isinstance(some, Exception):
+                if isinstance(some, BaseException):
                     raise some
                 yield from some
     finally:

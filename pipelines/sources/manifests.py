@@ -34,7 +34,7 @@ ARCHIVES = (".zip", ".tar", ".tgz")
 """Suffixes of what is no manifest as it is."""
 
 TABLES_AT_ONCE = 4
-"""Remote tables that are listed side by side, each by a process of some 100 MB."""
+"""Remote tables that are listed side by side, each by a process of 100 MB, of more where pages are large."""
 
 
 def read_manifests(
@@ -58,7 +58,7 @@ def read_manifests(
     if limit is not None and (large := _first_of_large(sources, columns, options, limit, keeps)):
         return large
 
-    def found(listing: Listing) -> Iterator[WorkItem | Skipped]:
+    def found(listing: Listing) -> Generator[WorkItem | Skipped, None, None]:
         for source in sources:
             files = _expanded(source, options)
             yield from _read_all(files.files, listing._replace(versions=files.versions))
@@ -113,7 +113,7 @@ def read_pieces(
         RefusedError: if one cannot be read, or if none has a column that is to be kept.
     """
 
-    def found(listing: Listing) -> Iterator[WorkItem]:
+    def rows(listing: Listing) -> Iterator[WorkItem]:
         if listing.kept:
             for table in tables:
                 listing.kept.see_names(table.names)
@@ -122,14 +122,15 @@ def read_pieces(
             with refused(piece.uri):
                 yield from table_items(piece.uri, without_query(piece.uri).lower(), listing, piece)
 
+    def found(listing: Listing) -> Generator[WorkItem, None, None]:
+        yield from itertools.islice(rows(listing), most)
+
     files = list(dict.fromkeys(piece.uri for piece in pieces))
-    return _corpus(
-        lambda listing: itertools.islice(found(listing), most), columns, options, keeps, f"--manifest {files[0]}"
-    )
+    return _corpus(found, columns, options, keeps, f"--manifest {files[0]}")
 
 
 def _corpus(
-    found: Callable[[Listing], Iterator[WorkItem | Skipped]],
+    found: Callable[[Listing], Generator[WorkItem | Skipped, None, None]],
     columns: Columns,
     options: dict[str, Any],
     keeps: Sequence[Keep],
@@ -139,7 +140,9 @@ def _corpus(
     kept = KeptRows(keeps) if keeps else None
     with TableProcess() as process:
         listing = Listing(columns._replace(keep=kept.sources if kept else ()), options, process, kept)
-        corpus = distinct(found(listing), limit, named)
+        # Threads that read ahead end with it, whoever keeps the error that ends this.
+        with contextlib.closing(found(listing)) as items:
+            corpus = distinct(items, limit, named)
     if kept and corpus.references:
         kept.end(named)
     return corpus._replace(kept=kept)

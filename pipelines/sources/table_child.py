@@ -33,7 +33,7 @@ class TableChild:
         if self._process is not None and self._pipe is not None and self._process.poll() is None:
             return self._pipe
         self.end()
-        args, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -50,7 +50,7 @@ class TableChild:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-        self._pipe = Connection(args.detach())
+        self._pipe = Connection(ours.detach())
         return self._pipe
 
     def message(self) -> tuple[bytes, bytes]:

@@ -93,15 +93,16 @@ def table_items(uri: str, name: str, listing: Listing, piece: Piece | None = Non
     # Of a piece nobody knows what the rest of the file is like.
     listed, usable, damage = begins, piece is not None, ""
     try:
-        for part in parts:
-            if isinstance(part, Column):
-                column = part
-                continue
-            damage = damage or part.damage
-            usable = usable or not part.damage
-            for number, item in _items(uri, kind, column, part, listed, version):
-                yield item._replace(kept=first + number - begins) if kept else item
-            listed += part.rows
+        with contextlib.closing(parts):
+            for part in parts:
+                if isinstance(part, Column):
+                    column = part
+                    continue
+                damage = damage or part.damage
+                usable = usable or not part.damage
+                for number, item in _items(uri, kind, column, part, listed, version):
+                    yield item._replace(kept=first + number - begins) if kept else item
+                listed += part.rows
     except TableError as error:
         if not usable:
             raise

@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from beamscribe.pipelines.sources.columns import Column, Columns
+from beamscribe.pipelines.sources.parquet_table import ParquetTable
 from beamscribe.pipelines.sources.table_rows import Part, Rows, described, list_rows
-from beamscribe.pipelines.sources.tables import ParquetTable
-
-BATCH_BYTES = 2**19
-"""Of rows that are read together, on average: those that no slice holds yet are read again after a kill."""
 
 
 class Spans(NamedTuple):
@@ -46,18 +43,14 @@ def pass_rows(
     ends = list(itertools.accumulate(groups))
     first = next((number for number, end in enumerate(ends) if end > begins), len(groups))
     place = ends[first - 1] if first else 0
-    rows = Rows(table, max_bytes, BATCH_BYTES)
+    rows = Rows(table, max_bytes, in_order=True)
     name = ""
-    for found in list_rows(table, asked, listed_bytes, (first, len(groups) - first)):
-        if isinstance(found, Column):
-            name = found.name
-            yield found
-            yield Spans(table.spans(range(first, len(groups)), [name]))
+    for part in list_rows(table, asked, listed_bytes, (first, len(groups) - first), begins - place):
+        yield part
+        if isinstance(part, Column):
+            name = part.name
+            yield Spans(table.spans(range(first, len(groups)), part, begins - place))
             continue
-        part = _from(found, begins - place)
-        place += found.rows
-        if part.rows:
-            yield part
         for row in range(part.rows):
             if not holds(part, row):
                 continue
@@ -75,16 +68,3 @@ def holds(part: Part, row: int) -> bool:
         row: in the part.
     """
     return not part.damage and row not in part.problems and (part.names is None or part.names[row] is None)
-
-
-def _from(part: Part, skipped: int) -> Part:
-    """A part without its first rows."""
-    if skipped <= 0:
-        return part
-    skipped = min(skipped, part.rows)
-    return part._replace(
-        first=part.first + skipped,
-        rows=part.rows - skipped,
-        names=part.names[skipped:] if part.names else part.names,
-        problems={row - skipped: why for row, why in part.problems.items() if row >= skipped},
-    )

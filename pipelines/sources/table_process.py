@@ -89,7 +89,7 @@ class TableProcess:
 
     def rows(
         self, where: Where, columns: Columns, max_bytes: int, some: tuple[int, int] | None = None
-    ) -> Iterator[Part | Column]:
+    ) -> Generator[Part | Column, None, None]:
         """As `beamscribe.pipelines.sources.table_rows.list_rows`.
 
         Raises:

@@ -12,7 +12,10 @@ from beamscribe.pipelines.sources.columns import IMAGE, TEXT, Column, ColumnErro
 from beamscribe.pipelines.sources.tables import MOST_CURSORS, DamagedTableError, Table, top_place
 
 BATCH_BYTES, BATCH_ROWS = 2**21, 1024
-"""Bytes on average and number at most of rows that are read together; few, since they are read again after a kill."""
+"""Bytes on average and number at most of rows that are read together."""
+
+PASSED_BYTES = 2**19
+"""As `BATCH_BYTES`, of a table that is gone through: what no slice holds yet is read again after a kill."""
 
 LISTED_ROWS = 10_000
 """That are listed together."""
@@ -69,15 +72,15 @@ def validated(array: pa.Array) -> tuple[pa.Array, dict[int, str]]:
 class Rows:
     """The images of a table's rows, asked for in nearly their order."""
 
-    def __init__(self, table: Table, max_bytes: int, batch_bytes: int = BATCH_BYTES) -> None:
+    def __init__(self, table: Table, max_bytes: int, in_order: bool = False) -> None:
         """Takes a table.
 
         Args:
             table: which one.
             max_bytes: of an image.
-            batch_bytes: of rows that are read together, on average.
+            in_order: whether no row is asked for after a later one, and little may be read ahead.
         """
-        self._table, self.max_bytes, self._batch_bytes = table, max_bytes, batch_bytes
+        self._table, self.max_bytes, self._in_order = table, max_bytes, in_order
         self._cursors: collections.deque[_Cursor] = collections.deque(maxlen=MOST_CURSORS)
 
     def image(self, group: int, row: int, name: str) -> bytes:
@@ -96,7 +99,10 @@ class Rows:
         ready = [one for one in self._cursors if (one.group, one.column.name) == (group, name) and one.first <= row]
         cursor = max(ready, key=lambda one: one.first, default=None)
         if cursor is None:
-            cursor = _Cursor(self._table, group, column_of(self._table.schema, name), self._batch_bytes)
+            # Of a table that is gone through only the first group is not read from its beginning.
+            begins = row if self._in_order and not self._cursors else 0
+            batch_bytes = PASSED_BYTES if self._in_order else BATCH_BYTES
+            cursor = _Cursor(self._table, group, column_of(self._table.schema, name), begins, batch_bytes)
             self._cursors.append(cursor)
         cell = cell_of(cursor.scalar(row), cursor.column, self.max_bytes)
         if cell.data is None:
@@ -107,18 +113,18 @@ class Rows:
 class _Cursor:
     """Goes forward through the rows of a group; an error stays where it was met."""
 
-    def __init__(self, table: Table, group: int, column: Column, batch_bytes: int) -> None:
+    def __init__(self, table: Table, group: int, column: Column, begins: int, batch_bytes: int) -> None:
         self.group, self.column = group, column
         rows = max(1, min(BATCH_ROWS, batch_bytes // max(1, table.row_bytes(group, column))))
-        self._batches = table.batches(group, [column.name], rows)
+        self._batches = table.batches(group, [table.needed(group, column)], rows, begins)
         self._kept: collections.deque[tuple[int, pa.Array, dict[int, str]]] = collections.deque(maxlen=KEPT_BATCHES)
-        self._next = 0
+        self._begins = self._next = begins
         self._error: Exception | None = None
 
     @property
     def first(self) -> int:
         """Row from which on it can be asked."""
-        return self._kept[0][0] if self._kept else 0
+        return self._kept[0][0] if self._kept else self._begins
 
     def scalar(self, row: int) -> pa.Scalar:
         """The value of a row in its first column."""
@@ -127,7 +133,8 @@ class _Cursor:
                 batch = next(self._batches, None)
                 if batch is None:
                     raise DamagedTableError("it has fewer rows than were listed")
-                self._kept.append((self._next, *validated(batch.column(0))))
+                array = batch.column(top_place(batch.schema, self.column.name))
+                self._kept.append((self._next, *validated(array)))
                 self._next += batch.num_rows
             except Exception as error:  # noqa: BLE001 - raised for this row and those behind it.
                 self._error = error
@@ -140,7 +147,7 @@ class _Cursor:
 
 
 def list_rows(
-    table: Table, asked: Columns, max_bytes: int, some: tuple[int, int] | None = None
+    table: Table, asked: Columns, max_bytes: int, some: tuple[int, int] | None = None, begins: int = 0
 ) -> Iterator[Part | Column]:
     """What the rows of a table are: first the column of the images or of their names, then parts in their order.
 
@@ -149,6 +156,7 @@ def list_rows(
         asked: its columns.
         max_bytes: of an image.
         some: first row group and number of them, where not all are wanted.
+        begins: the first row in the first group.
 
     Raises:
         ColumnError: see `choose`.
@@ -160,9 +168,9 @@ def list_rows(
     seen = some is not None
     wanted = [column.name, *([".".join(ids)] if ids else [])]
     for group, rows in some_groups(table, wanted, some):
-        done = 0
+        done, begins = begins, 0
         try:
-            for part in _parts(table, group, rows, column, ids, max_bytes):
+            for part in _parts(table, group, range(done, rows), column, ids, max_bytes):
                 done += part.rows
                 usable = len(part.problems) < part.rows
                 if not seen and not usable and all(why.startswith(OF_ID) for why in part.problems.values()):
@@ -191,7 +199,7 @@ def described(error: Exception) -> str:
 
 
 def _parts(
-    table: Table, group: int, rows: int, column: Column, ids: tuple[str, ...] | None, max_bytes: int
+    table: Table, group: int, rows: range, column: Column, ids: tuple[str, ...] | None, max_bytes: int
 ) -> Iterator[Part]:
     holds = column.kind != TEXT
     nulls = table.nulls(group, column) if holds else None
@@ -199,14 +207,14 @@ def _parts(
     if not holds or nulls != 0:
         wanted.append(column.name)
     if not wanted:
-        for start in range(0, rows, LISTED_ROWS):
-            yield Part(group, start, min(LISTED_ROWS, rows - start))
+        for start in rows[::LISTED_ROWS]:
+            yield Part(group, start, min(LISTED_ROWS, rows.stop - start))
         return
     size = LISTED_ROWS
-    if holds and column.name in wanted and nulls != rows:
+    if holds and column.name in wanted and nulls != rows.stop:
         size = max(1, min(size, BATCH_BYTES // max(1, table.row_bytes(group, column))))
-    first = 0
-    for batch in table.batches(group, wanted, size):
+    first = rows.start
+    for batch in table.batches(group, wanted, size, rows.start):
         arrays = {name: validated(batch.column(top_place(batch.schema, name))) for name in wanted}
         for start in range(0, batch.num_rows, LISTED_ROWS):
             rows_of_part = range(start, min(start + LISTED_ROWS, batch.num_rows))
@@ -225,7 +233,7 @@ def _parts(
             problems = {row - start: why for row, why in problems.items()}
             yield Part(group, first + start, len(rows_of_part), texts, names, problems)
         first += batch.num_rows
-    check_count(first, rows)
+    check_count(first, rows.stop)
 
 
 def check_count(found: int, promised: int) -> None:

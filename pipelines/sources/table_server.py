@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import io
 import json
 import os
@@ -15,8 +16,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from beamscribe.pipelines.sources import table_rows, tables
+from beamscribe.pipelines.sources import opened_table, table_rows, tables
+from beamscribe.pipelines.sources.arrow_table import ArrowTable
 from beamscribe.pipelines.sources.columns import Column, Columns
+from beamscribe.pipelines.sources.parquet_table import ParquetTable
 from beamscribe.pipelines.sources.table_kept import kept_batches
 from beamscribe.pipelines.sources.table_passed import Spans, pass_rows
 from beamscribe.pipelines.sources.table_texts import texts
@@ -35,9 +38,6 @@ CHUNK_TIMES, LARGEST_CHUNK = 3, 2**31
 
 OPEN_TABLES = 4
 
-REMOTE_BYTES = 2**19
-"""That are asked for at once of a file elsewhere; see `forward_reads` for what is read ahead of them."""
-
 PARENT_SECONDS = 1.0
 """Between two looks whether the process that asks is still there."""
 
@@ -45,7 +45,7 @@ PARENT_SECONDS = 1.0
 class Opened(NamedTuple):
     """A table that is kept open."""
 
-    table: tables.ParquetTable | tables.ArrowTable
+    table: ParquetTable | ArrowTable
     rows: dict[int, table_rows.Rows]
     memory: int
 
@@ -92,8 +92,8 @@ class Server:
 
     def _open(self, request: dict[str, Any]) -> Opened:
         size = request["size"]
-        source = request["path"] or io.BufferedReader(_Remote(self._pipe, size), REMOTE_BYTES)
-        table = tables.open_table(source, request["name"], size)
+        source = request["path"] or functools.partial(_Remote, self._pipe, size)
+        table = opened_table.open_table(source, request["name"], size)
         return Opened(table, {}, MEMORY_BYTES + CHUNK_TIMES * min(table.largest_chunk, LARGEST_CHUNK))
 
 
@@ -111,7 +111,7 @@ def _rows(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
 
 def _pass(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
     """Each piece begins with a letter that says what it is."""
-    if not isinstance(table.table, tables.ParquetTable):
+    if not isinstance(table.table, ParquetTable):
         raise tables.DamagedTableError("it is no Parquet file")
     wanted = (request["begins"], request["listed_bytes"], request["max_bytes"])
     for found in pass_rows(table.table, Columns(*request["columns"]), *wanted):

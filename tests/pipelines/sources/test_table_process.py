@@ -47,8 +47,8 @@ def test_a_death_costs_a_row_and_the_third_ends_the_attempts(process, table, mon
 def test_another_table_goes_on_after_a_death(process, table, tmp_path, monkeypatch):
     (tmp_path / "bad.parquet").write_bytes(b"x")
     command = SERVE + (
-        "open_table = table_server.tables.open_table; "
-        "table_server.tables.open_table = lambda source, name, size: "
+        "open_table = table_server.opened_table.open_table; "
+        "table_server.opened_table.open_table = lambda source, name, size: "
         "os.kill(os.getpid(), 11) if 'bad' in name else open_table(source, name, size); "
         "table_server.serve(int(sys.argv[1]), int(sys.argv[2]))"
     )

@@ -1,6 +1,7 @@
 """Parquet and Arrow tables: every type, every nesting, and what is no table."""
 
 import contextlib
+import functools
 import io
 import itertools
 import uuid
@@ -10,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.pipelines.sources.columns import Column, ColumnError, Columns
+from beamscribe.pipelines.sources.opened_table import open_table
 from beamscribe.pipelines.sources.table_rows import LISTED_ROWS, Rows, described, list_rows
-from beamscribe.pipelines.sources.tables import DamagedTableError, open_table
+from beamscribe.pipelines.sources.tables import DamagedTableError
 
 JPEG = [b"\xff\xd8\xff first", b"\xff\xd8\xff second, longer"]
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -77,12 +79,12 @@ def files(table):
     # Views cannot be written in small groups, and lists of views not at all.
     with contextlib.suppress(pa.ArrowNotImplementedError):
         pq.write_table(table, sink, row_group_size=1)
-        yield open_table(io.BytesIO(sink.getvalue()), "t.parquet", len(sink.getvalue()))
+        yield open_table(functools.partial(io.BytesIO, sink.getvalue()), "t.parquet", len(sink.getvalue()))
     for new, compression in itertools.product((pa.ipc.new_file, pa.ipc.new_stream), (None, "zstd")):
         sink = io.BytesIO()
         with new(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
             writer.write_table(table, max_chunksize=1)
-        yield open_table(io.BytesIO(sink.getvalue()), "t.arrow", len(sink.getvalue()))
+        yield open_table(functools.partial(io.BytesIO, sink.getvalue()), "t.arrow", len(sink.getvalue()))
 
 
 ANY = Columns()
@@ -261,7 +263,7 @@ def test_a_table_that_promises_too_many_rows_is_refused():
     pq.write_table(pa.table({"url": pa.nulls(3_000_000, pa.string())}), sink)
     assert len(sink.getvalue()) < 10_000
     with pytest.raises(DamagedTableError, match="claims 3000000 rows"):
-        open_table(io.BytesIO(sink.getvalue()), "t.parquet", len(sink.getvalue()))
+        open_table(functools.partial(io.BytesIO, sink.getvalue()), "t.parquet", len(sink.getvalue()))
 
 
 def test_more_bytes_than_an_image_may_have():
@@ -274,12 +276,20 @@ def test_rows_are_read_in_any_order_and_in_little_memory():
     data = [bytes([number]) * 2**20 for number in range(40)]
     sink = io.BytesIO()
     pq.write_table(pa.table({"image": data}), sink, compression="zstd", use_dictionary=False)
-    table = open_table(io.BytesIO(sink.getvalue()), "t.parquet", len(sink.getvalue()))
+    table = open_table(functools.partial(io.BytesIO, sink.getvalue()), "t.parquet", len(sink.getvalue()))
     rows = Rows(table, 2**21)
     before = pa.total_allocated_bytes()
     for row in (5, 3, 39, 0, 20, 21, 39, 22):
         assert rows.image(0, row, "image") == data[row]
     assert pa.total_allocated_bytes() - before < 4 * 3 * 2**24
+
+
+def test_an_arrow_stream_is_read_at_several_places_side_by_side():
+    data = [f"{number}".encode() for number in range(20)]
+    for file in itertools.islice(files(pa.table({"image": data})), 1, None):
+        rows = Rows(file, 100)
+        for group in (10, 2, 11, 3, 12, 13, 4, 14, 5, 15, 19):
+            assert rows.image(group, 0, "image") == data[group]
 
 
 @pytest.mark.parametrize("error", [ValueError("a\nb" * 500), MemoryError(), pa.ArrowInvalid("x")])
@@ -291,7 +301,7 @@ def test_errors_are_one_line(error):
 def test_a_large_row_group_is_listed_in_parts_of_bounded_size() -> None:
     file = io.BytesIO()
     pq.write_table(pa.table({"image": [b"x"] * (2 * LISTED_ROWS + 1)}), file)
-    table = open_table(io.BytesIO(file.getvalue()), "t.parquet", len(file.getvalue()))
+    table = open_table(functools.partial(io.BytesIO, file.getvalue()), "t.parquet", len(file.getvalue()))
     parts = [one for one in list_rows(table, Columns(), 2**20) if not isinstance(one, Column)]
     assert [(one.group, one.first, one.rows) for one in parts] == [
         (0, 0, LISTED_ROWS),
