@@ -1,5 +1,6 @@
 """How many images archives and tables hold that nobody has listed, as a plan tells it: from one of them."""
 
+import heapq
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,10 @@ from beamscribe.pipelines.work.work_item import PARQUET, UNREADABLE, ZIP, WorkIt
 
 MOST_IMAGES, MOST_MEMBERS = 256, 4096
 """Of the archive that is looked into: enough for a sample, and no more is read than its beginning."""
+
+
+MOST_TRIED = 3
+"""That are looked into where one is damaged, or holds no image at its beginning."""
 
 
 class Archives(NamedTuple):
@@ -44,18 +49,31 @@ def look_into(containers: Sequence[Container], options: dict[str, Any]) -> Archi
         options: passed to fsspec.
 
     Raises:
-        RefusedError: if the one cannot be read.
+        RefusedError: if none of some can be read.
     """
     if not containers:
         return Archives()
     # As good as random, and the same every time.
-    one = min(containers, key=lambda container: bucket(container.uri, 2**32))
-    look = _look_into_table if one.kind == PARQUET else _look_into_archive
-    found, count, passed = look(one, options)
+    some = heapq.nsmallest(MOST_TRIED, containers, key=lambda container: bucket(container.uri, 2**32))
+    refused: list[RefusedError] = []
+    uri, count, passed = "", 0, 0
+    found: list[WorkItem] = []
+    for one in some:
+        look = _look_into_table if one.kind == PARQUET else _look_into_archive
+        try:
+            found, count, passed = look(one, options)
+        except RefusedError as error:
+            refused.append(error)
+            continue
+        uri = one.uri
+        if found:
+            break
+    if len(refused) == len(some):
+        raise refused[0]
     size = sum(container.size for container in containers)
     done = sum(container.slices * container.slice_size for container in containers)
     images = round(size * count / max(1, passed)) - done
-    return Archives(len(containers), size, max(0, images), one.uri, found, noun_of(containers))
+    return Archives(len(containers), size, max(0, images), uri, found, noun_of(containers))
 
 
 def _look_into_table(one: Container, options: dict[str, Any]) -> tuple[list[WorkItem], int, int]:

@@ -1,9 +1,12 @@
 """How many images a plan expects of archives that nobody has listed."""
 
 import gzip
+import io
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.errors import DONE, RefusedError
@@ -12,9 +15,11 @@ from beamscribe.pipelines.runtime.plan_archives import MOST_IMAGES, Archives, lo
 from beamscribe.pipelines.sources.listing import list_images
 from beamscribe.pipelines.sources.zip_directory import STORED
 from beamscribe.pipelines.work.container import Container
+from beamscribe.storage.location import locate
 from beamscribe.storage.storage import Storage
 from tests.pipelines.runtime.test_containers_gone_through import go, photos
 from tests.pipelines.sources.made_tars import by_tarfile
+from tests.pipelines.sources.test_table_passing import container_of
 from tests.pipelines.sources.test_zip_directory import made
 from tests.pipelines.sources.test_zip_passing import shuffled
 
@@ -70,6 +75,33 @@ def test_one_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in" / "0.tar.gz").unlink()
     with pytest.raises(RefusedError, match=r"0\.tar\.gz cannot be read"):
         look_into([one], {})
+
+
+def test_what_is_damaged_or_empty_says_nothing_of_the_others(tmp_path: Path) -> None:
+    containers = written(tmp_path / "in", photos(20), photos(20, 20), photos(20, 40))
+    first = Path(locate(look_into(containers, {}).uri).path)
+    size = first.stat().st_size
+    first.write_bytes(bytes(size))
+    assert look_into(containers, {}).images == pytest.approx(60, abs=1)
+    first.unlink()
+    found = look_into(containers, {})
+    assert found.images == pytest.approx(60, abs=1)
+    assert found.uri != first.as_uri()
+
+
+def test_of_tables_another_one_is_looked_into_where_one_is_damaged(memory: Storage) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": [b"x" * 100] * 50}), file)
+    containers = [container_of(memory, file.getvalue(), name=f"{number}.parquet") for number in range(3)]
+    first = look_into(containers, {}).uri
+    [damaged] = [one for one in containers if one.uri == first]
+    memory.write(first.rsplit("/", 1)[1], bytes(damaged.size))
+    found = look_into(containers, {})
+    assert (found.number, found.images, len(found.sample)) == (3, 150, 50)
+    for one in containers:
+        memory.write(one.uri.rsplit("/", 1)[1], bytes(one.size))
+    with pytest.raises(RefusedError, match=r"\.parquet cannot be read"):
+        look_into(containers, {})
 
 
 def test_a_plan_says_what_it_expects_and_writes_nothing(
