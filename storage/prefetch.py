@@ -113,9 +113,11 @@ def prefetch_from_each(
 
     def put(results: queue.Queue[list[ResultT] | BaseException], some: list[ResultT] | BaseException) -> None:
         while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                return results.put(some, timeout=LOOK_SECONDS)
-        return None
+            try:
+                results.put(some, timeout=LOOK_SECONDS)
+            except queue.Full:
+                continue
+            return
 
     def fill(item: ItemT, results: queue.Queue[list[ResultT] | BaseException]) -> None:
         some: list[ResultT] = []

@@ -12,9 +12,9 @@ from beamscribe.pipelines.sources.tables import (
     MOST_CURSORS,
     DamagedTableError,
     Source,
-    buffered,
     check_rows,
     from_row,
+    opened,
     top_place,
 )
 
@@ -30,7 +30,7 @@ class ArrowTable:
         """Opens a file, of which nothing but its schema is read.
 
         Args:
-            source: a local path, which is mapped to memory, or what opens a file.
+            source: a local path, which is mapped to memory, or what reads a file.
             size: in bytes.
         """
         self._source, self._size = source, size
@@ -47,7 +47,7 @@ class ArrowTable:
         if isinstance(self._source, str):
             return pa.memory_map(self._source)
         # Streams that are read side by side have a position each.
-        return buffered(self._source())
+        return opened(self._source, self._size)
 
     def groups(self, columns: Sequence[str]) -> Iterator[int]:
         """As `Table`."""

@@ -9,7 +9,7 @@ def open_table(source: str | Source, name: str, size: int) -> ParquetTable | Arr
     """A table: Arrow if its name says so, else Parquet.
 
     Args:
-        source: a local path, or what opens a file.
+        source: a local path, or what reads a file.
         name: of the file.
         size: in bytes.
     """

@@ -6,8 +6,9 @@ https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thr
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md.
 """
 
-import io
 from typing import Any, NamedTuple
+
+from beamscribe.pipelines.sources.tables import Source
 
 HEADER_BYTES = 2**14
 """That are read to find a header: it may have the smallest and the largest value of its page."""
@@ -83,11 +84,11 @@ def skip_to(row: int, rows: int, pages: list[Page]) -> Skip | None:
     return Skip(done, pages[0].begin, kept[0].begin, pages[-1].end)
 
 
-def pages_of(file: io.RawIOBase, begin: int, end: int, most: int = MOST_PAGES) -> list[Page]:
+def pages_of(source: Source, begin: int, end: int, most: int = MOST_PAGES) -> list[Page]:
     """The pages of a chunk, of each of which the header is read alone.
 
     Args:
-        file: without a buffer, which would read more than headers.
+        source: reads the file, no more of it than it is asked for.
         begin: first byte of the chunk.
         end: behind its last byte.
         most: pages.
@@ -102,8 +103,7 @@ def pages_of(file: io.RawIOBase, begin: int, end: int, most: int = MOST_PAGES) -
     while begin < end:
         if len(pages) == most:
             raise PagesError(f"it has more than {most} pages")
-        file.seek(begin)
-        data = file.read(min(HEADER_BYTES, end - begin)) or b""
+        data = source(begin, min(HEADER_BYTES, end - begin))
         try:
             header, size = _struct(data, 0, 0)
             packed, (rows, encoding) = header[3], _rows_and_encoding(header)
@@ -186,46 +186,16 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             raise ValueError("a number has too many bytes")
 
 
-class SkippingFile(io.RawIOBase):
-    """A file in which a chunk seems to begin behind what is skipped, and to end earlier by as much."""
+def skipping(source: Source, skip: Skip) -> Source:
+    """Reads a file in which a chunk seems to begin behind what is skipped, and to end earlier by as much."""
 
-    def __init__(self, file: io.RawIOBase, size: int, skip: Skip) -> None:
-        self._file, self._size, self._skip = file, size, skip
-        self._position = 0
+    def read(position: int, size: int) -> bytes:
+        if position < skip.begin:
+            return source(position, min(size, skip.begin - position))
+        if position >= skip.chunk_end:
+            return source(position, size)
+        position += skip.end - skip.begin
+        size = min(size, skip.chunk_end - position)
+        return source(position, size) if size > 0 else b""
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """The position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Goes to a position; gives it."""
-        self._position = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence] + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Reads at most as many bytes as fit; gives how many."""
-        _, begin, end, chunk_end = self._skip
-        view, at = memoryview(buffer).cast("B"), self._position
-        if at < begin:
-            limit = begin
-        elif at < chunk_end:
-            at, limit = at + end - begin, chunk_end
-        else:
-            limit = self._size
-        self._file.seek(at)
-        count = self._file.readinto(view[: max(0, limit - at)]) or 0
-        self._position += count
-        return count
-
-    def close(self) -> None:
-        """Closes the file too."""
-        self._file.close()
-        super().close()
+    return read

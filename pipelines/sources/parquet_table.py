@@ -1,7 +1,5 @@
 """Parquet files: their row groups in batches of bounded memory, from any of their rows on."""
 
-import contextlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,11 +13,11 @@ from beamscribe.pipelines.sources.parquet_pages import (
     Page,
     PagesError,
     Skip,
-    SkippingFile,
     pages_of,
     skip_to,
+    skipping,
 )
-from beamscribe.pipelines.sources.tables import Source, buffered, check_rows, from_row
+from beamscribe.pipelines.sources.tables import Source, check_rows, from_row, opened
 
 BUFFER_BYTES = 2**18
 
@@ -35,14 +33,14 @@ class ParquetTable:
         """Opens a file, of which its metadata is read.
 
         Args:
-            source: a local path, or what opens a file.
+            source: a local path, or what reads a file.
             size: in bytes.
 
         Raises:
             DamagedTableError: if it promises more rows than there can be.
         """
         self._source, self._size = source, size
-        self._file = self._opened(pa.OSFile(source) if isinstance(source, str) else buffered(source()))
+        self._file = self._reader(pa.OSFile(source) if isinstance(source, str) else opened(source, size))
         # Of the group that is read.
         self._pages: dict[tuple[int, int], list[Page]] = {}
         self.schema: pa.Schema = self._file.schema_arrow
@@ -72,7 +70,7 @@ class ParquetTable:
         skip = self._skip(group, columns, begins) if begins else None
         file = self._file
         if skip:
-            file = self._opened(buffered(SkippingFile(self._raw(), self._size, skip)), file.metadata)
+            file = self._reader(opened(skipping(self._read, skip), self._size), file.metadata)
         found = file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False)
         return from_row(begins - (skip.rows if skip else 0), found)
 
@@ -128,21 +126,25 @@ class ParquetTable:
             # Half of what is not read may be spent on looking.
             most = begins * chunk.total_compressed_size // max(1, self._rows[group]) // (2 * HEADER_BYTES)
             try:
-                with contextlib.closing(self._raw()) as file:
-                    end = min(begin + chunk.total_compressed_size, self._size)
-                    self._pages[key] = pages_of(file, begin, end, min(most, MOST_PAGES))
+                end = min(begin + chunk.total_compressed_size, self._size)
+                self._pages[key] = pages_of(self._read, begin, end, min(most, MOST_PAGES))
             except PagesError:
                 self._pages[key] = []
         return skip_to(begins, self._rows[group], self._pages[key])
 
-    def _opened(self, file: Any, metadata: Any = None) -> pq.ParquetFile:
+    def _reader(self, file: Any, metadata: Any = None) -> pq.ParquetFile:
         # Without a buffer whole column chunks are read at once, however large.
         return pq.ParquetFile(
             file, metadata=metadata, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
         )
 
-    def _raw(self) -> io.RawIOBase:
-        return open(self._source, "rb", buffering=0) if isinstance(self._source, str) else self._source()
+    def _read(self, position: int, size: int) -> bytes:
+        """As `Source`."""
+        if not isinstance(self._source, str):
+            return self._source(position, size)
+        with open(self._source, "rb") as file:
+            file.seek(position)
+            return file.read(size)
 
     def _chunks(self, group: int, name: str) -> list[Any]:
         return [self._file.metadata.row_group(group).column(place) for place in self._places(group, name)]

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import functools
-import io
 import json
 import os
 import resource
@@ -92,7 +91,7 @@ class Server:
 
     def _open(self, request: dict[str, Any]) -> Opened:
         size = request["size"]
-        source = request["path"] or functools.partial(_Remote, self._pipe, size)
+        source = request["path"] or functools.partial(_read_by_parent, self._pipe)
         table = opened_table.open_table(source, request["name"], size)
         return Opened(table, {}, MEMORY_BYTES + CHUNK_TIMES * min(table.largest_chunk, LARGEST_CHUNK))
 
@@ -140,38 +139,10 @@ def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-class _Remote(io.RawIOBase):
-    """A file whose bytes the parent reads: it has the clients, the credentials and the guards of storage."""
-
-    def __init__(self, pipe: Connection, size: int) -> None:
-        self._pipe, self._size, self._position = pipe, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"no position {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        wanted = min(len(view), max(0, self._size - self._position))
-        if not wanted:
-            return 0
-        self._pipe.send_bytes(READ + _json([self._position, wanted]))
-        data = self._pipe.recv_bytes()
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+def _read_by_parent(pipe: Connection, position: int, wanted: int) -> bytes:
+    """Bytes of a file that the parent reads: it has the clients, the credentials and the guards of storage."""
+    pipe.send_bytes(READ + _json([position, wanted]))
+    return pipe.recv_bytes()
 
 
 def limit_memory(size: int) -> None:

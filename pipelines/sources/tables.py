@@ -6,7 +6,7 @@ a process of its own.
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import pyarrow as pa
 
@@ -21,9 +21,8 @@ MOST_CURSORS = 4
 READ_BYTES = 2**19
 """That are asked for at once of a file elsewhere; see `forward_reads` for what is read ahead of them."""
 
-
-Source = Callable[[], io.RawIOBase]
-"""What opens a file of rows, to seek in; each time one that no other call has."""
+Source = Callable[[int, int], bytes]
+"""Reads some bytes of a file from a position on, which are in the file."""
 
 
 class DamagedTableError(ValueError):
@@ -105,6 +104,42 @@ def from_row(begins: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         begins = max(0, begins - batch.num_rows)
 
 
-def buffered(file: io.RawIOBase) -> IO[bytes]:
-    """A file of which larger pieces are asked for than are read."""
-    return io.BufferedReader(file, READ_BYTES)
+def opened(source: Source, size: int) -> IO[bytes]:
+    """A file to seek in, of which larger pieces are asked for than are read.
+
+    Args:
+        source: reads its bytes.
+        size: in bytes.
+    """
+    return io.BufferedReader(_SourceFile(source, size), READ_BYTES)
+
+
+class _SourceFile(io.RawIOBase):
+    def __init__(self, source: Source, size: int) -> None:
+        self._source, self._size, self._position = source, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"no position {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        wanted = min(len(view), max(0, self._size - self._position))
+        if not wanted:
+            return 0
+        data = self._source(self._position, wanted)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
