@@ -11,7 +11,7 @@ import pyarrow as pa
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.sources.columns import some_of
 from beamscribe.pipelines.sources.json_types import JsonType
-from beamscribe.pipelines.sources.kept_spool import JSON, ROWS_HELD, TEXT, KeptSpool, text_schema, unread_of
+from beamscribe.pipelines.sources.kept_spool import JSON, TEXT, KeptSpool, text_schema, unread_of
 from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas.conversion import as_array
 from beamscribe.schemas.keep import Keep
@@ -71,18 +71,9 @@ class KeptRows:
             schema: of the columns that it has.
             rows: all of them; a further column may say which could not be read.
         """
-        first = len(self._spool)
         for field in schema:
             self._types[field.name].setdefault(field.type, manifest)
-        for batch in rows:
-            self._spool.add_rows(batch)
-        return first
-
-    def pad(self, count: int) -> None:
-        """Adds rows that could not be read until there are so many."""
-        while (missing := count - len(self._spool)) > 0:
-            unread = pa.array([True] * min(missing, ROWS_HELD))
-            self._spool.add_rows(pa.RecordBatch.from_arrays([unread], names=[UNREAD]))
+        return self._spool.add_table(rows)
 
     def end(self, flag: str) -> None:
         """Nothing more comes.
@@ -157,14 +148,13 @@ class KeptRows:
         """Rows of values.
 
         Args:
-            numbers: (count,) integers; what lies behind the last row could not be read.
+            numbers: (count,) integers; rows that were not added could not be read.
         """
         found: list[pa.RecordBatch] = [null_row(self.schema, unread=True)] * len(numbers)
-        there = np.flatnonzero(numbers < len(self._spool))
-        for taken in self._spool.take(numbers[there]):
+        for taken in self._spool.take(numbers):
             batch = self._typed(taken.form, taken.rows)
             for row, place in enumerate(taken.order):
-                found[there[place]] = batch.slice(row, 1)
+                found[place] = batch.slice(row, 1)
         return found
 
     def _typed(self, form: str, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,11 +1,12 @@
 """Values of kept columns while a corpus is listed: on this machine's disk, so that memory holds a number for each row.
 
-They are written in the order of the rows and read at any place, as shards are made of rows from everywhere.
+They are read at any place, as shards are made of rows from everywhere.
 """
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ from beamscribe.schemas.kept_columns import UNREAD
 
 ROWS_HELD, BYTES_HELD = 2**16, 2**25
 """Of a batch on the disk: in memory until there are so many."""
+
+TABLE_NUMBERS = 2**40
+"""Of each table, as many as no table has rows: several are read side by side, and their rows are counted last."""
 
 TEXT, JSON, TABLE = "text", "json", "table"
 """Whose values they are: CSV's; JSON as text, until its types are known; those of a table in the types that it has."""
@@ -60,20 +64,70 @@ class _File:
         return found
 
 
-class KeptSpool:
-    """Rows of values, numbered from 0 in the order in which they are added."""
+class _Place(NamedTuple):
+    """Where rows are that follow each other: the number of the first, and a batch of a file."""
 
-    def __init__(self) -> None:
-        self._files: dict[tuple[str, pa.Schema], _File] = {}
-        self._starts: list[int] = []
-        self._places: list[tuple[str, _File, int]] = []
+    start: int
+    form: str
+    file: _File
+    batch: int
+
+
+class _Run:
+    """Rows that get one number after the other, on their way to the disk."""
+
+    def __init__(self, spool: "KeptSpool", first: int) -> None:
+        self.next = first
+        self._spool, self._start = spool, first
         self._key: tuple[str, pa.Schema] | None = None
         self._texts: list[Sequence[str | None]] = []
         self._held: list[pa.RecordBatch] = []
-        self._bytes = self._rows = self._written = 0
+        self._bytes = 0
 
-    def __len__(self) -> int:
-        return self._rows
+    def add_texts(self, form: str, schema: pa.Schema, values: Sequence[str | None]) -> None:
+        self._begin(form, schema)
+        self._texts.append(values)
+        self._added(1, sum(map(len, filter(None, values))))
+
+    def add_rows(self, batch: pa.RecordBatch) -> None:
+        self._begin(TABLE, batch.schema)
+        self._held.append(batch)
+        self._added(batch.num_rows, batch.nbytes)
+
+    def _begin(self, form: str, schema: pa.Schema) -> None:
+        if self._key is not None and (self._key[0] != form or not self._key[1].equals(schema)):
+            self.flush()
+        self._key = (form, schema)
+
+    def _added(self, rows: int, size: int) -> None:
+        self.next += rows
+        self._bytes += size
+        if self.next - self._start >= ROWS_HELD or self._bytes >= BYTES_HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._key is None or self.next == self._start:
+            return
+        form, schema = self._key
+        if self._texts:
+            columns = zip(*self._texts, strict=True)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+            batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+        else:
+            batch = pa.Table.from_batches(self._held, schema).combine_chunks().to_batches()[0]
+        self._spool.write(self._start, form, batch)
+        self._texts, self._held, self._bytes, self._start = [], [], 0, self.next
+
+
+class KeptSpool:
+    """Rows of values, each with a number; tables may be added in several threads at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[tuple[str, pa.Schema], _File] = {}
+        self._places: list[_Place] = []
+        self._tables = 0
+        self._texts = _Run(self, 0)
 
     def add_texts(self, form: str, schema: pa.Schema, values: Sequence[str | None]) -> int:
         """Adds a row of texts, and gives its number.
@@ -83,67 +137,57 @@ class KeptSpool:
             schema: of texts.
             values: a text for each column, or null.
         """
-        self._begin(form, schema)
-        self._texts.append(values)
-        self._bytes += sum(map(len, filter(None, values)))
-        self._rows += 1
-        if len(self._texts) >= ROWS_HELD or self._bytes >= BYTES_HELD:
-            self._flush()
-        return self._rows - 1
+        self._texts.add_texts(form, schema, values)
+        return self._texts.next - 1
 
-    def add_rows(self, batch: pa.RecordBatch) -> None:
-        """Adds rows of a table."""
-        if not batch.num_rows:
-            return
-        self._begin(TABLE, batch.schema)
-        self._held.append(batch)
-        self._bytes += batch.nbytes
-        self._rows += batch.num_rows
-        if self._rows - self._written >= ROWS_HELD or self._bytes >= BYTES_HELD:
-            self._flush()
+    def add_table(self, rows: Iterable[pa.RecordBatch]) -> int:
+        """Adds the rows of a table, and gives the number of the first; no other row has the numbers behind its last."""
+        with self._lock:
+            self._tables += 1
+            first = self._tables * TABLE_NUMBERS
+        run = _Run(self, first)
+        for batch in rows:
+            run.add_rows(batch)
+        run.flush()
+        return first
+
+    def write(self, start: int, form: str, batch: pa.RecordBatch) -> None:
+        """Writes rows that follow each other.
+
+        Args:
+            start: number of the first.
+            form: one of the constants above.
+            batch: their values.
+        """
+        with self._lock:
+            key = (form, batch.schema)
+            file = self._files.get(key)
+            if file is None:
+                file = self._files[key] = _File(batch.schema)
+            self._places.append(_Place(start, form, file, file.append(batch)))
 
     def end(self) -> None:
         """Nothing more comes: from here on rows can be taken."""
-        self._flush()
+        self._texts.flush()
+        self._places.sort(key=lambda place: place.start)
         for file in self._files.values():
             file.end()
 
     def take(self, numbers: np.ndarray) -> list[Taken]:
-        """Rows at some places.
+        """Rows of some numbers, as far as there are such rows.
 
         Args:
             numbers: (count,) integers.
         """
-        batches = np.searchsorted(self._starts, numbers, side="right") - 1
+        places = np.searchsorted([place.start for place in self._places], numbers, side="right") - 1
         found = []
-        for place in np.unique(batches):
-            order = np.flatnonzero(batches == place)
-            form, file, number = self._places[place]
-            rows = pa.array(numbers[order] - self._starts[place])
-            found.append(Taken(order, form, file.batch(number).take(rows)))
+        for number in np.unique(places[places >= 0]):
+            place = self._places[number]
+            batch = place.file.batch(place.batch)
+            order = np.flatnonzero((places == number) & (numbers < place.start + batch.num_rows))
+            if len(order):
+                found.append(Taken(order, place.form, batch.take(pa.array(numbers[order] - place.start))))
         return found
-
-    def _begin(self, form: str, schema: pa.Schema) -> None:
-        if self._key is not None and (self._key[0] != form or not self._key[1].equals(schema)):
-            self._flush()
-        self._key = (form, schema)
-
-    def _flush(self) -> None:
-        if self._key is None or self._rows == self._written:
-            return
-        form, schema = self._key
-        if self._texts:
-            columns = zip(*self._texts, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-        else:
-            batch = pa.Table.from_batches(self._held, schema).combine_chunks().to_batches()[0]
-        file = self._files.get(self._key)
-        if file is None:
-            file = self._files[self._key] = _File(schema)
-        self._places.append((form, file, file.append(batch)))
-        self._starts.append(self._written)
-        self._texts, self._held, self._bytes, self._written = [], [], 0, self._rows
 
 
 def unread_of(rows: pa.RecordBatch) -> list[bool]:

@@ -1,7 +1,6 @@
 """Manifests: files that name images one by one, or tables that hold the images themselves."""
 
 import contextlib
-import functools
 import glob
 import io
 import itertools
@@ -216,7 +215,7 @@ def _read_all(uris: Iterable[str], listing: Listing) -> Iterator[WorkItem]:
             with processes.borrowed() as process:
                 yield from _read(uri, listing._replace(process=process))
 
-        for apart, some in itertools.groupby(uris, functools.partial(_waits, listing)):
+        for apart, some in itertools.groupby(uris, _waits):
             if apart:
                 yield from prefetch_from_each(read_apart, some, TABLES_AT_ONCE)
             else:
@@ -224,9 +223,9 @@ def _read_all(uris: Iterable[str], listing: Listing) -> Iterator[WorkItem]:
                     yield from _read(uri, listing)
 
 
-def _waits(listing: Listing, uri: str) -> bool:
-    """Whether a manifest is a remote table whose rows can be listed apart: columns that are kept are in one order."""
-    return listing.kept is None and not locate(uri).local and is_table(without_query(uri))
+def _waits(uri: str) -> bool:
+    """Whether a manifest is a remote table."""
+    return not locate(uri).local and is_table(without_query(uri))
 
 
 def _read(uri: str, listing: Listing) -> Iterator[WorkItem]:

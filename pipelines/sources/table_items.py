@@ -108,8 +108,6 @@ def table_items(uri: str, name: str, listing: Listing, piece: Piece | None = Non
             raise
         reason = f"the table is damaged; {counted(listed, 'row')} of it could be listed: {error}"
         yield WorkItem(uri, uri, container=uri, member=Member(UNREADABLE, listed, detail=storable(reason)))
-    if kept:
-        kept.pad(first + listed - begins)
     if damage and not usable:
         raise TableError(damage)
 

@@ -37,9 +37,11 @@ def kept_batches(table: Table, names: Sequence[str], some: tuple[int, int] | Non
     schema = pa.schema([pa.field(name, _type_of(table.schema, name)) for name in found])
     yield json.dumps(table.schema.names[:MOST_NAMES]).encode()
     yield schema.serialize().to_pybytes()
-    if not found:
-        return
     for group, rows in some_groups(table, found, some):
+        if not found:
+            # That a table lacks all columns is no damage.
+            yield from _null_streams(schema, rows, unread=False)
+            continue
         done = 0
         try:
             for batch in table.batches(group, found, LISTED_ROWS):
@@ -49,8 +51,7 @@ def kept_batches(table: Table, names: Sequence[str], some: tuple[int, int] | Non
                     done += part.num_rows
             check_count(done, rows)
         except Exception:  # noqa: BLE001 - whatever damage brings about costs only these rows.
-            for start in range(done, rows, LISTED_ROWS):
-                yield _stream(_nulls(schema, min(LISTED_ROWS, rows - start)))
+            yield from _null_streams(schema, rows - done, unread=True)
 
 
 def _type_of(schema: pa.Schema, name: str) -> pa.DataType:
@@ -87,9 +88,11 @@ def _plain(array: pa.Array, dtype: pa.DataType) -> pa.Array:
     return array if array.type == dtype else array.cast(dtype)
 
 
-def _nulls(schema: pa.Schema, rows: int) -> pa.RecordBatch:
-    columns = [pa.nulls(rows, field.type) for field in schema]
-    return pa.RecordBatch.from_arrays([*columns, pa.array([True] * rows, pa.bool_())], schema=_with_unread(schema))
+def _null_streams(schema: pa.Schema, rows: int, unread: bool) -> Iterator[bytes]:
+    for start in range(0, rows, LISTED_ROWS):
+        count = min(LISTED_ROWS, rows - start)
+        columns = [pa.nulls(count, field.type) for field in schema]
+        yield _stream(pa.RecordBatch.from_arrays([*columns, pa.array([unread] * count)], schema=_with_unread(schema)))
 
 
 def _with_unread(schema: pa.Schema) -> pa.Schema:

@@ -11,17 +11,19 @@ Command: in a folder with the photographs of COCO and of Flickr8k and their capt
   done
   beamscribe featurize --annotations dev.json --images val2014 --output features/dev \
     --backbone efficientnet_lite2_levels
+  beamscribe featurize --annotations flickr-dev.json --images images --output features/dev-flickr \
+    --backbone efficientnet_lite2_levels
   beamscribe train --config training/configs/flickr8k_efficientnet_lite2.py --features features/flickr-* \
     --members 1 --output flickr
   beamscribe train --config training/configs/everyday_efficientnet_lite2.py \
     --features features/machine-* features/human-* features/flickr-* --weights 1 1 4 4 1.5 1.5 \
     --texts texts.txt.gz --validation features/dev --start-from flickr --output bundle
-  beamscribe calibrate --model bundle --features features/dev features/flickr-val \
+  beamscribe calibrate --model bundle --features features/dev features/dev-flickr \
     --learn-from features/machine-0 features/human-0 features/flickr-0
-machine: 5,000 photographs with three captions each by a large model; people: 424 with five each by people; flickr: the
-6,000 of Flickr8k's training split; dev: 400 held out, those of the 824 by people whose ids, as text, have the smallest
-BLAKE2b digests of 8 bytes. The embedded bundle was made by these commands but for the
-schedule, the captioner that it began with and when the share was chosen, see docs/quality.md.
+machine: 5,000 photographs with three captions each by a large model; people: 424 with five each by people; flickr:
+the 6,000 of Flickr8k's training split; flickr-dev: its validation split; dev: 400 held out, those of the 824 by
+people whose ids, as text, have the smallest BLAKE2b digests of 8 bytes. The embedded bundle was made by these
+commands but for the schedule, the captioner that it began with and when the share was chosen, see docs/quality.md.
 Cost: 2 minutes a view and 6,000 photographs to featurize; 2,500 steps of 32 images, 2.8 core-seconds each without
 AVX-512, then 560 self-critical ones of 3.8.
 Score: see docs/quality.md.

@@ -1,9 +1,11 @@
 """Columns of manifests that are kept, from the listing to the shards."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -129,11 +131,32 @@ def test_manifests_of_several_kinds_share_a_column(tmp_path: Path) -> None:
     corpus = corpus_of("n", *manifests)
     assert types_of(corpus) == ["double"]
     expected = dict(zip("abcdefghi", (1.0, None, 3.0, 1.5, 7.0, None, None, None, None), strict=True))
-    assert {name[0]: values[0] for name, values in kept_of(corpus).items()} == expected
+    found = kept_of(corpus)
+    assert {name[0]: values[0] for name, values in found.items()} == expected
+    # What a manifest does not have is null, and was not to be read.
+    assert not any(unread for _, unread in found.values())
     (tmp_path / "7.csv").write_text("url,n\nj.jpg,12\n")
     assert kept_of(corpus_of("n:int64", *manifests, tmp_path / "7.csv"))["j.jpg"] == (12, False)
     with pytest.raises(RefusedError, match="double|int16.*string in .*declare one type for all, as n:string"):
         types_of(corpus_of("n", *manifests, tmp_path / "7.csv"))
+
+
+@pytest.mark.slow
+def test_values_of_tables_that_are_read_side_by_side_go_to_their_own_rows() -> None:
+    """Tables of different lengths in a store, of which one lacks the column."""
+    files = fsspec.filesystem("memory")
+    expected: dict[str, tuple[Any, ...]] = {}
+    for number in range(8):
+        names = [f"{number}-{row}.jpg" for row in range(3 * number + 1)]
+        columns = {"url": names}
+        if number != 3:
+            columns["text"] = [f"{name} of {number}" for name in names]
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(columns), buffer, row_group_size=4)
+        files.pipe(f"/side-by-side/{number}.parquet", buffer.getvalue())
+        expected |= {name: (f"{name} of {number}" if "text" in columns else None, False) for name in names}
+    corpus = read_manifests(["memory://side-by-side/*.parquet"], Columns(None, None), {}, keeps=parse_keep("text"))
+    assert kept_of(corpus) == expected
 
 
 def test_a_column_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
