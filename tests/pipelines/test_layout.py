@@ -22,6 +22,7 @@ from beamscribe.errors import CHECK_FAILED, DONE, REFUSED, STOPPED
 from beamscribe.pipelines.sources import manifest_parts
 from beamscribe.storage.storage import Storage
 from tests.documents import CHECKOUT
+from tests.pipelines.captioners.endpoint_server import KEY, EndpointServer, make_photographs
 from tests.pipelines.made_corpora import write_archive
 from tests.pipelines.sources.made_tars import by_tarfile
 
@@ -259,3 +260,26 @@ def test_features_hold_no_images(command: list[str], tmp_path: Path, capsys: pyt
     del command[place : place + 2]
     assert main([*command, "--features", str(tmp_path)]) == REFUSED
     assert "--layout webdataset: with --features no photographs are read" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_captions_of_an_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service gets a smaller JPEG file of each photograph; the tar has the photograph as it is."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("beamscribe.pipelines.services.retry_policy.BETWEEN", lambda state: 0.0)
+    photos, output = make_photographs(tmp_path / "photos", 12), tmp_path / "out"
+    server = EndpointServer(fault_rate=0.5, faults=("refusal",))
+    command = ["caption", "--images", str(photos), "--output", str(output), "--layout", "webdataset"]
+    with server.serving() as url:
+        command += ["--endpoint", url, "--model", "m", "--shard-size", "5"]
+        assert main([*command, "--plan"]) == DONE
+        assert main(command) == DONE
+        found = assert_samples_are_rows(output)
+        assert len(found) < 12
+        server._fault_rate = 0.0
+        assert main([*command, "--retry-failed"]) == DONE
+        again = assert_samples_are_rows(output)
+    assert found.keys() < again.keys()
+    content = {f"file://{path}": path.read_bytes() for path in photos.iterdir()}
+    assert {id: image_of(one)[1] for id, one in again.items()} == content
+    assert main(["verify", str(output)]) == DONE
