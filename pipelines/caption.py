@@ -76,7 +76,7 @@ class CaptionJob:
     @property
     def is_paid(self) -> bool:
         """Whether the captioner costs money."""
-        return is_paid(self.captioner)
+        return isinstance(self.captioner, PaidSource)
 
     def stage_artifacts(self, output: Storage) -> "CaptionJob":
         """With a copy of what the captioner needs."""
@@ -114,11 +114,6 @@ class CaptionJob:
     def forecast(self, output: Storage, todo: int) -> list[str] | None:
         """What the rest will cost; None where nothing costs money."""
         return self.captioner.forecast(output, todo) if isinstance(self.captioner, PaidSource) else None
-
-
-def is_paid(captioner: CaptionerSource) -> bool:
-    """Whether a captioner costs money."""
-    return isinstance(captioner, PaidSource)
 
 
 def _captions(output: Storage, receipts: Sequence[Receipt]) -> Iterator[tuple[str, str]]:

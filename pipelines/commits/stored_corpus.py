@@ -43,7 +43,7 @@ def read_corpus(output: Storage) -> Iterator[WorkItem]:
         ValueError: if a part is damaged; a newer Beamscribe may have written it.
     """
     for entry in corpus_parts(output):
-        yield from read_part(output, entry.name)
+        yield from read_items(output, entry.name)
 
 
 def corpus_parts(output: Storage) -> list[Entry]:
@@ -51,7 +51,7 @@ def corpus_parts(output: Storage) -> list[Entry]:
     return [entry for entry in output.files(FOLDER) if entry.name.endswith((SUFFIX, OLD_SUFFIX))]
 
 
-def read_part(output: Storage, name: str) -> list[WorkItem]:
+def read_items(output: Storage, name: str) -> list[WorkItem]:
     """The work items of a part.
 
     Raises:
@@ -78,7 +78,7 @@ def ids_of_part(output: Storage, name: str) -> pa.LargeStringArray:
         table = read_stored(output.read(name), output.uri(name), SCHEMA, VERSION, ["id"])
         return pa.array(table["id"].combine_chunks().cast(TEXT), TEXT)
     try:
-        return pa.array([item.id for item in read_part(output, name)], TEXT)
+        return pa.array([item.id for item in read_items(output, name)], TEXT)
     except pa.ArrowException as error:
         raise ValueError(f"{output.uri(name)} is damaged: {error}") from error
 

@@ -17,10 +17,10 @@ from beamscribe.pipelines.sources.container_listing import Listing
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.restarts import Restarts
-from beamscribe.pipelines.sources.table_passing import pass_through as pass_through_table
-from beamscribe.pipelines.sources.tar_passing import Passed, pass_through
+from beamscribe.pipelines.sources.table_passing import pass_through_table
+from beamscribe.pipelines.sources.tar_passing import Passed, pass_through_tar
 from beamscribe.pipelines.sources.versions import ReplacedError, check_version
-from beamscribe.pipelines.sources.zip_passing import pass_through as pass_through_zip
+from beamscribe.pipelines.sources.zip_passing import pass_through_zip
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import ContainerUnreadError, Run
 from beamscribe.pipelines.work.shards import PendingItem
@@ -196,7 +196,7 @@ class ContainerStream:
         elif self.container.kind == ZIP:
             passing = pass_through_zip(*begun, wanted, max_bytes)
         else:
-            passing = pass_through(
+            passing = pass_through_tar(
                 *begun, wanted, max_bytes, self.restarts.note if self.restarts.possible else None, self._point
             )
         with contextlib.closing(passing):

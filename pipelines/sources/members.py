@@ -78,7 +78,7 @@ def read_piece(
         member = reference.member
         if data is None or member is None:
             return read_reference(reference, options, allow_private, max_bytes)
-        return read_part(where, member, part_of(where, piece, data), max_bytes)
+        return read_member(where, member, part_of(where, piece, data), max_bytes)
 
     return [_outcome(functools.partial(one, reference)) for reference in references]
 
@@ -101,7 +101,7 @@ def part_of(where: Where, piece: Piece, data: bytes) -> ReadRange:
     return part
 
 
-def read_part(where: Where, member: Member, part: ReadRange, max_bytes: int) -> bytes:
+def read_member(where: Where, member: Member, part: ReadRange, max_bytes: int) -> bytes:
     """As `read_reference`, of a member of a tar or a zip.
 
     Args:

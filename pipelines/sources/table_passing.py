@@ -20,7 +20,9 @@ from beamscribe.pipelines.work.work_item import UNREADABLE, Member
 from beamscribe.storage.uri import only_os_errors
 
 
-def pass_through(container: Container, where: Where, begins: int, max_bytes: int) -> Generator[Passed, None, None]:
+def pass_through_table(
+    container: Container, where: Where, begins: int, max_bytes: int
+) -> Generator[Passed, None, None]:
     """The rows of a table from one on.
 
     A row that ends the process which reads it is a failure of its own, if it is known which row it was.

@@ -34,7 +34,7 @@ class Passed(NamedTuple):
     data: bytes | Exception | None = None
 
 
-def pass_through(
+def pass_through_tar(
     container: Container,
     where: Where,
     begins: int,

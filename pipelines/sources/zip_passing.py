@@ -16,7 +16,7 @@ from beamscribe.pipelines.sources.archive_members import ReadRange, bytes_of_zip
 from beamscribe.pipelines.sources.archives import MAX_TARGET, zip_entries, zip_link
 from beamscribe.pipelines.sources.beside import until_error
 from beamscribe.pipelines.sources.links import Link
-from beamscribe.pipelines.sources.members import part_of, read_part
+from beamscribe.pipelines.sources.members import part_of, read_member
 from beamscribe.pipelines.sources.opened import PIECE_BYTES, PiecesReader, UnreadableMemberError, Where
 from beamscribe.pipelines.sources.tar_parts import Piece, pieces_of
 from beamscribe.pipelines.sources.tar_passing import Passed
@@ -80,7 +80,7 @@ class _Window(NamedTuple):
         return max(1, sum(piece.size for piece in self.pieces) // PIECE_BYTES)
 
 
-def pass_through(
+def pass_through_zip(
     container: Container, where: Where, begins: int, wanted: Callable[[str], bool], max_bytes: int
 ) -> Generator[Passed, None, None]:
     """The members of a zip from an entry on.
@@ -225,7 +225,7 @@ def _data(one: _Entry, what: Member, where: Where, version: str, part: ReadRange
     if what.kind == UNREADABLE:
         return UnreadableMemberError(what.detail)
     try:
-        return read_part(where, what._replace(version=version), part, one.most)
+        return read_member(where, what._replace(version=version), part, one.most)
     except ReplacedError:
         raise
     except (UnreadableMemberError, FileTooLargeError) as error:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beamscribe.pipelines.commits import stored_corpus
-from beamscribe.pipelines.commits.stored_corpus import read_corpus, read_ids, read_part, write_corpus
+from beamscribe.pipelines.commits.stored_corpus import read_corpus, read_ids, read_items, write_corpus
 from beamscribe.pipelines.work.work_item import Besides, Member, WorkItem
 from beamscribe.pipelines.work.work_items import WorkItems
 from beamscribe.schemas.coco import CocoCaption
@@ -69,7 +69,7 @@ def test_a_large_corpus_has_parts_and_a_smaller_one_leaves_none_behind(
     monkeypatch.setattr(stored_corpus, "PART_SIZE", 100)
     many = numbered(201)
     write_corpus(output, WorkItems.of(many))
-    assert [len(read_part(output, name)) for name in names(output)] == [100, 100, 1]
+    assert [len(read_items(output, name)) for name in names(output)] == [100, 100, 1]
     assert list(read_corpus(output)) == many
     write_corpus(output, many[:3])
     assert len(names(output)) == 1

@@ -192,7 +192,7 @@ def test_what_is_gone_through_is_what_is_listed(
     listed, passed = Storage(str(tmp_path / "listed")), Storage(str(tmp_path / "passed"))
     assert go(uri, listed, list_members=True) == DONE
     reads: list[Any] = []
-    for kind in ("pass_through", "pass_through_zip"):
+    for kind in ("pass_through_tar", "pass_through_zip"):
         pass_through = getattr(container_stream, kind)
         monkeypatch.setattr(container_stream, kind, lambda *a, through=pass_through: reads.append(a) or through(*a))
     monkeypatch.setattr(archives, "list_archive", None)
@@ -359,7 +359,7 @@ def test_what_listed_members_before_is_continued(
     uri, output = put(name, photos(6)), Storage(str(tmp_path / "output"))
     assert go(uri, output, list_members=True, limit=3, failing=["002.jpg"]) == DONE
     captions, failures = rows_of(output)
-    monkeypatch.setattr(container_stream, "pass_through", None)
+    monkeypatch.setattr(container_stream, "pass_through_tar", None)
     monkeypatch.setattr(container_stream, "pass_through_zip", None)
     monkeypatch.setattr(container_stream, "pass_through_table", None)
     assert go(uri, output) == DONE
