@@ -36,7 +36,7 @@ def unsure_images(source: str, below: float, options: dict[str, Any], limit: int
         RefusedError: if the output cannot be read, or its captioner was not calibrated.
     """
     inside = members_of(source, options)
-    kept = _kept_of(source, options)
+    kept, first = _kept_of(source, options)
     unsure: list[tuple[float, str, str, int]] = []
     left_out: list[Skipped] = []
     sure = without = 0
@@ -60,15 +60,15 @@ def unsure_images(source: str, below: float, options: dict[str, Any], limit: int
 
     def listing() -> Iterator[WorkItem | Skipped]:
         for _, id, uri, number in sorted(unsure):
-            yield (inside.get(id) or WorkItem(id, uri))._replace(kept=number if kept else None)
+            yield (inside.get(id) or WorkItem(id, uri))._replace(kept=first + number if kept else None)
         yield from left_out
 
     corpus = distinct(listing(), limit, f"--retake {source}", "beamscribe verify says what is wrong with it")
     return corpus._replace(kept=kept)
 
 
-def _kept_of(source: str, options: dict[str, Any]) -> KeptRows | None:
-    """The columns that an output has kept of its own source, in the order of its rows; None where there are none.
+def _kept_of(source: str, options: dict[str, Any]) -> tuple[KeptRows | None, int]:
+    """The columns that an output has kept of its own source, in the order of its rows, and the number of the first row.
 
     Raises:
         RefusedError: if they cannot be read.
@@ -78,12 +78,13 @@ def _kept_of(source: str, options: dict[str, Any]) -> KeptRows | None:
         manifest = read_manifest_of(output)
         columns = from_details(manifest.details if manifest else {})
         if manifest is None or not columns.names:
-            return None
+            return None, 0
         found = KeptRows([Keep(name, name) for name in columns.names])
         found.see_names(columns.names)
-        for table in OutputReader(output, manifest, with_kept_columns(CAPTIONS, columns)).tables(columns.names):
-            found.add_table(source, pa.schema([(one.name, one.type) for one in columns]), table.to_batches())
+        tables = OutputReader(output, manifest, with_kept_columns(CAPTIONS, columns)).tables(columns.names)
+        schema = pa.schema([(one.name, one.type) for one in columns])
+        first = found.add_table(source, schema, (batch for table in tables for batch in table.to_batches()))
         found.end(f"--retake {source}")
     except (OSError, ValueError) as error:
         raise RefusedError(f"--retake {source} cannot be read: {error}") from error
-    return found
+    return found, first
