@@ -10,11 +10,11 @@ DEMO := demo-output
 .venv/installed: setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet 'uv>=0.5'
-	.venv/bin/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,demo]' || \
-	    .venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,demo]'
+	.venv/bin/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]' || \
+	    .venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Captions and speaks the photographs of two wheels, or of a folder: make demo IMAGES=folder
+# Captions and speaks photographs that packages carry, or those of a folder: make demo IMAGES=folder
 IMAGES := $(DEMO)/photographs
 # The folder's name may have spaces, which make takes for the ends of words.
 # The neural voice, if its extra and a voice are installed.

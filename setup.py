@@ -97,7 +97,6 @@ setup(
         "heif": ["pillow-heif>=1.8"],
         "evaluate": EVALUATE,
         "explain": EXPLAIN,
-        "demo": ["scikit-image>=0.26", "scikit-learn>=1.9"],
         "dev": [
             "pytest>=9.1",
             "pytest-xdist>=3.8",

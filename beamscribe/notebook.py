@@ -49,8 +49,7 @@ class Captioner:
 
     >>> from beamscribe import Captioner
     >>> captioner = Captioner.load()
-    >>> from skimage import data
-    >>> captions = captioner.caption([data.astronaut(), data.chelsea()])
+    >>> captions = captioner.caption(["photographs/cat.jpg", "photographs/train.jpg"])
     >>> len(captions)
     2
     >>> captions[0].text  # doctest: +ELLIPSIS

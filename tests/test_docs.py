@@ -130,7 +130,6 @@ def follow(document: str) -> None:
 def test_commands_do_what_they_say(
     documents: list[str], made: list[str], tmp_path: Path, made_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install -e '.[demo]'")
     prepare(tmp_path, made_images)
     monkeypatch.delenv("BEAMSCRIBE_MODEL", raising=False)
     monkeypatch.chdir(tmp_path)

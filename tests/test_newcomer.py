@@ -30,7 +30,6 @@ def test_what_changes_from_run_to_run_is_masked() -> None:
 @pytest.mark.slow
 @pytest.mark.nightly
 def test_the_transcript_is_what_the_demo_prints(tmp_path: Path) -> None:
-    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install -e '.[demo]'")
     found = NEWCOMER["record"](tmp_path / "demo-output")
     assert NEWCOMER["masked"](found) == NEWCOMER["masked"](NEWCOMER["written"]()), (
         "docs/newcomer.md is stale: python docs/demo/newcomer.py writes it anew"

@@ -52,16 +52,19 @@ def main() -> None:
     """Puts both side by side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path)
-    parser.add_argument("--word", type=int, default=5, help="word of the first caption that is lit (default: 5)")
+    parser.add_argument("--card", type=int, default=3, help="photograph that is lit (default: 3)")
+    parser.add_argument("--word", type=int, default=3, help="word of its caption (default: 3)")
     parser.add_argument("--output", type=Path, default=PICTURE)
     args = parser.parse_args()
     page = args.page.resolve().as_uri()
-    lit = f"look(document.querySelectorAll('.card')[0].querySelectorAll('.word')[{args.word - 1}])"
-    to_cards = "document.querySelector('.cards').scrollIntoView({behavior: 'instant'})"
+    # So that the page shows a caption that is wrong beside those that are right.
+    by_name = "order.value = 'name'; order.dispatchEvent(new Event('input', {bubbles: true}))"
+    lit = f"look(document.querySelectorAll('.card')[{args.card - 1}].querySelectorAll('.word')[{args.word - 1}])"
+    to_card = f"document.querySelectorAll('.card')[{args.card - 1}].scrollIntoView({{behavior: 'instant'}})"
     browser = open_browser()
     try:
-        desktop = photograph(browser, page, WIDTH, "light", lit)
-        phone = photograph(browser, page, PHONE, "dark", f"{lit}; {to_cards}")
+        desktop = photograph(browser, page, WIDTH, "light", f"{by_name}; {lit}")
+        phone = photograph(browser, page, PHONE, "dark", f"{by_name}; {lit}; {to_card}")
     finally:
         browser.quit()
     whole = Image.new("RGB", (WIDTH + GAP + PHONE, HEIGHT), "white")

@@ -1,9 +1,10 @@
 """The Python API: every kind of image takes the same way, and the examples in the docstrings are true."""
 
 import doctest
-import importlib.util
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from beamscribe.model.backbone.spec import EFFICIENTNET_LITE2
 from beamscribe.notebook import Captioner, speak
 from beamscribe.pipelines.speech.audio import decode
 from beamscribe.schemas.caption_row import Alternative
+from tests.documents import CHECKOUT
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
@@ -125,9 +127,11 @@ def test_speech_is_sound() -> None:
 
 @pytest.mark.nightly
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="scikit-image is not installed")
-def test_the_examples_are_true(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_are_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BEAMSCRIBE_MODEL", raising=False)
+    command = [sys.executable, CHECKOUT / "docs" / "demo" / "photographs.py", tmp_path / "photographs"]
+    subprocess.run(command, check=True)
+    monkeypatch.chdir(tmp_path)
     found = doctest.testmod(notebook)
     assert (found.failed, found.attempted > 10) == (0, True)
 
