@@ -49,7 +49,10 @@ class FlagParser(argparse.ArgumentParser):
             _, rest = super().parse_known_args(args)
         if rest and (not rest[0].startswith("-") or self.nearest(rest[0], SURELY_MEANT)):
             refuse_unknown(rest, self)
-        return super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(args, namespace)
+        if getattr(found, "output", None) == "":
+            self.error("--output is empty: name a place; a variable of the shell may not be set")
+        return found, rest
 
     @contextlib.contextmanager
     def _nothing_required(self) -> Iterator[None]:

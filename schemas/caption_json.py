@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.conversion import json_of
-from beamscribe.schemas.kept_columns import plain_times
+from beamscribe.schemas.python_values import python_values
 
 Row = dict[str, Any]
 
@@ -20,7 +20,8 @@ ALL = (*caption_row.SCHEMA.names, AUDIO)
 
 def rows_of(table: pa.Table) -> list[Row]:
     """The rows of a table of captions."""
-    return pa.Table.from_arrays(list(map(plain_times, table.columns)), table.column_names).to_pylist()
+    columns = map(python_values, table.columns)
+    return [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def json_lines(rows: Iterable[Row]) -> Iterator[str]:

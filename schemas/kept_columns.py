@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from beamscribe.schemas.conversion import as_array, text_of
 from beamscribe.schemas.keep import INTEGERS
+from beamscribe.schemas.python_values import python_values
 
 DETAIL = "kept_columns"
 """Entry of a manifest's details: the fields, see `to_text`."""
@@ -159,7 +160,7 @@ def texts_of(row: pa.RecordBatch | None) -> dict[str, str]:
     if row is None:
         return {}
     fields = (field for field in row.schema if field.name != UNREAD)
-    return {field.name: text_of(plain_times(row.column(field.name))[0].as_py()) for field in fields}
+    return {field.name: text_of(python_values(row.column(field.name))[0]) for field in fields}
 
 
 def as_columns(rows: Sequence[pa.RecordBatch | None], kept: pa.Schema) -> list[pa.ChunkedArray]:
@@ -206,24 +207,3 @@ def unpacked(text: str) -> list[pa.RecordBatch]:
     except (pa.ArrowException, ValueError, OSError) as error:
         raise ValueError(f"its kept columns cannot be read: {error}") from error
     return [batch.slice(row, 1) for batch in table.to_batches() for row in range(batch.num_rows)]
-
-
-def plain_times(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """An array whose times Python can hold, to the microsecond."""
-    dtype = _microseconds(array.type)
-    return array if dtype == array.type else array.cast(dtype, safe=False)
-
-
-def _microseconds(dtype: pa.DataType) -> pa.DataType:
-    types = pa.types
-    if types.is_list(dtype):
-        return pa.list_(dtype.value_field.with_type(_microseconds(dtype.value_type)))
-    if types.is_large_list(dtype):
-        return pa.large_list(dtype.value_field.with_type(_microseconds(dtype.value_type)))
-    if types.is_struct(dtype):
-        return pa.struct([field.with_type(_microseconds(field.type)) for field in dtype])
-    if getattr(dtype, "unit", "") == "ns":
-        if types.is_timestamp(dtype):
-            return pa.timestamp("us", tz=dtype.tz)
-        return pa.time64("us") if types.is_time(dtype) else pa.duration("us")
-    return dtype

@@ -8,6 +8,7 @@ from beamscribe.pipelines.outputs.audio_files import audio_of
 from beamscribe.pipelines.outputs.caption_lines import coco_results, columns_of, csv_lines
 from beamscribe.pipelines.outputs.captions import Captions, kept_names, open_captions, rows_by_file
 from beamscribe.pipelines.outputs.datasets import write_dataset
+from beamscribe.pipelines.outputs.destination import refuse_own_folders
 from beamscribe.pipelines.outputs.export_speech import export_speech
 from beamscribe.pipelines.outputs.line_files import refuse_foreign, write_lines
 from beamscribe.pipelines.outputs.report.pictures import PictureReading
@@ -58,6 +59,8 @@ def run(argv: Sequence[str]) -> int:
     args = parser().parse_strictly(argv)
     options = args.storage_options
     _refuse_places(args)
+    if args.output:
+        refuse_own_folders(args.output, args.captions)
     if (spoken := manifest_of(Storage(args.captions, options))).job == "speak":
         return export_speech(args)
     if args.to == "files":

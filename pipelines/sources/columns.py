@@ -216,7 +216,9 @@ def _found(schema: pa.Schema, first_value: Callable[[Column], bytes | None]) -> 
 def _usable(schema: pa.Schema) -> Iterator[Column]:
     for field in schema:
         if schema.names.count(field.name) == 1:
-            yield from _below((field.name,), field.type)
+            below = _below((field.name,), field.type)
+            # Of a column `a.b` and a field `b` of `a`, which have one name, the column is meant.
+            yield from (one for one in below if len(one.path) == 1 or one.name not in schema.names)
 
 
 def _below(path: tuple[str, ...], dtype: pa.DataType) -> Iterator[Column]:

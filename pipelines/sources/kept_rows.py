@@ -16,6 +16,7 @@ from beamscribe.pipelines.work.shards import Shard
 from beamscribe.schemas.conversion import as_array
 from beamscribe.schemas.keep import Keep
 from beamscribe.schemas.kept_columns import DECLARED, UNREAD, kept_field, null_row
+from beamscribe.schemas.python_values import python_values
 
 MOST_NAMES = 1000
 """Of columns that are remembered, to tell which one may have been meant."""
@@ -169,7 +170,7 @@ class KeptRows:
             if kept is not None:
                 columns.append(kept)
                 continue
-            values = column.to_pylist()
+            values = python_values(column)
             if form == JSON:
                 values = [None if value is None else json.loads(value) for value in values]
             array, wrong = as_array(values, field.type)

@@ -143,7 +143,7 @@ def _captioned(files: list[str], options: dict[str, Any], kept: frozenset[str] |
             for uri in list(files if current else late):
                 try:
                     where = Where(uri, json.dumps(options, sort_keys=True), False)
-                    for fingerprint, one in _references(where, process):
+                    for fingerprint, one in _references(where, process, own=kept is not None):
                         if (kept is None or fingerprint is None or fingerprint in kept) is current:
                             yield one
                         elif current:
@@ -152,9 +152,15 @@ def _captioned(files: list[str], options: dict[str, Any], kept: frozenset[str] |
                     raise RefusedError(f"--captions: {uri} cannot be read: {error}") from error
 
 
-def _references(where: Where, process: TableProcess) -> Iterator[tuple[str | None, WorkItem | Skipped]]:
-    """The rows of a file, each with its fingerprint, if it has one."""
-    for part in process.texts(where, list(COLUMNS), [ID_COLUMN, FINGERPRINT_COLUMN]):
+def _references(where: Where, process: TableProcess, own: bool) -> Iterator[tuple[str | None, WorkItem | Skipped]]:
+    """The rows of a file, each with its fingerprint, if it has one.
+
+    Args:
+        where: the file.
+        process: that reads it.
+        own: whether it is of an output of Beamscribe; the fingerprints of others say nothing.
+    """
+    for part in process.texts(where, list(COLUMNS), [ID_COLUMN, *([FINGERPRINT_COLUMN] if own else [])]):
         if "metadata" in part:
             check_version(where.uri, _version(part["metadata"]), caption_row.VERSION)
             continue

@@ -50,6 +50,7 @@ def test_an_unknown_flag_is_refused_with_the_nearest(argv: list[str], message: s
     [
         ([], "the following arguments are required: --output"),
         (["--output"], "argument --output: expected one argument"),
+        (["--output", ""], "--output is empty: name a place; a variable of the shell may not be set"),
         (["--output", "x", "--batch-size", "0"], "argument --batch-size: 0 is not above zero"),
         (["--output", "x", "--batch-size", "4.5"], "argument --batch-size: invalid positive value: '4.5'"),
         (["--output", "x", "--batch-size="], "argument --batch-size: invalid positive value: ''"),

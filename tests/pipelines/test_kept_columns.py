@@ -209,6 +209,32 @@ def go(output: Storage, manifest: Path) -> int:
     )
 
 
+def test_times_that_python_cannot_hold_are_kept(titled: str) -> None:
+    url = [f"in/{number}.png" for number in range(3)]
+    columns = {
+        "late": pa.array([0, 253402300800000, None], pa.timestamp("ms")),
+        "day": pa.array([0, 2147483647, 1], pa.date32()),
+        "zone": pa.array([0, 1, 2], pa.timestamp("us", "Z")),
+    }
+    pq.write_table(pa.table({"url": url, **columns}), "m.parquet")
+    command = ["caption", "--manifest", "m.parquet", "--captioner", titled]
+    assert main([*command, "--output", "out", "--keep-columns", "late,day,zone", "--layout", "webdataset"]) == DONE
+    found = ds.dataset("out/captions").to_table().sort_by("id")
+    assert {name: found[name].combine_chunks() for name in columns} == columns
+    assert not any(found["repairs"].to_pylist())
+    assert main(["verify", "out"]) == DONE
+    for form in ("jsonl", "csv"):
+        assert main(["export", "out", "--to", form, "--output", f"out.{form}"]) == DONE
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sorted(str(line["late"]) for line in lines) == ["10000-01-01T00:00:00.000", "1970-01-01T00:00:00", "None"]
+    assert main([*command, "--output", "texts", "--keep-columns", "day:string"]) == DONE
+    assert sorted(ds.dataset("texts/captions").to_table()["day"].to_pylist()) == [
+        "1970-01-01",
+        "1970-01-02",
+        "2147483647",
+    ]
+
+
 def test_a_kill_costs_no_value(tmp_path: Path, memory: Storage) -> None:
     rows = [{"url": f"{number}.jpg", "license": f"l{number}", "n": number or None} for number in range(9)]
     manifest = tmp_path / "m.jsonl"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from beamscribe.errors import RefusedError
 from beamscribe.pipelines.outputs.captions import open_captions
+from beamscribe.pipelines.outputs.destination import refuse_own_folders
 from beamscribe.pipelines.outputs.job_status import status
 from beamscribe.pipelines.outputs.report.cards import Sources, make_cards
 from beamscribe.pipelines.outputs.report.failed import reasons
@@ -82,6 +83,7 @@ def write_page(settings: PageSettings) -> WrittenPage:
     Raises:
         RefusedError: if there is nothing to report on, or the page cannot be written.
     """
+    refuse_own_folders(settings.output, settings.captions)
     options = settings.storage_options
     captioned = open_captions(settings.captions, options)
     output, manifest = captioned.output, captioned.manifest

@@ -75,6 +75,13 @@ def test_csv(captions: Storage, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert sorted(found.name for found in path.parent.iterdir()) == ["captions.csv"]
 
 
+def test_the_data_of_the_output_stay_alone(captions: Storage) -> None:
+    before = captions.walk("captions")
+    with pytest.raises(RefusedError, match="choose another place"):
+        export(captions, "csv", "--output", f"{captions.root}/captions/x.csv")
+    assert captions.walk("captions") == before
+
+
 def test_columns_of_a_table(captions: Storage, tmp_path: Path) -> None:
     path = tmp_path / "captions.csv"
     assert export(captions, "csv", "--output", str(path), "--columns", "all") == DONE

@@ -346,6 +346,14 @@ def test_bytes_that_are_null_leave_the_path(tmp_path):
                 read_reference(corpus.references[place], {})
 
 
+@pytest.mark.slow
+def test_of_a_column_and_a_field_of_one_name_the_column_is_read(tmp_path):
+    table = pa.table({"data.image": [b"a", b"b"], "data": pa.array([{"image": b"c"}, {"image": b"d"}])})
+    pq.write_table(table, tmp_path / "t.parquet")
+    for path in (str(tmp_path / "t.parquet"), write_arrow(tmp_path / "t.arrow", table, stream=True)):
+        assert [read_reference(one, {}) for one in read(path).references] == [b"a", b"b"]
+
+
 def test_a_damaged_arrow_file_costs_what_is_damaged(tmp_path):
     path = tmp_path / "t.arrow"
     write_arrow(path, pa.table({"image": list(FILES.values())}), stream=False)

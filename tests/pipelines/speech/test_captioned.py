@@ -69,7 +69,14 @@ def test_all_captions_of_others_are_spoken_whoever_shares_an_id(tmp_path):
         listed(tmp_path)
 
 
-FOREIGN = pa.table({"score": [1, 2], "caption": ["A cat.", None], "image_uri": ["s3://b/1.jpg", "s3://b/2.jpg"]})
+FOREIGN = pa.table(
+    {
+        "score": [1, 2],
+        "fingerprint": [1, 2],
+        "caption": ["A cat.", None],
+        "image_uri": ["s3://b/1.jpg", "s3://b/2.jpg"],
+    }
+)
 EXPECTED = [("s3://b/1.jpg", "s3://b/1.jpg", "A cat."), ("s3://b/2.jpg", "s3://b/2.jpg", "")]
 
 
