@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from apache_beam import PCollection
 
 from beamscribe.errors import RefusedError
+from beamscribe.pipelines.images.reading import READ
 from beamscribe.pipelines.runtime import options
 from beamscribe.pipelines.runtime.dry_run import dry_run
 from beamscribe.pipelines.runtime.flags import jobs
@@ -16,6 +17,7 @@ from beamscribe.pipelines.runtime.flags.speak import LAYOUTS, parser
 from beamscribe.pipelines.runtime.launcher import launch
 from beamscribe.pipelines.runtime.request import Request
 from beamscribe.pipelines.runtime.runners import is_dry
+from beamscribe.pipelines.sources.opened import UnreadableMemberError
 from beamscribe.pipelines.speech import SpeechEngine, SpeechError, SpeechSettings, open_engine
 from beamscribe.pipelines.speech.captioned import images_a_shard, is_spread, list_captions, spread
 from beamscribe.pipelines.speech.clip import Style
@@ -74,6 +76,9 @@ class SpeakJob:
         speaker = Speaker(self.manner, run)
 
         def process(shard: Shard) -> Iterator[SpeechRow | FailureRow]:
+            for item in shard.todo:
+                if (unread := item.reference.member) is not None:
+                    yield failure(item, READ, UnreadableMemberError.__name__, unread.detail, run.started)
             spoken_here, spoken_before = by_text(shard, run)
             for key, outcome in speaker.speak(shard.name, texts_of(spoken_here)):
                 yield from rows(spoken_here[key], outcome)
@@ -104,10 +109,15 @@ Images = dict[str, list[PendingItem]]
 
 
 def by_text(shard: Shard, run: Run) -> tuple[Images, Images]:
-    """A shard's images by text: of texts that are spoken here, and of those that were spoken before."""
+    """A shard's images by text: of texts that are spoken here, and of those that were spoken before.
+
+    Rows that could not be read have none.
+    """
     here: Images = defaultdict(list)
     before: Images = defaultdict(list)
     for item in shard.todo:
+        if item.reference.member is not None:
+            continue
         key = audio_key(normalize_text(item.reference.text), run.fingerprint)
         (before if is_spread(item.reference) else here)[key].append(item)
     return here, before

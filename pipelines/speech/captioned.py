@@ -18,11 +18,12 @@ from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.table_process import TableError, TableProcess
 from beamscribe.pipelines.speech.spoken import normalize_text
 from beamscribe.pipelines.work.shards import bucket, shard_count
-from beamscribe.pipelines.work.work_item import WorkItem
+from beamscribe.pipelines.work.work_item import UNREADABLE, Member, WorkItem
 from beamscribe.pipelines.work.work_items import TEXT, WorkItems
 from beamscribe.schemas import caption_row
 from beamscribe.schemas.counted import counted
 from beamscribe.schemas.table import VERSION_KEY, NewerSchemaError, check_version
+from beamscribe.storage.location import storable
 from beamscribe.storage.output_reader import read_manifest_of
 from beamscribe.storage.storage import Storage
 from beamscribe.storage.uri import canonical, filesystem
@@ -172,9 +173,11 @@ def _references(where: Where, process: TableProcess, own: bool) -> Iterator[tupl
             if not image_uri:
                 yield fingerprint, Skipped(NO_URI)
                 continue
-            # A caption that is missing, or cannot be read, is one that cannot be spoken: a failure row.
-            text = "" if str(row) in problems else caption
-            yield fingerprint, WorkItem(id or image_uri, image_uri, text=text, group=normalize_text(text))
+            if (problem := problems.get(str(row))) is not None:
+                unread = Member(UNREADABLE, row, detail=storable(problem))
+                yield fingerprint, WorkItem(id or image_uri, image_uri, member=unread)
+                continue
+            yield fingerprint, WorkItem(id or image_uri, image_uri, text=caption, group=normalize_text(caption))
 
 
 def _version(metadata: dict[str, str]) -> int:

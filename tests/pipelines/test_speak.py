@@ -161,6 +161,19 @@ def test_a_text_that_cannot_be_spoken_is_a_failure_of_each_of_its_images(tmp_pat
     assert verify(local) == (1, 4, 0, ())
 
 
+def test_a_row_that_cannot_be_read_says_why(tmp_path, local):
+    columns = {"image_uri": [*"abc"], "id": [1.0, 2.5, 3.0], "caption": [b"A dog.", b"A cat.", b"A c\xffw."]}
+    pq.write_table(pa.table(columns), tmp_path / "theirs.parquet")
+    assert go(str(tmp_path / "theirs.parquet"), local) == DONE
+    assert set(index_of(local)) == {"1"}
+    assert [(row.id, row.stage, row.error_type) for row in sorted(failures_of(local), key=lambda row: row.id)] == [
+        ("3", "read", "UnreadableMemberError"),
+        ("b", "read", "UnreadableMemberError"),
+    ]
+    assert {"its id 2.5 is a number with a fraction"} < {row.message for row in failures_of(local)}
+    assert verify(local) == (1, 2, 0, ())
+
+
 def test_texts_that_fail_are_tried_again_on_demand(tmp_path, local):
     captions = write_captions(tmp_path / "c", SILENT)
     go(captions, local)

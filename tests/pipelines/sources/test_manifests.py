@@ -346,6 +346,17 @@ def test_bytes_that_are_null_leave_the_path(tmp_path):
                 read_reference(corpus.references[place], {})
 
 
+def test_a_zero_byte_costs_its_row(tmp_path):
+    for name in FILES:
+        (tmp_path / name).write_bytes(FILES[name])
+    (tmp_path / "l.txt").write_bytes(b"a.jpg\nb\0.jpg\nc.jpg\n")
+    references = read(str(tmp_path / "l.txt")).references
+    assert [one.uri.rpartition("/")[2] for one in references] == ["a.jpg", "b\0.jpg", "c.jpg"]
+    assert [read_reference(references[place], {}) for place in (0, 2)] == [FILES["a.jpg"], FILES["c.jpg"]]
+    with pytest.raises(ValueError, match="null byte"):
+        read_reference(references[1], {})
+
+
 @pytest.mark.slow
 def test_of_a_column_and_a_field_of_one_name_the_column_is_read(tmp_path):
     table = pa.table({"data.image": [b"a", b"b"], "data": pa.array([{"image": b"c"}, {"image": b"d"}])})

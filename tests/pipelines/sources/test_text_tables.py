@@ -125,7 +125,7 @@ def test_lines_are_numbered_as_editors_do(name, text, number):
         ("l.csv", "url,id,id\na,1,2\n", "more than one column with the name id"),
         ("l.csv", 'url,"note\na.jpg,x\n', "line 1: a quote"),
         ("l.csv", "url\na.jpg\nb\xe9.jpg\n".encode("latin-1"), "line 3 is not UTF-8.*iconv"),
-        ("l.csv", "url\na.jpg\n".encode("utf-16-le"), "line 1 is not UTF-8"),
+        ("l.csv", "url\na.jpg\n".encode("utf-16-le"), "line 1 is no text"),
         ("l.csv", "url\na.jpg\n".encode("utf-32"), "UTF-32"),
         ("l.txt", b"a.jpg\n" + b"\0" * 100, "zero bytes"),
         ("l.txt", b"a" * 2**23, "line 1 is longer"),
