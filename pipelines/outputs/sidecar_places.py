@@ -64,9 +64,13 @@ def places_of_copies(rows: Iterable[Captioned], folder: str, options: dict[str, 
     """
     photographs = _distinct(rows)
     names = _laid_out(photographs)
-    again = [name for name, count in Counter(map(_key, names)).items() if count > 1]
-    if again:
-        raise RefusedError(f"{again[0]} would be the copy of two photographs: export to csv instead")
+    known: dict[str, str] = {}
+    for name, photograph in zip(names, photographs, strict=True):
+        if (other := known.setdefault(_key(name), photograph.uri)) != photograph.uri:
+            raise RefusedError(
+                f"{name} would be the copy of two photographs, {other} and {photograph.uri}: rename one of them, or "
+                "export to csv"
+            )
     return Places(_writable(folder, names, options), names, photographs, Counter())
 
 

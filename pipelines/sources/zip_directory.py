@@ -132,11 +132,9 @@ def _find(file: IO[bytes]) -> _Directory:
         tail = max(0, length - most)
         file.seek(tail)
         data = _read(file, length - tail)
-        at = data.rfind(b"PK\x05\x06")
-        while at >= 0 and len(data) - at < _END.size:
-            at = data.rfind(b"PK\x05\x06", 0, at)
+        at, ends = _end_record(data)
         # The locator of zip64 stands before it.
-        if at >= _LOCATOR64.size or not tail:
+        if (ends and at >= _LOCATOR64.size) or not tail:
             break
     if at < 0:
         raise DamagedArchiveError("it has no directory at its end: it is no zip file, or cut off")
@@ -161,6 +159,21 @@ def _find(file: IO[bytes]) -> _Directory:
     if size > end:
         raise DamagedArchiveError(f"its directory of {size} bytes does not fit into its {length} bytes")
     return _Directory(end - size, size, count, exact, end - size - offset)
+
+
+def _end_record(data: bytes) -> tuple[int, bool]:
+    """Where the last end record is in the last bytes of a zip, -1 for none, and whether its comment ends with them.
+
+    One that ends so is preferred: a comment may look like such a record.
+    """
+    last, at = -1, len(data)
+    while (at := data.rfind(b"PK\x05\x06", 0, at)) >= 0:
+        if len(data) - at < _END.size:
+            continue
+        last = max(last, at)
+        if at + _END.size + _END.unpack_from(data, at)[-1] == len(data):
+            return at, True
+    return last, False
 
 
 def _records(file: IO[bytes], where: _Directory) -> Iterator[tuple[tuple[Any, ...], bytes]]:

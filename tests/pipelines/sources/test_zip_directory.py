@@ -60,6 +60,15 @@ def test_reads_what_python_writes(method: int, before: bytes) -> None:
     assert read(before + made(FILES, method)) == (FILES, "")
 
 
+@pytest.mark.parametrize("before", [b"", b"x" * 30_000])
+def test_a_comment_may_look_like_an_end_record(before: bytes) -> None:
+    comment = before + b"PK\x05\x06" + bytes(18) + b"zz"
+    file = io.BytesIO(made(FILES))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = comment
+    assert read(file.getvalue()) == (FILES, "")
+
+
 def test_zip64_and_a_comment() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
