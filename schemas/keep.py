@@ -22,7 +22,7 @@ class Keep(NamedTuple):
 
 
 def parse_keep(text: str) -> tuple[Keep, ...]:
-    """Reads `NAME,NAME:TYPE,COLUMN=NAME`.
+    """Reads `NAME,NAME:TYPE,NEW=NAME`.
 
     A name may hold colons, as `dc:title`: only what follows the last of them and is a type declares one.
 
@@ -42,5 +42,5 @@ def parse_keep(text: str) -> tuple[Keep, ...]:
     columns = [one.column for one in found]
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"{twice} stands in it more than once: COLUMN=NAME gives one of them another name")
+        raise ValueError(f"{twice} stands in it more than once: NEW=NAME gives one of them another name")
     return tuple(found)

@@ -50,7 +50,7 @@ def parser() -> FlagParser:
         type=_columns,
         metavar="NAME,NAME",
         help="of a manifest, or of .json and .txt beside images in archives: columns to copy into the rows; NAME:TYPE "
-        f"says of which type they are, {', '.join(TYPES)}; COLUMN=NAME keeps them under another name",
+        f"says of which type they are, {', '.join(TYPES)}; NEW=NAME keeps one under another name",
     )
     flags.add_argument(
         "--model",
