@@ -90,6 +90,8 @@ class _Run:
         self._added(1, sum(map(len, filter(None, values))))
 
     def add_rows(self, batch: pa.RecordBatch) -> None:
+        if not batch.num_rows:
+            return
         self._begin(TABLE, batch.schema)
         self._held.append(batch)
         self._added(batch.num_rows, batch.nbytes)
@@ -126,6 +128,7 @@ class KeptSpool:
         self._lock = threading.Lock()
         self._files: dict[tuple[str, pa.Schema], _File] = {}
         self._places: list[_Place] = []
+        self._starts = np.array([], np.int64)
         self._tables = 0
         self._texts = _Run(self, 0)
 
@@ -170,6 +173,7 @@ class KeptSpool:
         """Nothing more comes: from here on rows can be taken."""
         self._texts.flush()
         self._places.sort(key=lambda place: place.start)
+        self._starts = np.array([place.start for place in self._places], np.int64)
         for file in self._files.values():
             file.end()
 
@@ -179,7 +183,7 @@ class KeptSpool:
         Args:
             numbers: (count,) integers.
         """
-        places = np.searchsorted([place.start for place in self._places], numbers, side="right") - 1
+        places = np.searchsorted(self._starts, numbers, side="right") - 1
         found = []
         for number in np.unique(places[places >= 0]):
             place = self._places[number]
