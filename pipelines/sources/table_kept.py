@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from beamscribe.pipelines.sources.columns import ColumnError
 from beamscribe.pipelines.sources.table_rows import LISTED_ROWS, check_count, some_groups, validated
@@ -85,6 +86,8 @@ def _plain(array: pa.Array, dtype: pa.DataType) -> pa.Array:
         return _plain(array.storage, dtype)
     if pa.types.is_dictionary(array.type):
         return _plain(array.dictionary_decode(), dtype)
+    if pa.types.is_run_end_encoded(array.type):
+        return _plain(pc.run_end_decode(array), dtype)  # pyright: ignore[reportAttributeAccessIssue]
     return array if array.type == dtype else array.cast(dtype)
 
 

@@ -13,6 +13,16 @@ LONGEST_LINE = 2**24
 LONGEST_NAME = 2**15
 """Letters of a URI or an id."""
 
+_OTHERS = {
+    b"\x1f\x8b": "a gzip file",
+    b"PK\x03\x04": "a zip archive",
+    b"PAR1": "a Parquet file",
+    b"ARRO": "an Arrow file",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+}
+"""How files begin that are taken for lists because of their names."""
+
 _LONE_RETURN = re.compile(r"(?<=\r)(?!\n)")
 
 
@@ -51,6 +61,8 @@ def lines_of(file: IO[bytes]) -> Iterator[Line]:
     mark = reader.read(4)
     if mark.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         raise ValueError("it is UTF-32 text: write it as UTF-8")
+    if other := next((name for begin, name in _OTHERS.items() if mark.startswith(begin)), None):
+        raise ValueError(f"it is {other} and no text, as the name says: rename or unpack it")
     rest = io.BufferedReader(_Joined(mark.removeprefix(b"\xef\xbb\xbf"), reader))
     if mark.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = io.TextIOWrapper(rest, "utf-16", newline="\n")

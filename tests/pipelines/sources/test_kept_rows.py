@@ -141,6 +141,18 @@ def test_manifests_of_several_kinds_share_a_column(tmp_path: Path) -> None:
         types_of(corpus_of("n", *manifests, tmp_path / "7.csv"))
 
 
+def test_values_that_are_stored_once_for_many_rows(tmp_path: Path) -> None:
+    """Run-end encoded, which Arrow files can hold and Parquet cannot."""
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 5], pa.int32()), pa.array(["x", None, "y"]))
+    table = pa.table({"url": [f"{name}.jpg" for name in "abcde"], "n": runs})
+    with pa.ipc.new_file(str(tmp_path / "m.arrow"), table.schema) as file:
+        file.write_table(table)
+    corpus = corpus_of("n", tmp_path / "m.arrow")
+    assert types_of(corpus) == ["string"]
+    expected = zip("abcde", ("x", "x", None, "y", "y"), strict=True)
+    assert kept_of(corpus) == {f"{name}.jpg": (value, False) for name, value in expected}
+
+
 @pytest.mark.slow
 def test_values_of_tables_that_are_read_side_by_side_go_to_their_own_rows() -> None:
     """Tables of different lengths in a store, of which one lacks the column."""

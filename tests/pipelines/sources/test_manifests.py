@@ -94,7 +94,7 @@ def test_manifest_repeats_count_once(tmp_path):
         (b"", "is empty"),
         (b" \n\r\n", "is empty"),
         (b"caf\xe9.jpg\n", "not UTF-8"),
-        (b"\xff\xd8\xff\xe0JFIF", "not UTF-8"),
+        (b"\xff\xd8\xff\xe0JFIF", "it is a JPEG image and no text"),
     ],
 )
 def test_manifest_that_is_none_is_refused(tmp_path, content, says):

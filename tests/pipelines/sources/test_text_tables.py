@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import gzip
 import io
 import json
 import os
@@ -128,6 +129,12 @@ def test_lines_are_numbered_as_editors_do(name, text, number):
         ("l.csv", "url\na.jpg\n".encode("utf-16-le"), "line 1 is no text"),
         ("l.csv", "url\na.jpg\n".encode("utf-32"), "UTF-32"),
         ("l.txt", b"a.jpg\n" + b"\0" * 100, "zero bytes"),
+        (
+            "l.txt",
+            gzip.compress(b"a.jpg\n", mtime=0),
+            "it is a gzip file and no text, as the name says: rename or unpack it",
+        ),
+        ("l.csv", b"PAR1" + bytes(99), "it is a Parquet file and no text"),
         ("l.txt", b"a" * 2**23, "line 1 is longer"),
         ("l.jsonl", '{"uri": \n{"uri": \n', "line 1: it is no JSON"),
         ("l.json", "[1,", "no JSON"),
