@@ -50,8 +50,13 @@ class FlagParser(argparse.ArgumentParser):
         if rest and (not rest[0].startswith("-") or self.nearest(rest[0], SURELY_MEANT)):
             refuse_unknown(rest, self)
         found, rest = super().parse_known_args(args, namespace)
-        if getattr(found, "output", None) == "":
-            self.error("--output is empty: name a place; a variable of the shell may not be set")
+        for action in self._actions:
+            value = getattr(found, action.dest, None)
+            if action.dest in PLACES and (value == "" or (isinstance(value, list) and "" in value)):
+                self.error(
+                    f"{(*action.option_strings, action.dest)[0]} is empty: name a place; a variable of the shell may "
+                    "not be set"
+                )
         return found, rest
 
     @contextlib.contextmanager
@@ -86,6 +91,9 @@ class FlagParser(argparse.ArgumentParser):
         refuse_unknown(rest, self)
         return args
 
+
+PLACES = ("captions", "features", "images", "manifest", "output")
+"""Flags that name files or folders, of which an empty name would be the folder where the command is typed."""
 
 SURELY_MEANT = 0.85
 """Likeness of a misspelt flag to one of ours from which on Beam is not asked: none of its own is so like one."""

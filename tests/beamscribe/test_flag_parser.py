@@ -13,6 +13,7 @@ def parser(**options: Any) -> FlagParser:
     flags = FlagParser(prog="beamscribe paint", **options)
     flags.add_argument("--batch-size", type=positive, default=32, help="images a call")
     flags.add_argument("--output", required=True)
+    flags.add_argument("--images", nargs="+")
     flags.add_argument("--colour", choices=["red", "blue"], default="red")
     add_storage_options(flags)
     return flags
@@ -20,7 +21,13 @@ def parser(**options: Any) -> FlagParser:
 
 def test_known_flags_are_parsed() -> None:
     args = parser().parse_strictly(["--output=x", "--batch-size", "4", "--storage-options", '{"anon": true}'])
-    assert vars(args) == {"output": "x", "batch_size": 4, "colour": "red", "storage_options": {"anon": True}}
+    assert vars(args) == {
+        "output": "x",
+        "batch_size": 4,
+        "images": None,
+        "colour": "red",
+        "storage_options": {"anon": True},
+    }
 
 
 def test_storage_options_are_none_by_default() -> None:
@@ -51,6 +58,7 @@ def test_an_unknown_flag_is_refused_with_the_nearest(argv: list[str], message: s
         ([], "the following arguments are required: --output"),
         (["--output"], "argument --output: expected one argument"),
         (["--output", ""], "--output is empty: name a place; a variable of the shell may not be set"),
+        (["--output", "x", "--images", "a", ""], "--images is empty: name a place"),
         (["--output", "x", "--batch-size", "0"], "argument --batch-size: 0 is not above zero"),
         (["--output", "x", "--batch-size", "4.5"], "argument --batch-size: invalid positive value: '4.5'"),
         (["--output", "x", "--batch-size="], "argument --batch-size: invalid positive value: ''"),
