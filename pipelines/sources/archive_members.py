@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 
-from beamscribe.pipelines.sources import tar_source, tar_stream, zip_directory
+from beamscribe.pipelines.sources import tar_source, tar_stream, zip_directory, zip_unpacking
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.versions import ReplacedError
 from beamscribe.pipelines.work.work_item import UNREADABLE, ZIP, Member
@@ -21,7 +21,7 @@ def zip_member(entry: zip_directory.ZipEntry) -> Member:
     trouble = zip_directory.trouble_of(entry)
     if trouble:
         return Member(UNREADABLE, 0, detail=trouble)
-    check = zip_directory.name_check(entry.stored_name)
+    check = zip_unpacking.name_check(entry.stored_name)
     return Member(ZIP, 0, entry.header, entry.packed, f"{entry.method} {entry.crc} {entry.size}", check)
 
 
@@ -40,13 +40,13 @@ def read_zip_member(read: ReadRange, member: Member, max_bytes: int) -> bytes:
     method, crc, size = map(int, member.detail.split(" "))
     _bound(bytes_of_zip_member(member), max_bytes)
     data = read(member.start, member.size + SLACK)
-    start = zip_directory.local_size(data, method, member.check)
+    start = zip_unpacking.local_size(data, method, member.check)
     if len(data) < start + member.size:
         data = read(member.start, start + member.size)
     packed = data[start : start + member.size]
     if len(packed) < member.size:
         raise DamagedArchiveError(f"the archive ends after {len(packed)} of the {member.size} bytes of this member")
-    return zip_directory.unpack(packed, method, size, crc)
+    return zip_unpacking.unpack(packed, method, size, crc)
 
 
 def bytes_of_zip_member(member: Member) -> int:

@@ -13,7 +13,7 @@ from beamscribe.errors import DONE, RefusedError
 from beamscribe.pipelines.runtime import plan as plan_module
 from beamscribe.pipelines.runtime.plan_archives import MOST_IMAGES, Archives, look_into
 from beamscribe.pipelines.sources.listing import list_images
-from beamscribe.pipelines.sources.zip_directory import STORED
+from beamscribe.pipelines.sources.zip_unpacking import STORED
 from beamscribe.pipelines.work.container import Container
 from beamscribe.storage.location import locate
 from beamscribe.storage.storage import Storage

@@ -9,7 +9,8 @@ import pytest
 
 from beamscribe.pipelines.sources.archive_members import read_zip_member, zip_member
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
-from beamscribe.pipelines.sources.zip_directory import BZIP2, DEFLATED, LZMA, STORED, ZipEntry, directory
+from beamscribe.pipelines.sources.zip_directory import ZipEntry, directory
+from beamscribe.pipelines.sources.zip_unpacking import BZIP2, DEFLATED, LZMA, STORED
 from beamscribe.pipelines.work.work_item import UNREADABLE
 from beamscribe.storage.uri import FileTooLargeError
 

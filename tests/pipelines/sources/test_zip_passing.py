@@ -23,7 +23,7 @@ from beamscribe.pipelines.sources.archives import list_archive
 from beamscribe.pipelines.sources.corpus import Skipped
 from beamscribe.pipelines.sources.opened import Where
 from beamscribe.pipelines.sources.versions import size_and_version
-from beamscribe.pipelines.sources.zip_directory import BZIP2, DEFLATED, LZMA, STORED, ZSTD
+from beamscribe.pipelines.sources.zip_unpacking import BZIP2, DEFLATED, LZMA, STORED, ZSTD
 from beamscribe.pipelines.work.container import Container
 from beamscribe.pipelines.work.run import ContainerUnreadError
 from beamscribe.pipelines.work.shards import PendingItem
