@@ -15,7 +15,9 @@ from beamscribe.pipelines.sources.beside import Passed as PassedMember
 from beamscribe.pipelines.sources.beside import SampleWindow, is_beside, suffixes_of, until_error
 from beamscribe.pipelines.sources.container_listing import Listing
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
+from beamscribe.pipelines.sources.gzip_blocks import Point
 from beamscribe.pipelines.sources.opened import Where
+from beamscribe.pipelines.sources.parquet_values import Place
 from beamscribe.pipelines.sources.restarts import Restarts
 from beamscribe.pipelines.sources.table_passing import pass_through_table
 from beamscribe.pipelines.sources.tar_passing import Passed, pass_through_tar
@@ -191,14 +193,13 @@ class ContainerStream:
             return not left_out(name, inside) or is_beside(name, self._suffixes)
 
         begun, max_bytes = (self.container, self.where, self._begins), self._reading.max_bytes
+        note, point = self.restarts.note if self.restarts.possible else None, self._point
         if self.container.kind == PARQUET:
-            passing = pass_through_table(*begun, max_bytes)
+            passing = pass_through_table(*begun, max_bytes, note, point if isinstance(point, Place) else None)
         elif self.container.kind == ZIP:
             passing = pass_through_zip(*begun, wanted, max_bytes)
         else:
-            passing = pass_through_tar(
-                *begun, wanted, max_bytes, self.restarts.note if self.restarts.possible else None, self._point
-            )
+            passing = pass_through_tar(*begun, wanted, max_bytes, note, point if isinstance(point, Point) else None)
         with contextlib.closing(passing):
             events = self._events_of(passing)
             if self._columns:

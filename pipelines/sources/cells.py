@@ -45,10 +45,12 @@ def cell_of(scalar: pa.Scalar, column: Column, max_bytes: int) -> Cell:
     if isinstance(value, pa.StructScalar):
         fields = {name: _single(value[name]) for name in ("bytes", "path") if value.type.get_field_index(name) >= 0}
         data, path = fields.get("bytes"), fields.get("path")
-        return Cell(_bytes(data, max_bytes) if data is not None else None, _text(path) if path is not None else None)
+        return Cell(
+            bounded_bytes(data, max_bytes) if data is not None else None, _text(path) if path is not None else None
+        )
     if column.kind == TEXT:
         return Cell(name=_text(value))
-    return Cell(_bytes(value, max_bytes))
+    return Cell(bounded_bytes(value, max_bytes))
 
 
 def _single(scalar: Any) -> Any:
@@ -72,7 +74,12 @@ def _single(scalar: Any) -> Any:
     raise CellError("it is nested too deeply")
 
 
-def _bytes(value: Any, max_bytes: int) -> bytes:
+def bounded_bytes(value: Any, max_bytes: int) -> bytes:
+    """Bytes, or those of a scalar.
+
+    Raises:
+        CellError: if there are too many.
+    """
     size = len(value) if isinstance(value, bytes) else value.as_buffer().size
     if size > max_bytes:
         raise CellError(f"it has {size} bytes, more than {max_bytes}")
@@ -83,7 +90,7 @@ def _text(value: Any) -> str:
     """Text, or bytes that are UTF-8 text."""
     if not isinstance(value, bytes) and not hasattr(value, "as_buffer"):
         raise CellError(f"it is {str(value.type)[:80]}, not text")
-    data = _bytes(value, _LONGEST_TEXT)
+    data = bounded_bytes(value, _LONGEST_TEXT)
     try:
         text = data.decode()
     except UnicodeDecodeError:

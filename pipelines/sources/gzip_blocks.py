@@ -46,6 +46,11 @@ class Point(NamedTuple):
     checksum: int
     window: bytes
 
+    @property
+    def position(self) -> int:
+        """By which points are in order."""
+        return self.inflated
+
 
 class _Stream(ctypes.Structure):
     """z_stream, as zlib.h has it."""

@@ -1,131 +1,104 @@
-"""The pages of a column chunk of a Parquet file, so that its reading can begin at one of them.
+"""The headers of pages of a Parquet file, and the small numbers that are packed in them.
 
-Arrow begins in the middle of a row group only by reading all that is before. A chunk is a sequence of pages, each
-behind a header in Thrift's compact protocol that says how many bytes and values it has: see `PageHeader` in
-https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift and
-https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md.
+A column chunk is a sequence of pages, each behind a header in Thrift's compact protocol: see `PageHeader` in
+https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift,
+https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md and, for the numbers,
+https://github.com/apache/parquet-format/blob/master/Encodings.md.
 """
 
 from typing import Any, NamedTuple
 
-from beamscribe.pipelines.sources.tables import Source
-
 HEADER_BYTES = 2**14
 """That are read to find a header: it may have the smallest and the largest value of its page."""
 
-MOST_PAGES = 256
-"""Of a chunk, beyond which it is read from its beginning: each header is asked for behind the one before."""
+MOST_VALUES = 2**20
+"""Of a page, beyond which it is left to Arrow: a page of images has some thousand."""
 
-DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
-PLAIN = 0
+DATA_PAGE, DICTIONARY_PAGE = 0, 2
+PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY = 0, 2, 3, 8
 
 MOST_NESTED = 16
 
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
+_TYPE, _SIZE, _PACKED_SIZE, _CHECKSUM, _DATA, _DICTIONARY = 1, 2, 3, 4, 5, 7
 
 
-class PagesError(ValueError):
-    """The pages of a chunk are not told apart."""
+class UnusualPageError(ValueError):
+    """A page is damaged, or of a form that is read by Arrow alone."""
 
 
-class Page(NamedTuple):
-    """A page of a chunk.
-
-    Attributes:
-        begin: first byte of its header in the file.
-        end: behind its last byte.
-        rows: that it holds; 0 of a dictionary.
-        plain: whether its values are there as they are, not as numbers of those of the dictionary.
-    """
-
-    begin: int
-    end: int
-    rows: int
-    plain: bool
-
-
-class Skip(NamedTuple):
-    """What need not be read of a chunk.
+class PageHeader(NamedTuple):
+    """What is used of a header.
 
     Attributes:
-        rows: in it.
-        begin: its first byte in the file.
-        end: behind its last byte.
-        chunk_end: behind the last byte of the chunk.
+        kind: `DATA_PAGE` or `DICTIONARY_PAGE`.
+        header_bytes: of itself.
+        packed: bytes of the page behind it, as they are stored.
+        size: of these, unpacked.
+        values: that the page holds.
+        encoding: of them.
     """
 
-    rows: int
-    begin: int
-    end: int
-    chunk_end: int
+    kind: int
+    header_bytes: int
+    packed: int
+    size: int
+    values: int
+    encoding: int
 
 
-def skip_to(row: int, rows: int, pages: list[Page]) -> Skip | None:
-    """What need not be read where rows from one on are wanted; None where all has to be.
-
-    Args:
-        row: the first one.
-        rows: of the chunk, of which no value is a list.
-        pages: of the chunk.
-    """
-    if sum(page.rows for page in pages) != rows:
-        return None
-    done, first = 0, 0
-    for number, page in enumerate(pages):
-        if done + page.rows > row:
-            first = number
-            break
-        done += page.rows
-    kept = pages[first:]
-    # A dictionary is before the first page, where it is left out too.
-    if not done or not all(page.plain for page in kept):
-        return None
-    return Skip(done, pages[0].begin, kept[0].begin, pages[-1].end)
-
-
-def pages_of(source: Source, begin: int, end: int, most: int = MOST_PAGES) -> list[Page]:
-    """The pages of a chunk, of each of which the header is read alone.
-
-    Args:
-        source: reads the file, no more of it than it is asked for.
-        begin: first byte of the chunk.
-        end: behind its last byte.
-        most: pages.
+def page_header(data: bytes) -> PageHeader:
+    """The header with which some bytes begin.
 
     Raises:
-        PagesError: if they are not told apart, or are more.
-        OSError: if the file cannot be read.
+        UnusualPageError: if there is none, or one of another kind of page, or with a checksum, which Arrow verifies.
     """
-    pages: list[Page] = []
-    if begin < 0:
-        raise PagesError(f"no page begins at byte {begin}")
-    while begin < end:
-        if len(pages) == most:
-            raise PagesError(f"it has more than {most} pages")
-        data = source(begin, min(HEADER_BYTES, end - begin))
+    try:
+        fields, header_bytes = _struct(data, 0, 0)
+        kind = fields[_TYPE]
+        of_kind = fields[{DATA_PAGE: _DATA, DICTIONARY_PAGE: _DICTIONARY}[kind]]
+        found = PageHeader(kind, header_bytes, fields[_PACKED_SIZE], fields[_SIZE], of_kind[1], of_kind[2])
+        levels = of_kind[3] if kind == DATA_PAGE else RLE
+    except (LookupError, TypeError, ValueError) as error:
+        raise UnusualPageError(f"no header of a page that is read here: {type(error).__name__}") from error
+    if _CHECKSUM in fields or levels != RLE or not all(isinstance(one, int) and one >= 0 for one in found):
+        raise UnusualPageError("a page of a form that is not read here")
+    if found.values > MOST_VALUES:
+        raise UnusualPageError(f"a page of {found.values} values")
+    return found
+
+
+def packed_numbers(data: bytes, width: int, count: int) -> list[int]:
+    """Numbers in runs of equal ones and in groups of eight that are packed bit by bit.
+
+    Args:
+        data: of the runs.
+        width: bits of a number.
+        count: of numbers, at most `MOST_VALUES`.
+
+    Raises:
+        UnusualPageError: if there are fewer.
+    """
+    numbers: list[int] = []
+    at, width_bytes = 0, (width + 7) // 8
+    while len(numbers) < count:
         try:
-            header, size = _struct(data, 0, 0)
-            packed, (rows, encoding) = header[3], _rows_and_encoding(header)
-            following = begin + size + packed
-        except (LookupError, TypeError, ValueError) as error:
-            raise PagesError(f"no header of a page at byte {begin}: {type(error).__name__}") from error
-        if not isinstance(rows, int) or packed < 0 or rows < 0 or following > end:
-            raise PagesError(f"the header of a page at byte {begin} is not as the format wants it")
-        pages.append(Page(begin, following, rows, encoding == PLAIN))
-        begin = following
-    return pages
-
-
-def _rows_and_encoding(header: dict[int, Any]) -> tuple[int, int | None]:
-    """Values of a page of which none is a list, and how they are encoded; of a dictionary no values."""
-    if header[1] == DICTIONARY_PAGE:
-        return 0, None
-    if header[1] == DATA_PAGE:
-        return header[5][1], header[5][2]
-    if header[1] == DATA_PAGE_V2:
-        return header[8][1], header[8][4]
-    raise ValueError(f"no page of type {header[1]}")
+            run, at = _varint(data, at)
+        except (LookupError, ValueError) as error:
+            raise UnusualPageError("its numbers end early") from error
+        repeated, left = run >> 1, count - len(numbers)
+        if run & 1:
+            for _ in range(min(repeated, (left + 7) // 8)):
+                group = int.from_bytes(data[at : at + width], "little")
+                numbers += (group >> place * width & (1 << width) - 1 for place in range(8))
+                at += width
+        else:
+            numbers += [int.from_bytes(data[at : at + width_bytes], "little")] * min(repeated, left)
+            at += width_bytes
+        if at > len(data) or not repeated:
+            raise UnusualPageError("its numbers end early")
+    return numbers[:count]
 
 
 def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
@@ -184,18 +157,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return number, at
         if shift > 63:
             raise ValueError("a number has too many bytes")
-
-
-def skipping(source: Source, skip: Skip) -> Source:
-    """Reads a file in which a chunk seems to begin behind what is skipped, and to end earlier by as much."""
-
-    def read(position: int, size: int) -> bytes:
-        if position < skip.begin:
-            return source(position, min(size, skip.begin - position))
-        if position >= skip.chunk_end:
-            return source(position, size)
-        position += skip.end - skip.begin
-        size = min(size, skip.chunk_end - position)
-        return source(position, size) if size > 0 else b""
-
-    return read

@@ -6,17 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beamscribe.pipelines.sources.columns import IMAGE, Column
-from beamscribe.pipelines.sources.parquet_pages import (
-    HEADER_BYTES,
-    MOST_PAGES,
-    Page,
-    PagesError,
-    Skip,
-    pages_of,
-    skip_to,
-    skipping,
-)
+from beamscribe.pipelines.sources.columns import BYTES, IMAGE, Column
+from beamscribe.pipelines.sources.parquet_values import SNAPPY, STORED, Chunk, Place, Values
 from beamscribe.pipelines.sources.tables import Source, check_rows, from_row, opened
 
 BUFFER_BYTES = 2**18
@@ -40,9 +31,13 @@ class ParquetTable:
             DamagedTableError: if it promises more rows than there can be.
         """
         self._source, self._size = source, size
-        self._file = self._reader(pa.OSFile(source) if isinstance(source, str) else opened(source, size))
-        # Of the group that is read.
-        self._pages: dict[tuple[int, int], list[Page]] = {}
+        # Without a buffer whole column chunks are read at once, however large.
+        self._file = pq.ParquetFile(
+            self._open(),
+            buffer_size=BUFFER_BYTES,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
         self.schema: pa.Schema = self._file.schema_arrow
         metadata = self._file.metadata
         self._rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -66,13 +61,31 @@ class ParquetTable:
         return iter(self._rows)
 
     def batches(self, group: int, columns: Sequence[str], rows: int, begins: int = 0) -> Iterator[pa.RecordBatch]:
-        """As `Table`; pages before the first row are not read where that can be told."""
-        skip = self._skip(group, columns, begins) if begins else None
-        file = self._file
-        if skip:
-            file = self._reader(opened(skipping(self._read, skip), self._size), file.metadata)
-        found = file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False)
-        return from_row(begins - (skip.rows if skip else 0), found)
+        """As `Table`."""
+        found = self._file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False)
+        return from_row(begins, found)
+
+    def values(self, group: int, column: Column, place: Place | None = None) -> Values | None:
+        """The images of a group one by one, without its pages being held; None: only batches of it can be read.
+
+        Args:
+            group: number of the row group.
+            column: of images.
+            place: of one of them, by its row in the group; the first by default.
+        """
+        places = self._places(group, self.needed(group, column))
+        if len(places) != 1 or column.kind not in (BYTES, IMAGE):
+            return None
+        found, leaf = self._file.metadata.row_group(group).column(places[0]), self._file.schema.column(places[0])
+        nulls = found.statistics.null_count if found.statistics and found.statistics.has_null_count else None
+        if (leaf.physical_type, leaf.max_repetition_level, nulls) != ("BYTE_ARRAY", 0, 0):
+            return None
+        begin = _first_byte(found)
+        if found.compression not in (STORED, SNAPPY) or begin < 0:
+            return None
+        end = min(begin + found.total_compressed_size, self._size)
+        chunk = Chunk(begin, end, found.compression, leaf.max_definition_level)
+        return Values(self._open(), chunk, place)
 
     def needed(self, group: int, column: Column) -> str:
         """As `Table`."""
@@ -93,58 +106,23 @@ class ParquetTable:
             return None
         return found[0].null_count
 
-    def spans(self, groups: Iterable[int], column: Column, begins: int) -> list[tuple[int, int]]:
+    def spans(self, groups: Iterable[int], column: Column, begins: int = 0) -> list[tuple[int, int]]:
         """First byte and number of bytes of what is read for the images of groups, as the metadata says, which may lie.
 
         Args:
             groups: numbers of row groups.
             column: of images.
-            begins: the first row in the first group.
+            begins: a byte, if those of the first group which are before it are not read.
         """
-        found = []
-        for group in groups:
-            name = self.needed(group, column)
-            skip = self._skip(group, [name], begins) if begins else None
-            if skip:
-                found.append((skip.end, skip.chunk_end - skip.end))
-            else:
-                found += [(_first_byte(one), one.total_compressed_size) for one in self._chunks(group, name)]
-            begins = 0
+        chunks = [one for group in groups for one in self._chunks(group, self.needed(group, column))]
+        found = [(_first_byte(one), one.total_compressed_size) for one in chunks]
+        if begins and found:
+            start, size = found[0]
+            found[0] = begins, start + size - begins
         return found
 
-    def _skip(self, group: int, columns: Sequence[str], begins: int) -> Skip | None:
-        """What need not be read of a group for rows from one on, if that can be told."""
-        row_group = self._file.metadata.row_group(group)
-        places = [place for name in columns for place in self._places(group, name)]
-        # Pages of several columns do not begin at the same rows.
-        if len(places) != 1 or self._file.schema.column(places[0]).max_repetition_level:
-            return None
-        key, chunk = (group, places[0]), row_group.column(places[0])
-        if key not in self._pages:
-            self._pages.clear()
-            begin = _first_byte(chunk)
-            # Half of what is not read may be spent on looking.
-            most = begins * chunk.total_compressed_size // max(1, self._rows[group]) // (2 * HEADER_BYTES)
-            try:
-                end = min(begin + chunk.total_compressed_size, self._size)
-                self._pages[key] = pages_of(self._read, begin, end, min(most, MOST_PAGES))
-            except PagesError:
-                self._pages[key] = []
-        return skip_to(begins, self._rows[group], self._pages[key])
-
-    def _reader(self, file: Any, metadata: Any = None) -> pq.ParquetFile:
-        # Without a buffer whole column chunks are read at once, however large.
-        return pq.ParquetFile(
-            file, metadata=metadata, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
-        )
-
-    def _read(self, position: int, size: int) -> bytes:
-        """As `Source`."""
-        if not isinstance(self._source, str):
-            return self._source(position, size)
-        with open(self._source, "rb") as file:
-            file.seek(position)
-            return file.read(size)
+    def _open(self) -> Any:
+        return pa.OSFile(self._source) if isinstance(self._source, str) else opened(self._source, self._size)
 
     def _chunks(self, group: int, name: str) -> list[Any]:
         return [self._file.metadata.row_group(group).column(place) for place in self._places(group, name)]

@@ -1,6 +1,7 @@
-"""Where a worker can begin again inside a compressed tar, stored beside the slices of the tar.
+"""Where a worker can begin again inside a compressed tar or a Parquet table, stored beside its slices.
 
-Without such a point the file is inflated from its beginning, so a point that is lost or damaged costs time only.
+Without such a point the tar is inflated from its beginning and a row group read from its own, so a point that is lost
+or damaged costs time only.
 """
 
 import base64
@@ -8,17 +9,23 @@ import collections
 import hashlib
 import json
 import threading
+import typing
+from collections.abc import Callable
 
 from beamscribe.pipelines.sources.archives import compression_of
 from beamscribe.pipelines.sources.gzip_blocks import Point
 from beamscribe.pipelines.sources.inflating import tells_points
+from beamscribe.pipelines.sources.parquet_values import Place
 from beamscribe.pipelines.sources.slice_listing import FOLDER
 from beamscribe.pipelines.work.container import Container
-from beamscribe.pipelines.work.work_item import INFLATED_TAR
+from beamscribe.pipelines.work.work_item import INFLATED_TAR, PARQUET
 from beamscribe.schemas.shapes import check_shape
 from beamscribe.storage.storage import Storage
 
-VERSION = 1
+VERSION = 2
+
+Restart = Point | Place
+"""Of a compressed tar, and of a table."""
 
 
 class Restarts:
@@ -31,35 +38,37 @@ class Restarts:
 
     def __init__(self, container: Container, output: Storage) -> None:
         self._container, self._output = container, output
-        self.possible = container.kind == INFLATED_TAR and tells_points(compression_of(container.uri))
-        self._points: collections.deque[Point] = collections.deque()
+        of_tar = container.kind == INFLATED_TAR and tells_points(compression_of(container.uri))
+        self.possible = of_tar or container.kind == PARQUET
+        self._kind: type[Restart] = Point if of_tar else Place
+        self._points: collections.deque[Restart] = collections.deque()
         self._lock = threading.Lock()
 
-    def note(self, point: Point) -> None:
+    def note(self, point: Restart) -> None:
         """One more, behind the others."""
         with self._lock:
             self._points.append(point)
 
-    def load(self, number: int, begins: int) -> Point | None:
+    def load(self, number: int, begins: int) -> Restart | None:
         """The point from which to read a slice, if there is one.
 
         Args:
             number: of the slice.
-            begins: byte at which it begins, inflated.
+            begins: byte, inflated, or row at which it begins.
         """
         if not self.possible or not number:
             return None
         self.drop(number - 1)
         try:
-            found = _from_json(self._output.read(self._name(number)))
+            found = _from_json(self._output.read(self._name(number)), self._kind)
         except (OSError, ValueError):
             return None
-        return found if found.inflated <= begins else None
+        return found if found.position <= begins else None
 
     def passed(self, position: int) -> None:
-        """No slice will begin before a byte, inflated: of the points up to there only the last is kept."""
+        """No slice will begin before a byte, inflated, or a row: of the points up to there only the last is kept."""
         with self._lock:
-            while len(self._points) > 1 and self._points[1].inflated <= position:
+            while len(self._points) > 1 and self._points[1].position <= position:
                 self._points.popleft()
 
     def store(self, number: int, begins: int) -> None:
@@ -71,7 +80,7 @@ class Restarts:
         self.passed(begins)
         with self._lock:
             point = self._points[0] if self._points else None
-        if point is not None and point.inflated <= begins:
+        if point is not None and point.position <= begins:
             self._output.write(self._name(number), _to_json(point))
 
     def drop(self, number: int) -> None:
@@ -87,12 +96,12 @@ class Restarts:
         return f"{FOLDER}/{self._container.name}-{self._container.asked}-{number:05d}-restart.json"
 
 
-def _to_json(point: Point) -> bytes:
-    fields = {**point._asdict(), "window": base64.b64encode(point.window).decode()}
+def _to_json(point: Restart) -> bytes:
+    fields = {name: _encoded(value) for name, value in point._asdict().items()}
     return json.dumps({"schema_version": VERSION, **fields, "sha256": _digest(point)}).encode()
 
 
-def _from_json(data: bytes) -> Point:
+def _from_json(data: bytes, kind: type[Restart]) -> Restart:
     """Reads a point back.
 
     Raises:
@@ -100,9 +109,13 @@ def _from_json(data: bytes) -> Point:
     """
     try:
         fields = json.loads(data)
-        found = Point(**{name: fields[name] for name in Point._fields if name != "window"}, window=b"")
-        check_shape(found, Point)
-        found = found._replace(window=base64.b64decode(fields["window"], validate=True))
+        values = [
+            base64.b64decode(fields[name], validate=True) if wanted is bytes else fields[name]
+            for name, wanted in typing.get_type_hints(kind).items()
+        ]
+        made: Callable[..., Restart] = kind
+        found = made(*values)
+        check_shape(found, kind)
         if fields["schema_version"] != VERSION or fields["sha256"] != _digest(found):
             raise ValueError("it is another version, or damaged")
     except (KeyError, TypeError, RecursionError) as error:
@@ -110,6 +123,9 @@ def _from_json(data: bytes) -> Point:
     return found
 
 
-def _digest(point: Point) -> str:
-    numbers = json.dumps([value for value in point if not isinstance(value, bytes)])
-    return hashlib.sha256(numbers.encode() + point.window).hexdigest()
+def _encoded(value: int | bytes) -> int | str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _digest(point: Restart) -> str:
+    return hashlib.sha256(json.dumps([_encoded(value) for value in point]).encode()).hexdigest()

@@ -1,11 +1,15 @@
 """A Parquet table gone through from one of its rows on: what its rows are, as a listing tells it, and their images."""
 
+import bisect
 import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from beamscribe.pipelines.sources.cells import bounded_bytes
 from beamscribe.pipelines.sources.columns import Column, Columns
+from beamscribe.pipelines.sources.parquet_pages import UnusualPageError
 from beamscribe.pipelines.sources.parquet_table import ParquetTable
+from beamscribe.pipelines.sources.parquet_values import Place, Values
 from beamscribe.pipelines.sources.table_rows import Part, Rows, described, list_rows
 
 
@@ -20,8 +24,8 @@ class Spans(NamedTuple):
 
 
 def pass_rows(
-    table: ParquetTable, asked: Columns, begins: int, listed_bytes: int, max_bytes: int
-) -> Iterator[Column | Spans | Part | bytes | str]:
+    table: ParquetTable, asked: Columns, begins: int, listed_bytes: int, max_bytes: int, place: Place | None = None
+) -> Iterator[Column | Spans | Part | Place | bytes | str]:
     """The rows of a table from one on, each image behind the part that names its row.
 
     Args:
@@ -30,32 +34,38 @@ def pass_rows(
         begins: number of the first row.
         listed_bytes: of an image beyond which a listing says that its row cannot be used.
         max_bytes: of an image that is read.
+        place: of the first row or of one before it, from which on its row group need be read; its beginning by default.
 
     Yields:
         First the column of images or of their names, and what will be read; then parts of rows, behind each of them for
-        each row that `holds` its image bytes, or why there are none.
+        each row that `holds` its image bytes, or why there are none, before which its place may be told.
 
     Raises:
         ColumnError: see `beamscribe.pipelines.sources.columns.choose`.
         pa.ArrowException: if it is damaged; what came before is as it is.
     """
     groups = list(table.groups([]))
-    ends = list(itertools.accumulate(groups))
-    first = next((number for number, end in enumerate(ends) if end > begins), len(groups))
-    place = ends[first - 1] if first else 0
-    rows = Rows(table, max_bytes, in_order=True)
-    name = ""
-    for part in list_rows(table, asked, listed_bytes, (first, len(groups) - first), begins - place):
+    firsts = [0, *itertools.accumulate(groups)]
+    first = min(bisect.bisect_right(firsts, begins) - 1, len(groups))
+    if place and not firsts[first] <= place.row <= begins:
+        place = None
+    images: _Images | None = None
+    some = (first, len(groups) - first)
+    for part in list_rows(table, asked, listed_bytes, some, begins - firsts[first]):
         yield part
         if isinstance(part, Column):
-            name = part.name
-            yield Spans(table.spans(range(first, len(groups)), part, begins - place))
+            yield Spans(table.spans(range(first, len(groups)), part, place.begin if place else 0))
+            images = _Images(table, part, max_bytes, firsts, place)
             continue
+        assert images
         for row in range(part.rows):
             if not holds(part, row):
                 continue
             try:
-                yield rows.image(part.group, part.first + row, name)
+                found, image = images.read(part.group, part.first + row)
+                if found:
+                    yield found
+                yield image
             except Exception as error:  # noqa: BLE001 - whatever a stranger's row brings about is its own failure
                 yield described(error)
 
@@ -68,3 +78,41 @@ def holds(part: Part, row: int) -> bool:
         row: in the part.
     """
     return not part.damage and row not in part.problems and (part.names is None or part.names[row] is None)
+
+
+class _Images:
+    """The images of rows that are asked for in their order: one by one, or in batches where Arrow alone reads them."""
+
+    def __init__(
+        self, table: ParquetTable, column: Column, max_bytes: int, firsts: list[int], place: Place | None
+    ) -> None:
+        self._table, self._column, self._max_bytes, self._firsts = table, column, max_bytes, firsts
+        self._rows = Rows(table, max_bytes, in_order=True)
+        self._group, self._begins = -1, place
+        self._values: Values | None = None
+
+    def read(self, group: int, row: int) -> tuple[Place | None, bytes]:
+        """The image of a row of a group, and where it is, if the group need not be read from its beginning.
+
+        Raises:
+            ValueError, OSError, pa.ArrowException: as `Rows.image`.
+        """
+        if group != self._group:
+            self._group, self._values = group, self._table.values(group, self._column, self._begins_in(group))
+        if self._values:
+            try:
+                while self._values.row < row:
+                    self._values.next()
+                place, image = self._values.place(), self._values.next()
+            except (UnusualPageError, OSError, MemoryError):
+                # Arrow may read it, or knows what is wrong with it.
+                self._values = None
+            else:
+                place = place._replace(row=place.row + self._firsts[group])
+                return place, bounded_bytes(image, self._max_bytes)
+        return None, self._rows.image(group, row, self._column.name)
+
+    def _begins_in(self, group: int) -> Place | None:
+        """The place where reading begins, if it is in a group, by its row there."""
+        first, place = self._firsts[group], self._begins
+        return place._replace(row=place.row - first) if place and first <= place.row < self._firsts[group + 1] else None

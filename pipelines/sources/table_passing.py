@@ -2,13 +2,14 @@
 
 import collections
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from beamscribe.pipelines.sources.archive_listing import Inside
 from beamscribe.pipelines.sources.columns import TEXT, Column
 from beamscribe.pipelines.sources.damage import DamagedArchiveError
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
+from beamscribe.pipelines.sources.parquet_values import Place
 from beamscribe.pipelines.sources.table_listing import AskedRows, insides_of
 from beamscribe.pipelines.sources.table_process import TableDiedError, TableError
 from beamscribe.pipelines.sources.table_processes import PROCESSES
@@ -21,7 +22,12 @@ from beamscribe.storage.uri import only_os_errors
 
 
 def pass_through_table(
-    container: Container, where: Where, begins: int, max_bytes: int
+    container: Container,
+    where: Where,
+    begins: int,
+    max_bytes: int,
+    note: Callable[[Place], None] | None = None,
+    place: Place | None = None,
 ) -> Generator[Passed, None, None]:
     """The rows of a table from one on.
 
@@ -32,6 +38,8 @@ def pass_through_table(
         where: it is.
         begins: number of the row.
         max_bytes: that an image may have.
+        note: is told where images are from which on the table can be read.
+        place: of the first row or of one before it, that `note` was told.
 
     Raises:
         ReplacedError: if it is no longer the table that was asked for.
@@ -48,10 +56,10 @@ def pass_through_table(
     with PROCESSES.borrowed() as process:
         while True:
             waiting: collections.deque[tuple[int, Inside]] = collections.deque()
-            rows = process.passed(where, container.size, columns, at, max_bytes)
+            rows = process.passed(where, container.size, columns, at, max_bytes, place)
             try:
                 with contextlib.closing(rows):
-                    for passed in _passed(rows, at, waiting):
+                    for passed in _passed(rows, at, waiting, note):
                         checked.result()
                         if isinstance(passed.data, Exception):
                             # What is wrong with it may be that it is another file; many are not asked for one by one.
@@ -72,9 +80,10 @@ def pass_through_table(
 
 
 def _passed(
-    rows: Iterator[Column | Part | bytes | UnreadableMemberError],
+    rows: Iterator[Column | Part | Place | bytes | UnreadableMemberError],
     begins: int,
     waiting: collections.deque[tuple[int, Inside]],
+    note: Callable[[Place], None] | None,
 ) -> Iterator[Passed]:
     """Rows in their order.
 
@@ -82,6 +91,7 @@ def _passed(
         rows: parts of the table, each followed by its images.
         begins: number of the first row.
         waiting: gets rows, with their numbers, until their image has come.
+        note: as in `pass_through_table`.
     """
     column, listed = Column((), TEXT), begins
     for one in rows:
@@ -90,6 +100,9 @@ def _passed(
         elif isinstance(one, Part):
             waiting.extend(enumerate(insides_of(column, one, listed), listed))
             listed += one.rows
+        elif isinstance(one, Place):
+            if note:
+                note(one)
         else:
             number, found = waiting.popleft()
             yield Passed(found, number, one)

@@ -16,10 +16,11 @@ import pyarrow as pa
 from beamscribe.pipelines.sources.columns import Column, Columns
 from beamscribe.pipelines.sources.forward_reads import ForwardReads
 from beamscribe.pipelines.sources.opened import UnreadableMemberError, Where
+from beamscribe.pipelines.sources.parquet_values import Place
 from beamscribe.pipelines.sources.planned_reads import PlannedReads
 from beamscribe.pipelines.sources.table_child import TableChild
 from beamscribe.pipelines.sources.table_rows import Part
-from beamscribe.pipelines.sources.table_server import COLUMN, DATA, ERROR, IMAGE, NO_IMAGE, READ, SPANS
+from beamscribe.pipelines.sources.table_server import COLUMN, DATA, ERROR, IMAGE, NO_IMAGE, PLACE, READ, SPANS
 from beamscribe.schemas.limits import MAX_BYTES
 from beamscribe.storage.location import without_query
 
@@ -102,8 +103,8 @@ class TableProcess:
             yield _column(fields) if kind == "column" else _part(fields)
 
     def passed(
-        self, where: Where, size: int, columns: Columns, begins: int, max_bytes: int
-    ) -> Generator[Column | Part | bytes | UnreadableMemberError, None, None]:
+        self, where: Where, size: int, columns: Columns, begins: int, max_bytes: int, place: Place | None = None
+    ) -> Generator[Column | Part | Place | bytes | UnreadableMemberError, None, None]:
         """As `beamscribe.pipelines.sources.table_passed.pass_rows`.
 
         Args:
@@ -112,13 +113,14 @@ class TableProcess:
             columns: that are asked for.
             begins: number of the first row.
             max_bytes: of an image.
+            place: of that row, or of one before it.
 
         Raises:
             TableError: if the table, or what follows what came before, cannot be read.
             OSError: if storage fails.
         """
         wish = {"do": "pass", "columns": columns[:2], "begins": begins, "listed_bytes": MAX_BYTES}
-        wish |= {"max_bytes": max_bytes}
+        wish |= {"max_bytes": max_bytes, "place": place}
         with contextlib.closing(PlannedReads(where, size)) as reads:
             for piece in self._asked(where, wish, (size, reads.read)):
                 kind, data = piece[:1], piece[1:]
@@ -128,6 +130,8 @@ class TableProcess:
                     yield UnreadableMemberError(data.decode())
                 elif kind == SPANS:
                     reads.plan(tuple(span) for span in json.loads(data)[0])
+                elif kind == PLACE:
+                    yield Place(*json.loads(data))
                 else:
                     yield (_column if kind == COLUMN else _part)(json.loads(data))
 

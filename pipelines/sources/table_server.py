@@ -19,6 +19,7 @@ from beamscribe.pipelines.sources import opened_table, table_rows, tables
 from beamscribe.pipelines.sources.arrow_table import ArrowTable
 from beamscribe.pipelines.sources.columns import Column, Columns
 from beamscribe.pipelines.sources.parquet_table import ParquetTable
+from beamscribe.pipelines.sources.parquet_values import Place
 from beamscribe.pipelines.sources.table_kept import kept_batches
 from beamscribe.pipelines.sources.table_passed import Spans, pass_rows
 from beamscribe.pipelines.sources.table_texts import texts
@@ -26,7 +27,7 @@ from beamscribe.pipelines.sources.table_texts import texts
 DATA, ERROR, END, READ = b"D", b"E", b".", b"R"
 """First bytes of what the process sends: a piece of an answer, why there is none, its end, or a wish for bytes."""
 
-COLUMN, SPANS, PART, IMAGE, NO_IMAGE = b"c", b"s", b"p", b"i", b"n"
+COLUMN, SPANS, PART, PLACE, IMAGE, NO_IMAGE = b"c", b"s", b"p", b"a", b"i", b"n"
 """First bytes of the pieces of a table that is gone through, see `beamscribe.pipelines.sources.table_passed`."""
 
 MEMORY_BYTES = 2**30
@@ -113,13 +114,15 @@ def _pass(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
     if not isinstance(table.table, ParquetTable):
         raise tables.DamagedTableError("it is no Parquet file")
     wanted = (request["begins"], request["listed_bytes"], request["max_bytes"])
-    for found in pass_rows(table.table, Columns(*request["columns"]), *wanted):
+    place = Place(*request["place"]) if request["place"] else None
+    for found in pass_rows(table.table, Columns(*request["columns"]), *wanted, place):
         if isinstance(found, bytes):
             yield IMAGE + found
         elif isinstance(found, str):
             yield NO_IMAGE + found.encode("utf-8", "backslashreplace")
         else:
-            yield {Column: COLUMN, Spans: SPANS, table_rows.Part: PART}[type(found)] + _json(found)
+            kinds = {Column: COLUMN, Spans: SPANS, table_rows.Part: PART, Place: PLACE}
+            yield kinds[type(found)] + _json(found)
 
 
 def _groups(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:

@@ -1,8 +1,6 @@
-"""Reading that begins in the middle of a row group gives the rows that reading from its first row gives."""
+"""Headers of pages, and the small numbers in them, are those that Arrow writes; hostile ones are errors."""
 
 import io
-import itertools
-import random
 from typing import Any
 
 import pyarrow as pa
@@ -11,125 +9,72 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beamscribe.pipelines.sources.columns import Columns
-from beamscribe.pipelines.sources.opened_table import open_table
-from beamscribe.pipelines.sources.parquet_pages import Page, PagesError, Skip, pages_of, skip_to
-from beamscribe.pipelines.sources.parquet_table import ParquetTable
-from beamscribe.pipelines.sources.table_passed import Spans, holds, pass_rows
-from beamscribe.pipelines.sources.table_rows import Part
-
-ROWS = 2500
-RANDOM = random.Random(1)
-IMAGES = [RANDOM.randbytes(RANDOM.randint(1, 2000)) for _ in range(ROWS)]
-WRITERS = [
-    {"compression": compression, "data_page_version": version, "use_dictionary": dictionary, "data_page_size": 50_000}
-    for compression, version, dictionary in itertools.product(("none", "snappy", "zstd"), ("1.0", "2.0"), (True, False))
-]
-NULL = "this row holds no image"
-COLUMNS: dict[str, list[Any]] = {
-    "bytes": IMAGES,
-    "struct": [{"bytes": data, "path": f"{row}.jpg"} for row, data in enumerate(IMAGES)],
-    "some are null": [data if row % 7 else None for row, data in enumerate(IMAGES)],
-    "struct, some are null": [{"bytes": data if row % 7 else None, "path": None} for row, data in enumerate(IMAGES)],
-    "few different ones": [IMAGES[row % 5] for row in range(ROWS)],
-    "lists": [[data] for data in IMAGES],
-}
+from beamscribe.pipelines.sources.parquet_pages import (
+    DATA_PAGE,
+    DICTIONARY_PAGE,
+    PLAIN,
+    RLE_DICTIONARY,
+    PageHeader,
+    UnusualPageError,
+    packed_numbers,
+    page_header,
+)
 
 
-class Counted:
-    """Reads a file, and counts the bytes that are read of all."""
-
-    read_bytes = 0
-
-    def __init__(self, data: bytes | bytearray) -> None:
-        self._data = bytes(data)
-
-    def __call__(self, position: int, size: int) -> bytes:
-        data = self._data[position : position + size]
-        Counted.read_bytes += len(data)
-        return data
-
-
-def written(values: list[Any], **writer: Any) -> bytes:
+def pages(values: list[Any], **writer: Any) -> list[tuple[PageHeader, bytes]]:
+    """The headers and bytes of the pages that Arrow writes of a column."""
     file = io.BytesIO()
-    pq.write_table(pa.table({"image": values, "number": list(range(len(values)))}), file, write_batch_size=64, **writer)
-    return file.getvalue()
-
-
-def opened(data: bytes) -> ParquetTable:
-    table = open_table(Counted(data), "t.parquet", len(data))
-    assert isinstance(table, ParquetTable)
-    return table
-
-
-def images(table: ParquetTable, begins: int) -> dict[int, bytes | str | None]:
-    """By the number of its row each image from one on, or why there is none; None where a row holds none."""
-    found: dict[int, bytes | str | None] = {}
-    waiting: list[int] = []
-    for one in pass_rows(table, Columns("image"), begins, 2**20, 2**20):
-        if isinstance(one, Part):
-            assert not waiting
-            assert one.first == begins + len(found)
-            found |= dict.fromkeys(range(one.first, one.first + one.rows))
-            waiting = [one.first + row for row in range(one.rows) if holds(one, row)]
-        elif isinstance(one, bytes | str):
-            found[waiting.pop(0)] = one
+    pq.write_table(pa.table({"column": values}), file, compression="none", **writer)
+    data, chunk = file.getvalue(), pq.read_metadata(file).row_group(0).column(0)
+    begin = chunk.dictionary_page_offset or chunk.data_page_offset
+    end = begin + chunk.total_compressed_size
+    found = []
+    while begin < end:
+        header = page_header(data[begin:end])
+        begin += header.header_bytes
+        found.append((header, data[begin : begin + header.packed]))
+        begin += header.packed
     return found
 
 
-@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: "-".join(map(str, list(writer.values())[:3])))
-@pytest.mark.parametrize("column", COLUMNS)
-def test_rows_from_one_on_are_those_of_the_whole(column: str, writer: dict[str, Any]) -> None:
-    data = written(COLUMNS[column], **writer)
-    whole = images(opened(data), 0)
-    assert len(whole) == ROWS
-    assert set(whole.values()) <= {*IMAGES, *((None, NULL) if "null" in column else ())}
-    for begins in (1, 1000, 1777, ROWS - 1):
-        assert images(opened(data), begins) == {row: image for row, image in whole.items() if row >= begins}
+def test_headers_are_those_of_arrow() -> None:
+    [(dictionary, _), (numbers, _)] = pages([b"a", b"b", b"a"])
+    assert (dictionary.kind, dictionary.values, dictionary.encoding) == (DICTIONARY_PAGE, 2, PLAIN)
+    assert (numbers.kind, numbers.values, numbers.encoding) == (DATA_PAGE, 3, RLE_DICTIONARY)
+    [(plain, data)] = pages([b"abc", b"d"], use_dictionary=False)
+    assert (plain.kind, plain.values, plain.encoding, plain.size) == (DATA_PAGE, 2, PLAIN, plain.packed)
+    assert data.endswith(b"\3\0\0\0abc\1\0\0\0d")
 
 
-@pytest.mark.parametrize("dictionary", [False, True])
-@pytest.mark.parametrize("column", ["bytes", "struct"])
-def test_pages_before_the_first_row_are_not_read(column: str, dictionary: bool) -> None:
-    data = written(COLUMNS[column], use_dictionary=dictionary, data_page_size=50_000, dictionary_pagesize_limit=50_000)
-    table = opened(data)
-    Counted.read_bytes = 0
-    found = images(table, 2400)
-    assert list(found.values()) == IMAGES[2400:]
-    assert Counted.read_bytes < 0.6 * len(data)
-    spans = [one for one in pass_rows(opened(data), Columns("image"), 2400, 2**20, 2**20) if isinstance(one, Spans)]
-    [[(begin, size)]] = [one.spans for one in spans]
-    assert begin > 0.8 * len(data)
-    assert size < 0.1 * len(data)
+@pytest.mark.parametrize("how", [{"write_page_checksum": True}, {"data_page_version": "2.0"}])
+def test_pages_of_other_forms_are_left_to_arrow(how: dict[str, Any]) -> None:
+    with pytest.raises(UnusualPageError):
+        pages([b"abc", b"d"], use_dictionary=False, **how)
 
 
-def test_a_dictionary_that_is_needed_is_read() -> None:
-    data = written(COLUMNS["few different ones"], use_dictionary=True)
-    assert list(images(opened(data), 1200).values()) == COLUMNS["few different ones"][1200:]
+NUMBERS = st.lists(
+    st.integers(0, 300).flatmap(lambda number: st.integers(1, 40).map(lambda times: [number] * times)), max_size=40
+).map(lambda runs: [number for run in runs for number in run])
 
 
-PAGES = [Page(4, 50, 0, False), Page(50, 90, 10, False), Page(90, 200, 10, True), Page(200, 300, 5, True)]
+@settings(deadline=None)
+@given(NUMBERS.filter(bool))
+def test_numbers_are_those_that_arrow_has_packed(numbers: list[int]) -> None:
+    distinct = list(dict.fromkeys(numbers))
+    array = pa.DictionaryArray.from_arrays(
+        pa.array([distinct.index(one) for one in numbers], pa.int32()), pa.array([b"%d" % one for one in distinct])
+    )
+    [_, (header, data)] = pages(array)
+    size = int.from_bytes(data[:4], "little")
+    levels, width, packed = data[4 : 4 + size], data[4 + size], data[5 + size :]
+    assert packed_numbers(levels, 1, header.values) == [1] * len(numbers)
+    assert packed_numbers(packed, width, header.values) == [distinct.index(one) for one in numbers]
 
 
-@pytest.mark.parametrize(
-    ("row", "rows", "expected"),
-    [
-        (0, 25, None),
-        (9, 25, None),
-        (10, 25, Skip(10, 4, 90, 300)),
-        (19, 25, Skip(10, 4, 90, 300)),
-        (20, 25, Skip(20, 4, 200, 300)),
-        (20, 24, None),
-        (20, 26, None),
-    ],
-)
-def test_what_is_skipped(row: int, rows: int, expected: Skip | None) -> None:
-    assert skip_to(row, rows, PAGES) == expected
-
-
-def test_a_dictionary_that_comes_into_use_later_is_not_skipped() -> None:
-    later = [*PAGES[:3], Page(200, 300, 5, False)]
-    assert skip_to(12, 25, later) is None
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\x03", b"\x00\x01", b"\x01", b"\xff" * 20])
+def test_numbers_that_end_early_are_an_error(data: bytes) -> None:
+    with pytest.raises(UnusualPageError):
+        packed_numbers(data, 9, 10)
 
 
 @pytest.mark.parametrize(
@@ -143,44 +88,15 @@ def test_a_dictionary_that_comes_into_use_later_is_not_skipped() -> None:
     ],
 )
 def test_hostile_headers_are_errors(header: bytes) -> None:
-    with pytest.raises(PagesError):
-        pages_of(Counted(header + bytes(100)), 0, len(header) + 100)
-
-
-def test_chunks_of_very_many_pages_are_read_from_their_beginning() -> None:
-    data = written(IMAGES, use_dictionary=False, data_page_size=100)
-    chunk = chunk_of(data)
-    with pytest.raises(PagesError, match="more than 5 pages"):
-        pages_of(Counted(data), *chunk, most=5)
-    with pytest.raises(PagesError, match="byte -1"):
-        pages_of(Counted(data), -1, 10)
-    Counted.read_bytes = 0
-    assert list(images(opened(data), 100).values()) == IMAGES[100:]
-    assert Counted.read_bytes < 1.1 * len(data), "looking for pages costs less than it saves"
+    with pytest.raises(UnusualPageError):
+        page_header(header + bytes(100))
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=200), st.integers(0, 3))
-def test_no_header_ends_in_anything_but_an_error_or_pages(data: bytes, begin: int) -> None:
+@given(st.binary(max_size=200))
+def test_no_header_ends_in_anything_but_an_error_or_a_header(data: bytes) -> None:
     try:
-        pages = pages_of(Counted(data), begin, len(data))
-    except PagesError:
+        header = page_header(data)
+    except UnusualPageError:
         return
-    assert all(page.begin < page.end <= len(data) for page in pages)
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.data())
-def test_changed_headers_give_no_other_rows_than_without_skipping(found: st.DataObject) -> None:
-    """A row is the one that it was, or what Arrow makes of the whole, or a failure."""
-    data = bytearray(written(IMAGES[:300], use_dictionary=False, data_page_size=10_000, compression="none"))
-    page = found.draw(st.sampled_from(pages_of(Counted(data), *chunk_of(data))))
-    data[page.begin + found.draw(st.integers(0, 20))] = found.draw(st.integers(0, 255))
-    whole = images(opened(bytes(data)), 0)
-    for row, image in images(opened(bytes(data)), 200).items():
-        assert isinstance(image, str) or image in (IMAGES[row], whole[row])
-
-
-def chunk_of(data: bytes | bytearray) -> tuple[int, int]:
-    chunk = pq.read_metadata(io.BytesIO(data)).row_group(0).column(0)
-    return chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
+    assert min(header) >= 0

@@ -6,10 +6,11 @@ import pytest
 
 from beamscribe.pipelines.sources import gzip_blocks
 from beamscribe.pipelines.sources.gzip_blocks import Point
+from beamscribe.pipelines.sources.parquet_values import Place
 from beamscribe.pipelines.sources.restarts import Restarts
 from beamscribe.pipelines.sources.slice_listing import FOLDER
 from beamscribe.pipelines.work.container import Container
-from beamscribe.pipelines.work.work_item import INFLATED_TAR, TAR
+from beamscribe.pipelines.work.work_item import INFLATED_TAR, PARQUET, TAR
 from beamscribe.storage.storage import Storage
 
 pytestmark = pytest.mark.skipif(gzip_blocks.library() is None, reason="this machine has no zlib that can be loaded")
@@ -78,3 +79,18 @@ def test_nothing_is_stored_of_a_tar_that_is_not_compressed(memory: Storage) -> N
     restarts.store(1, 150)
     assert restarts.load(1, 150) is None
     assert not memory.files(FOLDER)
+
+
+def test_of_a_table_rows_are_stored(memory: Storage) -> None:
+    table = Container("s3://a/b.parquet", PARQUET, 5000, "v")
+    places = [Place(row, 900 * row, 7, 800, 100 - row, 6000) for row in range(20)]
+    restarts = Restarts(table, memory)
+    for place in places:
+        restarts.note(place)
+    restarts.store(1, 12)
+    assert Restarts(table, memory).load(1, 12) == places[12]
+    assert Restarts(table, memory).load(1, 11) is None
+    assert Restarts(CONTAINER, memory).load(1, 12) is None
+    name = memory.files(FOLDER)[0].name
+    memory.write(name, memory.read(name).replace(b'"skip": 7', b'"skip": 8'))
+    assert Restarts(table, memory).load(1, 12) is None

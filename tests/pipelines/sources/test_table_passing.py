@@ -93,11 +93,13 @@ def read(item: WorkItem) -> Outcome:
     return outcome(read_image(PendingItem(item), Reading({}, max_bytes=BOUND), START))
 
 
-def stream_of(container: Container, output: Storage, before: list[Event], begins: int) -> ContainerStream:
+def stream_of(
+    container: Container, output: Storage, before: list[Event], begins: int, first: int = 0, max_bytes: int = BOUND
+) -> ContainerStream:
     listing = listing_of(container)
     for event in before:
         listing.next(event.found)
-    return ContainerStream(container, Reading({}, max_bytes=BOUND), run_of(output), begins, listing)
+    return ContainerStream(container, Reading({}, max_bytes=max_bytes), run_of(output), begins, listing, first=first)
 
 
 def events_of(stream: ContainerStream, events: list[Event]) -> list[Event]:
@@ -217,9 +219,9 @@ def test_what_is_wrong_with_a_table_is_its_failure(data: bytes, column: str | No
 def dying(monkeypatch: pytest.MonkeyPatch, *rows: int) -> None:
     """Reading these rows ends the process."""
     command = SERVE + (
-        "from beamscribe.pipelines.sources.table_rows import Rows; image = Rows.image; "
-        f"Rows.image = lambda self, group, row, name: os.abort() if 3 * group + row in {rows} "
-        "else image(self, group, row, name); table_server.serve(int(sys.argv[1]), int(sys.argv[2]))"
+        "from beamscribe.pipelines.sources.table_passed import _Images; read = _Images.read; "
+        f"_Images.read = lambda self, group, row: os.abort() if 3 * group + row in {rows} "
+        "else read(self, group, row); table_server.serve(int(sys.argv[1]), int(sys.argv[2]))"
     )
     monkeypatch.setattr(table_child, "COMMAND", command)
 
@@ -289,24 +291,28 @@ def test_storage_that_fails_is_no_failure_of_a_row(memory: Storage, monkeypatch:
     assert (stream.damage, stream.rest) == ("", [])
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Gets the number of bytes of each read."""
+    found: list[int] = []
+    cat_file = MemoryFileSystem.cat_file
+
+    def counting(self: Any, path: str, *part: Any, **options: Any) -> bytes:
+        data = cat_file(self, path, *part, **options)
+        found.append(len(data))
+        return data
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", counting)
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("with_nulls", [False, True])
-def test_bytes_are_read_once_and_in_large_pieces(
-    with_nulls: bool, memory: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytes_are_read_once_and_in_large_pieces(with_nulls: bool, memory: Storage, asked: list[int]) -> None:
     rows: list[Any] = [os.urandom(20_000) for _ in range(400)]
     rows[200] = None if with_nulls else rows[200]
     data = held(rows, [str(number) for number in range(400)], group=100)
     container = container_of(memory, data)
-    asked: list[int] = []
-    cat_file = MemoryFileSystem.cat_file
-
-    def counting(self: Any, path: str, start: int = 0, end: int = 0, **options: Any) -> bytes:
-        found = cat_file(self, path, start, end, **options)
-        asked.append(len(found))
-        return found
-
-    monkeypatch.setattr(MemoryFileSystem, "cat_file", counting)
     events, _ = passed(container, memory)
     assert len(events) == 400
     assert sum(asked) <= 1.05 * len(data)
@@ -315,6 +321,28 @@ def test_bytes_are_read_once_and_in_large_pieces(
     events = events_of(stream_of(container, memory, events[:350], 350), [])
     assert len(events) == 50
     assert sum(asked) <= 0.3 * len(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begins", [300, 1500])
+def test_one_row_group_is_begun_again_in_the_middle_of_a_page(begins: int, memory: Storage, asked: list[int]) -> None:
+    """Arrow has written a dictionary of 1,024 images, which is read as a page, and pages of as many."""
+    rows: list[Any] = [os.urandom(20_000) for _ in range(2000)]
+    data = held(rows, group=2000)
+    container = container_of(memory, data)
+    stream, events = stream_of(container, memory, [], 0, max_bytes=2**20), []
+    while len(events) < begins and (event := stream.peek()):
+        stream.take()
+        stream.release(event.size)
+        events.append(event)
+    stream.restarts.store(1, begins)
+    stream.close()
+    before = sum(asked)
+    assert before <= begins / 2000 * len(data) + 2**24, "what is behind is not read"
+    asked.clear()
+    rest = events_of(stream_of(container, memory, events, begins, 1, 2**20), [])
+    assert sum(asked) <= (1 - begins / 2000) * len(data) + 2**21
+    assert [event.file.data for event in rest if isinstance(event.file, ReadFile)] == rows[begins:]
 
 
 def test_processes_are_used_again(memory: Storage) -> None:

@@ -1,0 +1,226 @@
+"""The byte strings of a column chunk of a Parquet file one by one, from any of them on, without holding a page.
+
+Arrow reads a page whole, and it writes 1,024 values to one, however large: of photographs that is more than a worker
+should hold, and than a run which was killed should read again. What is not as Arrow itself writes it, in pages that are
+stored as they are or by Snappy, is left to Arrow.
+"""
+
+from typing import IO, NamedTuple, Protocol
+
+from beamscribe.pipelines.sources.parquet_pages import (
+    DATA_PAGE,
+    DICTIONARY_PAGE,
+    HEADER_BYTES,
+    PLAIN,
+    PLAIN_DICTIONARY,
+    RLE_DICTIONARY,
+    PageHeader,
+    UnusualPageError,
+    packed_numbers,
+    page_header,
+)
+from beamscribe.pipelines.sources.snappy_reader import SnappyReader, exactly
+
+STORED, SNAPPY = "UNCOMPRESSED", "SNAPPY"
+
+_LENGTH_BYTES = 4
+"""Before each value, and before the levels that tell which are null."""
+
+
+class Place(NamedTuple):
+    """Where a value begins.
+
+    Attributes:
+        row: of it.
+        begin: byte of the file from which on it is read.
+        skip: bytes, unpacked, from there to the value.
+        left: bytes, unpacked, from there to the end of the page.
+        values: of the page, from this one on.
+        follows: byte of the file at which the next page begins.
+    """
+
+    row: int
+    begin: int
+    skip: int
+    left: int
+    values: int
+    follows: int
+
+    @property
+    def position(self) -> int:
+        """By which places are in order."""
+        return self.row
+
+
+class Chunk(NamedTuple):
+    """A column chunk of byte strings, none of which is null or in a list.
+
+    Attributes:
+        begin: first byte.
+        end: behind the last one.
+        codec: `STORED` or `SNAPPY`.
+        levels: that a value which is not null has, see Parquet's definition levels.
+    """
+
+    begin: int
+    end: int
+    codec: str
+    levels: int
+
+
+class _Unpacked(Protocol):
+    """The bytes of a page from one on."""
+
+    @property
+    def left(self) -> int:
+        """Bytes to the end of the page."""
+        ...
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        ...
+
+    def place(self) -> tuple[int, int]:
+        """A byte of the file from which on the next byte can be read, and unpacked bytes from there to it."""
+        ...
+
+
+class Values:
+    """Goes forward through a chunk.
+
+    Attributes:
+        row: in the chunk, of the next value.
+    """
+
+    def __init__(self, file: IO[bytes], chunk: Chunk, place: Place | None = None) -> None:
+        """Begins at a place, or at the first value.
+
+        Args:
+            file: to seek in.
+            chunk: of it.
+            place: that `place` has told.
+        """
+        self._file, self._chunk = file, chunk
+        self.row, self._follows, self._values = 0, chunk.begin, 0
+        self._page: _Unpacked | None = None
+        self._place = place
+        if place:
+            self.row, self._follows, self._values = place.row, place.follows, place.values
+
+    def place(self) -> Place:
+        """Where the next value begins.
+
+        Raises:
+            UnusualPageError: if it is left to Arrow.
+        """
+        page = self._opened()
+        begin, skip = page.place()
+        return Place(self.row, begin, skip, page.left + skip, self._values, self._follows)
+
+    def next(self) -> bytes:
+        """The next value.
+
+        Raises:
+            UnusualPageError: if it is left to Arrow.
+        """
+        page = self._opened()
+        data = page.read(int.from_bytes(page.read(_LENGTH_BYTES), "little"))
+        self.row, self._values = self.row + 1, self._values - 1
+        return data
+
+    def _opened(self) -> _Unpacked:
+        """The page in which the next value is."""
+        if self._place:
+            place, self._place = self._place, None
+            self._file.seek(place.begin)
+            self._page = self._unpacked(place.left)
+            self._page.read(place.skip)
+        while self._page is None or not self._values:
+            header, begin = self._header(self._follows)
+            if header.kind == DICTIONARY_PAGE:
+                self._open_dictionary(header, begin)
+            elif header.encoding == PLAIN:
+                self._page = self._opened_page(header, begin)
+                self._skip_levels(self._page, header)
+                self._values, self._follows = header.values, begin + header.packed
+            else:
+                raise UnusualPageError("its values are numbers of those of a dictionary")
+        return self._page
+
+    def _open_dictionary(self, header: PageHeader, begin: int) -> None:
+        """A dictionary with the values of the page behind it, in their order, is read as if it were that page.
+
+        A writer begins with a dictionary and gives it up for its size: each of its values is there once.
+        """
+        if header.encoding not in (PLAIN, PLAIN_DICTIONARY):
+            raise UnusualPageError("a dictionary of another encoding")
+        numbers, at = self._header(begin + header.packed)
+        if numbers.kind != DATA_PAGE or numbers.encoding not in (PLAIN_DICTIONARY, RLE_DICTIONARY):
+            raise UnusualPageError("no page of numbers behind its dictionary")
+        if numbers.values != header.values or numbers.size > self._chunk.end - self._chunk.begin:
+            raise UnusualPageError("the values of a dictionary are not there once")
+        page = self._opened_page(numbers, at)
+        self._skip_levels(page, numbers)
+        [width] = page.read(1)
+        if packed_numbers(page.read(page.left), width, numbers.values) != list(range(numbers.values)):
+            raise UnusualPageError("the values of a dictionary are not in their order")
+        self._page = self._opened_page(header, begin)
+        self._values, self._follows = header.values, at + numbers.packed
+
+    def _header(self, begin: int) -> tuple[PageHeader, int]:
+        """The header of the page that begins at a byte, and the byte behind it."""
+        if not self._chunk.begin <= begin < self._chunk.end:
+            raise UnusualPageError("it has fewer pages than it says")
+        self._file.seek(begin)
+        header = page_header(self._file.read(min(HEADER_BYTES, self._chunk.end - begin)))
+        begin += header.header_bytes
+        if begin + header.packed > self._chunk.end:
+            raise UnusualPageError("a page reaches behind its chunk")
+        return header, begin
+
+    def _opened_page(self, header: PageHeader, begin: int) -> _Unpacked:
+        self._file.seek(begin)
+        if self._chunk.codec == STORED:
+            if header.packed != header.size:
+                raise UnusualPageError("a page has two sizes")
+            return self._unpacked(header.size)
+        size = shift = 0
+        while (byte := exactly(self._file, 1)[0]) > 127 and shift < 28:
+            size, shift = size | (byte & 127) << shift, shift + 7
+        if size | byte << shift != header.size:
+            raise UnusualPageError("a page has two sizes")
+        return self._unpacked(header.size)
+
+    def _unpacked(self, left: int) -> _Unpacked:
+        return _StoredReader(self._file, left) if self._chunk.codec == STORED else SnappyReader(self._file, left)
+
+    def _skip_levels(self, page: _Unpacked, header: PageHeader) -> None:
+        """Levels are before the values, all of them the same where none is null."""
+        levels = self._chunk.levels
+        if not levels:
+            return
+        data = page.read(int.from_bytes(page.read(_LENGTH_BYTES), "little"))
+        if set(packed_numbers(data, levels.bit_length(), header.values)) - {levels}:
+            raise UnusualPageError("some values are null")
+
+
+class _StoredReader:
+    """A page that is not compressed, from a byte on."""
+
+    def __init__(self, file: IO[bytes], left: int) -> None:
+        self._file, self.left = file, left
+
+    def place(self) -> tuple[int, int]:
+        """As `_Unpacked`."""
+        return self._file.tell(), 0
+
+    def read(self, size: int) -> bytes:
+        """As `_Unpacked`.
+
+        Raises:
+            UnusualPageError: if they are not there.
+        """
+        if size > self.left:
+            raise UnusualPageError(f"{size} bytes are wanted of {self.left}")
+        self.left -= size
+        return exactly(self._file, size)

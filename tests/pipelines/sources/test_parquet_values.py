@@ -1,0 +1,164 @@
+"""Images of a table that are read one by one, from any row on, are those that Arrow reads; nothing is read twice."""
+
+import io
+import itertools
+import random
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beamscribe.pipelines.sources.columns import Columns
+from beamscribe.pipelines.sources.opened_table import open_table
+from beamscribe.pipelines.sources.parquet_table import ParquetTable
+from beamscribe.pipelines.sources.parquet_values import Place
+from beamscribe.pipelines.sources.table_passed import Spans, holds, pass_rows
+from beamscribe.pipelines.sources.table_rows import Part
+
+ROWS = 2500
+RANDOM = random.Random(1)
+IMAGES = [RANDOM.randbytes(RANDOM.randint(1, 2000)) for _ in range(ROWS)]
+WRITERS = [
+    {"compression": compression, "data_page_version": version, "use_dictionary": dictionary, "data_page_size": 50_000}
+    for compression, version, dictionary in itertools.product(("none", "snappy", "zstd"), ("1.0", "2.0"), (True, False))
+]
+NULL = "this row holds no image"
+COLUMNS: dict[str, list[Any]] = {
+    "bytes": IMAGES,
+    "struct": [{"bytes": data, "path": f"{row}.jpg"} for row, data in enumerate(IMAGES)],
+    "some are null": [data if row % 7 else None for row, data in enumerate(IMAGES)],
+    "struct, some are null": [{"bytes": data if row % 7 else None, "path": None} for row, data in enumerate(IMAGES)],
+    "few different ones": [IMAGES[row % 5] for row in range(ROWS)],
+    "some come twice": [IMAGES[row - row % 2] for row in range(ROWS)],
+    "alike": [IMAGES[0] * (row % 9) + IMAGES[row] for row in range(ROWS)],
+    "lists": [[data] for data in IMAGES],
+}
+DISTINCT, REPEATED = ("bytes", "struct", "alike"), ("few different ones", "some come twice")
+
+
+class Counted:
+    """Reads a file, and counts the bytes that are read of all."""
+
+    read_bytes = 0
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self._data = bytes(data)
+
+    def __call__(self, position: int, size: int) -> bytes:
+        data = self._data[position : position + size]
+        Counted.read_bytes += len(data)
+        return data
+
+
+def written(values: list[Any], **writer: Any) -> bytes:
+    file = io.BytesIO()
+    table = pa.table({"image": values, "number": list(range(len(values)))})
+    pq.write_table(table, file, write_batch_size=writer.pop("write_batch_size", 64), **writer)
+    return file.getvalue()
+
+
+def opened(data: bytes) -> ParquetTable:
+    table = open_table(Counted(data), "t.parquet", len(data))
+    assert isinstance(table, ParquetTable)
+    return table
+
+
+def passed(
+    data: bytes, begins: int = 0, place: Place | None = None
+) -> tuple[dict[int, bytes | str | None], dict[int, Place]]:
+    """Images by their row, or why there is none, or None where a row holds none; and places."""
+    found: dict[int, bytes | str | None] = {}
+    places: dict[int, Place] = {}
+    waiting: list[int] = []
+    listed = begins
+    for one in pass_rows(opened(data), Columns("image"), begins, 2**20, 2**20, place):
+        if isinstance(one, Part):
+            assert not waiting
+            rows = range(listed, listed + one.rows)
+            found |= dict.fromkeys(rows)
+            waiting = [row for row in rows if holds(one, row - listed)]
+            listed += one.rows
+        elif isinstance(one, Place):
+            places[waiting[0]] = one
+        elif isinstance(one, bytes | str):
+            found[waiting.pop(0)] = one
+    return found, places
+
+
+def from_row(rows: dict[int, Any], begins: int) -> dict[int, Any]:
+    return {row: image for row, image in rows.items() if row >= begins}
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: "-".join(map(str, list(writer.values())[:3])))
+@pytest.mark.parametrize("column", COLUMNS)
+def test_rows_from_one_on_are_those_of_the_whole(column: str, writer: dict[str, Any]) -> None:
+    data = written(COLUMNS[column], row_group_size=1000, **writer)
+    whole, places = passed(data)
+    values = [one["bytes"] if isinstance(one, dict) else one for one in COLUMNS[column]]
+    values = [one[0] if isinstance(one, list) else one for one in values]
+    assert [None if image == NULL else image for image in whole.values()] == values
+    ours = column in DISTINCT or (column in REPEATED and not writer["use_dictionary"])
+    ours = ours and writer["compression"] != "zstd" and writer["data_page_version"] == "1.0"
+    assert list(places) == (list(range(ROWS)) if ours else [])
+    assert all(place.row == row for row, place in places.items())
+    for begins in (1, 999, 1000, 1777, ROWS - 1, ROWS):
+        assert passed(data, begins)[0] == from_row(whole, begins)
+        for row in (begins, begins - 1, begins - 50):
+            if row in places:
+                again, others = passed(data, begins, places[row])
+                assert again == from_row(whole, begins)
+                assert others == from_row(places, begins)
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_what_is_before_a_place_is_not_read(compression: str, dictionary: bool) -> None:
+    """Pages are as Arrow writes them of larger images: a dictionary of the first 1,024, and then as many to a page."""
+    how = {"write_batch_size": 1024, "dictionary_pagesize_limit": 50_000}
+    data = written(IMAGES, compression=compression, use_dictionary=dictionary, **how)
+    whole, places = passed(data)
+    assert len(places) == ROWS
+    for begins in (1000, 2400):
+        Counted.read_bytes = 0
+        assert passed(data, begins, places[begins])[0] == from_row(whole, begins)
+        rest = sum(len(image) for image in from_row(whole, begins).values()) / len(data)
+        assert Counted.read_bytes / len(data) < rest + 0.6, "and two reads of a buffer"
+        table = opened(data)
+        spans = [
+            one
+            for one in pass_rows(table, Columns("image"), begins, 2**20, 2**20, places[begins])
+            if isinstance(one, Spans)
+        ]
+        [[(begin, size)]] = [one.spans for one in spans]
+        assert begin == places[begins].begin
+        assert size < (rest + 0.05) * len(data)
+
+
+@pytest.mark.parametrize("change", [{"begin": 1}, {"skip": 70_000}, {"left": 5}, {"values": 1}, {"follows": 17}])
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+def test_a_place_that_leads_nowhere_is_left_to_arrow(change: dict[str, int], compression: str) -> None:
+    data = written(IMAGES[:100], compression=compression, use_dictionary=False)
+    whole, places = passed(data)
+    assert passed(data, 40, places[40]._replace(**change))[0].keys() == from_row(whole, 40).keys()
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_changed_pages_give_what_arrow_gives(found: st.DataObject) -> None:
+    """Where Arrow reads a row it is the same; where it does not, it may be there, since fewer are read at once."""
+    compression = found.draw(st.sampled_from(["none", "snappy"]))
+    data = bytearray(written(IMAGES[:300], use_dictionary=found.draw(st.booleans()), compression=compression))
+    chunk = pq.read_metadata(io.BytesIO(data)).row_group(0).column(0)
+    begin = chunk.dictionary_page_offset or chunk.data_page_offset
+    at = found.draw(st.integers(begin, begin + 200) | st.integers(begin, begin + chunk.total_compressed_size - 1))
+    data[at] = found.draw(st.integers(0, 255))
+    ours, _ = passed(bytes(data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ParquetTable, "values", lambda *_: None)
+        of_arrow, _ = passed(bytes(data))
+    assert ours.keys() == of_arrow.keys()
+    for row, image in ours.items():
+        assert image == of_arrow[row] or not isinstance(of_arrow[row], bytes)
