@@ -68,7 +68,7 @@ class Line(NamedTuple):
 def write_archives(
     photographs: list[Path], folder: Path, kind: str, archives: int, each: int, group_rows: int = 100
 ) -> int:
-    """Archives of photographs, each of which comes often; gives their size in bytes."""
+    """Archives of photographs, which come again if there are too few; gives their size in bytes."""
     folder.mkdir(parents=True)
     for number in range(archives):
         path = folder / f"{number:04}.{kind}"
@@ -216,7 +216,7 @@ def main() -> int:
     described.add_argument("--delay", type=float, default=20.0, help="milliseconds until the store answers")
     described.add_argument("--shard-size", type=int, default=64, help="images that are committed together")
     args = described.parse_args()
-    photographs = sorted(Path(args.images).glob("*.jpg"))[:1000]
+    photographs = sorted(Path(args.images).glob("*.jpg"))
     if not photographs:
         raise SystemExit(f"{args.images} holds no photograph whose name ends with .jpg")
     work = Path(args.work).resolve()

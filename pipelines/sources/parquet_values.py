@@ -89,7 +89,7 @@ class Values:
     """Goes forward through a chunk.
 
     Attributes:
-        row: in the chunk, of the next value.
+        row: in the chunk, of the next value; after an error a later one, if what is behind it can be read.
     """
 
     def __init__(self, file: IO[bytes], chunk: Chunk, place: Place | None = None) -> None:
@@ -144,26 +144,33 @@ class Values:
                 self._skip_levels(self._page, header)
                 self._values, self._follows = header.values, begin + header.packed
             else:
-                raise UnusualPageError("its values are numbers of those of a dictionary")
+                raise self._leave(header, begin)
         return self._page
+
+    def _leave(self, header: PageHeader, begin: int) -> UnusualPageError:
+        """A page of numbers of values of a dictionary, which Arrow reads."""
+        if header.encoding not in (PLAIN_DICTIONARY, RLE_DICTIONARY):
+            return UnusualPageError("its values are not as they are")
+        self.row, self._follows = self.row + header.values, begin + header.packed
+        return UnusualPageError("its values are numbers of those of a dictionary")
 
     def _open_dictionary(self, header: PageHeader, begin: int) -> None:
         """A dictionary with the values of the page behind it, in their order, is read as if it were that page.
 
-        A writer begins with a dictionary and gives it up for its size: each of its values is there once.
+        A writer begins with a dictionary and gives it up for its size; most often each of its values is there once.
         """
         if header.encoding not in (PLAIN, PLAIN_DICTIONARY):
             raise UnusualPageError("a dictionary of another encoding")
         numbers, at = self._header(begin + header.packed)
-        if numbers.kind != DATA_PAGE or numbers.encoding not in (PLAIN_DICTIONARY, RLE_DICTIONARY):
-            raise UnusualPageError("no page of numbers behind its dictionary")
+        if numbers.kind != DATA_PAGE:
+            raise UnusualPageError("two dictionaries")
         if numbers.values != header.values or numbers.size > self._chunk.end - self._chunk.begin:
-            raise UnusualPageError("the values of a dictionary are not there once")
+            raise self._leave(numbers, at)
         page = self._opened_page(numbers, at)
         self._skip_levels(page, numbers)
         [width] = page.read(1)
         if packed_numbers(page.read(page.left), width, numbers.values) != list(range(numbers.values)):
-            raise UnusualPageError("the values of a dictionary are not in their order")
+            raise self._leave(numbers, at)
         self._page = self._opened_page(header, begin)
         self._values, self._follows = header.values, at + numbers.packed
 

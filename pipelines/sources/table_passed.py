@@ -99,17 +99,16 @@ class _Images:
         """
         if group != self._group:
             self._group, self._values = group, self._table.values(group, self._column, self._begins_in(group))
-        if self._values:
+        while (values := self._values) and values.row <= row:
+            before = values.row
             try:
-                while self._values.row < row:
-                    self._values.next()
-                place, image = self._values.place(), self._values.next()
+                place, image = values.place(), values.next()
             except (UnusualPageError, OSError, MemoryError):
                 # Arrow may read it, or knows what is wrong with it.
-                self._values = None
+                self._values = values if values.row > before else None
             else:
-                place = place._replace(row=place.row + self._firsts[group])
-                return place, bounded_bytes(image, self._max_bytes)
+                if before == row:
+                    return place._replace(row=row + self._firsts[group]), bounded_bytes(image, self._max_bytes)
         return None, self._rows.image(group, row, self._column.name)
 
     def _begins_in(self, group: int) -> Place | None:

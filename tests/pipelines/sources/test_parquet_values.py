@@ -3,8 +3,11 @@
 import io
 import itertools
 import random
+from pathlib import Path
 from typing import Any
 
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -86,6 +89,31 @@ def passed(
         elif isinstance(one, bytes | str):
             found[waiting.pop(0)] = one
     return found, places
+
+
+def test_what_is_behind_a_dictionary_is_read_one_by_one() -> None:
+    values = [IMAGES[0], *IMAGES[:-1]]
+    data = written(values, compression="none", write_batch_size=1024, dictionary_pagesize_limit=50_000)
+    for begins in (0, 500, 1024, 2000):
+        found, places = passed(data, begins)
+        assert list(found.values()) == values[begins:]
+        assert list(places) == list(range(max(1024, begins), ROWS))
+    assert list(passed(data, 2100, places[2000])[0].values()) == values[2100:]
+
+
+@pytest.mark.parametrize("compression", ["snappy", "uncompressed"])
+@pytest.mark.parametrize("writer", ["duckdb", "polars"])
+def test_other_writers_are_read_one_by_one(writer: str, compression: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    if writer == "polars":
+        pl.DataFrame({"image": IMAGES}).write_parquet(path, compression=compression)  # type: ignore[arg-type]
+    else:
+        images = pa.table({"image": IMAGES})  # noqa: F841 (DuckDB finds it by its name)
+        duckdb.sql(f"copy (select * from images) to '{path}' (format parquet, compression {compression})")
+    found, places = passed(path.read_bytes())
+    assert list(found.values()) == IMAGES
+    assert list(places) == list(range(ROWS))
+    assert list(passed(path.read_bytes(), 1500, places[1500])[0].values()) == IMAGES[1500:]
 
 
 def from_row(rows: dict[int, Any], begins: int) -> dict[int, Any]:
