@@ -32,6 +32,9 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 # frame; that warning is an error only where the process made warnings errors.
 _PILLOW_LIMIT = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
+# What Pillow says of forms that it has no decoder for, such as floating-point colour and JPEG of 12 bits.
+_NO_DECODER = re.compile(r"unknown (?:pixel mode|data organization)|Unsupported BMP|cannot handle \d+-(?:bit|layer)")
+
 _EXIF_PREFIXES = re.compile(rb"^(?:Exif\0\0)+")
 
 SMALL_BYTES = 64_000_000
@@ -238,6 +241,8 @@ def _explain(error: Exception, stream: _WatchedBytes) -> ImageError:
     reason = f"Pillow says {type(error).__name__}: {error}"
     if isinstance(error, _PILLOW_LIMIT):
         return ImageError("TooManyPixels", reason)
+    if _NO_DECODER.search(str(error)):
+        return ImageError("UnsupportedImage", f"this form of it is not decoded; convert it to JPEG or PNG ({reason})")
     if stream.ran_out or "truncated" in str(error).lower() or _declares_more(stream.getvalue()):
         return ImageError("Truncated", f"the file ends before its image does; fetch it again ({reason})")
     return ImageError("DecodeFailed", f"the file is damaged; fetch it again ({reason})")

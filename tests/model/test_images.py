@@ -301,6 +301,15 @@ def test_a_gif_cut_in_its_second_frame_keeps_the_first() -> None:
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "DecodeFailed"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "UnsupportedImage"),
         (encode(Image.new("LAB", (2, 2)), "TIFF"), "UnsupportedImage"),
+        (FILES["JPEG"].replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), "UnsupportedImage"),  # 12 bits
+        (encode(NOISE, "BMP")[:28] + b"\x05\0" + encode(NOISE, "BMP")[30:], "UnsupportedImage"),  # 5 bits
+        # Floating point of 64 bits.
+        (
+            row("TIFF", "F", 0.0).replace(
+                struct.pack("<HHL", 258, 3, 1) + b"\x20", struct.pack("<HHL", 258, 3, 1) + b"\x40"
+            ),
+            "UnsupportedImage",
+        ),
         (png(2, 1, 8, 3, b"\0\0\1"), "DecodeFailed"),  # a palette image without a palette
         (FILES["PNG"].replace(b"IDAT", b"IDAX"), "DecodeFailed"),  # a chunk whose checksum is wrong
         (png(50_000, 50_000, 8, 2, b""), "TooManyPixels"),
