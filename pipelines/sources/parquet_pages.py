@@ -62,7 +62,7 @@ def page_header(data: bytes) -> PageHeader:
         levels = of_kind[3] if kind == DATA_PAGE else RLE
     except (LookupError, TypeError, ValueError) as error:
         raise UnusualPageError(f"no header of a page that is read here: {type(error).__name__}") from error
-    if _CHECKSUM in fields or levels != RLE or not all(isinstance(one, int) and one >= 0 for one in found):
+    if _CHECKSUM in fields or levels != RLE or not all(type(one) is int and one >= 0 for one in found):
         raise UnusualPageError("a page of a form that is not read here")
     if found.values > MOST_VALUES:
         raise UnusualPageError(f"a page of {found.values} values")
@@ -81,23 +81,26 @@ def packed_numbers(data: bytes, width: int, count: int) -> list[int]:
         UnusualPageError: if there are fewer.
     """
     numbers: list[int] = []
-    at, width_bytes = 0, (width + 7) // 8
+    at = 0
     while len(numbers) < count:
         try:
             run, at = _varint(data, at)
         except (LookupError, ValueError) as error:
             raise UnusualPageError("its numbers end early") from error
         repeated, left = run >> 1, count - len(numbers)
-        if run & 1:
-            for _ in range(min(repeated, (left + 7) // 8)):
-                group = int.from_bytes(data[at : at + width], "little")
-                numbers += (group >> place * width & (1 << width) - 1 for place in range(8))
-                at += width
-        else:
-            numbers += [int.from_bytes(data[at : at + width_bytes], "little")] * min(repeated, left)
-            at += width_bytes
-        if at > len(data) or not repeated:
+        packed = run & 1
+        if packed:
+            repeated = min(repeated, (left + 7) // 8)
+        end = at + (repeated * width if packed else (width + 7) // 8)
+        if end > len(data) or not repeated:
             raise UnusualPageError("its numbers end early")
+        if packed:
+            for number in range(repeated):
+                group = int.from_bytes(data[at + number * width : at + number * width + width], "little")
+                numbers += (group >> place * width & (1 << width) - 1 for place in range(8))
+        else:
+            numbers += [int.from_bytes(data[at:end], "little")] * min(repeated, left)
+        at = end
     return numbers[:count]
 
 

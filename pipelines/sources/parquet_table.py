@@ -80,6 +80,9 @@ class ParquetTable:
         nulls = found.statistics.null_count if found.statistics and found.statistics.has_null_count else None
         if (leaf.physical_type, leaf.max_repetition_level, nulls) != ("BYTE_ARRAY", 0, 0):
             return None
+        # Arrow takes columns by their number.
+        if leaf.path != found.path_in_schema:
+            return None
         begin = _first_byte(found)
         if found.compression not in (STORED, SNAPPY) or begin < 0:
             return None

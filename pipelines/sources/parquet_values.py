@@ -23,6 +23,14 @@ from beamscribe.pipelines.sources.snappy_reader import SnappyReader, exactly
 
 STORED, SNAPPY = "UNCOMPRESSED", "SNAPPY"
 
+_OF_DICTIONARY = (PLAIN_DICTIONARY, RLE_DICTIONARY)
+
+_MOST_PACKED = 1.25
+"""Bytes of a page for each that is stored, beyond which Arrow unpacks it faster: photographs are packed already."""
+
+_NUMBER_BYTES = 8
+"""At most, of a number of a dictionary and the level before it."""
+
 _LENGTH_BYTES = 4
 """Before each value, and before the levels that tell which are null."""
 
@@ -35,14 +43,16 @@ class Place(NamedTuple):
         begin: byte of the file from which on it is read.
         skip: bytes, unpacked, from there to the value.
         left: bytes, unpacked, from there to the end of the page.
+        end: byte of the file behind the page.
         values: of the page, from this one on.
-        follows: byte of the file at which the next page begins.
+        follows: byte of the file at which the next page begins; behind a dictionary it is not `end`.
     """
 
     row: int
     begin: int
     skip: int
     left: int
+    end: int
     values: int
     follows: int
 
@@ -66,6 +76,11 @@ class Chunk(NamedTuple):
     end: int
     codec: str
     levels: int
+
+    def holds(self, place: Place) -> bool:
+        """Whether a place can be one of it; what is stored of a place may be of another chunk."""
+        in_order = (self.begin, place.begin, place.end, place.follows, self.end)
+        return sorted(in_order) == [*in_order] and 0 <= place.skip <= place.left and place.values > 0
 
 
 class _Unpacked(Protocol):
@@ -101,11 +116,12 @@ class Values:
             place: that `place` has told.
         """
         self._file, self._chunk = file, chunk
-        self.row, self._follows, self._values = 0, chunk.begin, 0
+        self.row, self._follows, self._end, self._values = 0, chunk.begin, 0, 0
         self._page: _Unpacked | None = None
-        self._place = place
-        if place:
-            self.row, self._follows, self._values = place.row, place.follows, place.values
+        self._place = place if place and chunk.holds(place) else None
+        if self._place:
+            _, _, _, _, self._end, self._values, self._follows = self._place
+            self.row = self._place.row
 
     def place(self) -> Place:
         """Where the next value begins.
@@ -115,7 +131,7 @@ class Values:
         """
         page = self._opened()
         begin, skip = page.place()
-        return Place(self.row, begin, skip, page.left + skip, self._values, self._follows)
+        return Place(self.row, begin, skip, page.left + skip, self._end, self._values, self._follows)
 
     def next(self) -> bytes:
         """The next value.
@@ -125,6 +141,8 @@ class Values:
         """
         page = self._opened()
         data = page.read(int.from_bytes(page.read(_LENGTH_BYTES), "little"))
+        if self._file.tell() > self._end:
+            raise UnusualPageError("a page ends early")
         self.row, self._values = self.row + 1, self._values - 1
         return data
 
@@ -137,42 +155,49 @@ class Values:
             self._page.read(place.skip)
         while self._page is None or not self._values:
             header, begin = self._header(self._follows)
+            follows = begin + header.packed
             if header.kind == DICTIONARY_PAGE:
                 self._open_dictionary(header, begin)
-            elif header.encoding == PLAIN:
-                self._page = self._opened_page(header, begin)
-                self._skip_levels(self._page, header)
-                self._values, self._follows = header.values, begin + header.packed
+            elif header.encoding in _OF_DICTIONARY:
+                raise self._leave(header, follows, "its values are numbers of those of a dictionary")
+            elif header.encoding != PLAIN:
+                raise UnusualPageError("its values are not as they are")
+            elif header.size > _MOST_PACKED * header.packed:
+                raise self._leave(header, follows, "it is much smaller than what is in it")
             else:
-                raise self._leave(header, begin)
+                page = self._opened_page(header, begin)
+                self._skip_levels(page, header)
+                self._page, self._values, self._end, self._follows = page, header.values, follows, follows
         return self._page
 
-    def _leave(self, header: PageHeader, begin: int) -> UnusualPageError:
-        """A page of numbers of values of a dictionary, which Arrow reads."""
-        if header.encoding not in (PLAIN_DICTIONARY, RLE_DICTIONARY):
-            return UnusualPageError("its values are not as they are")
-        self.row, self._follows = self.row + header.values, begin + header.packed
-        return UnusualPageError("its values are numbers of those of a dictionary")
+    def _leave(self, header: PageHeader, follows: int, why: str) -> UnusualPageError:
+        """A page that Arrow reads, while the values behind it are read one by one again."""
+        self.row, self._follows = self.row + header.values, follows
+        return UnusualPageError(why)
 
     def _open_dictionary(self, header: PageHeader, begin: int) -> None:
         """A dictionary with the values of the page behind it, in their order, is read as if it were that page.
 
         A writer begins with a dictionary and gives it up for its size; most often each of its values is there once.
         """
+        end = begin + header.packed
         if header.encoding not in (PLAIN, PLAIN_DICTIONARY):
             raise UnusualPageError("a dictionary of another encoding")
-        numbers, at = self._header(begin + header.packed)
-        if numbers.kind != DATA_PAGE:
-            raise UnusualPageError("two dictionaries")
-        if numbers.values != header.values or numbers.size > self._chunk.end - self._chunk.begin:
-            raise self._leave(numbers, at)
+        numbers, at = self._header(end)
+        follows = at + numbers.packed
+        if numbers.kind != DATA_PAGE or numbers.encoding not in _OF_DICTIONARY:
+            raise UnusualPageError("no numbers behind its dictionary")
+        if numbers.values != header.values or header.size > _MOST_PACKED * header.packed:
+            raise self._leave(numbers, follows, "the values of a dictionary are not there once, or well packed")
+        if numbers.size > _NUMBER_BYTES * numbers.values + HEADER_BYTES:
+            raise UnusualPageError("numbers of many bytes")
         page = self._opened_page(numbers, at)
         self._skip_levels(page, numbers)
         [width] = page.read(1)
         if packed_numbers(page.read(page.left), width, numbers.values) != list(range(numbers.values)):
-            raise self._leave(numbers, at)
-        self._page = self._opened_page(header, begin)
-        self._values, self._follows = header.values, at + numbers.packed
+            raise self._leave(numbers, follows, "the values of a dictionary are not in their order")
+        self._page, self._values = self._opened_page(header, begin), header.values
+        self._end, self._follows = end, follows
 
     def _header(self, begin: int) -> tuple[PageHeader, int]:
         """The header of the page that begins at a byte, and the byte behind it."""

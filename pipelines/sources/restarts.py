@@ -43,6 +43,8 @@ class Restarts:
         self._kind: type[Restart] = Point if of_tar else Place
         self._points: collections.deque[Restart] = collections.deque()
         self._lock = threading.Lock()
+        # Slices of which a point is stored, as far as is known.
+        self._stored: set[int] = set()
 
     def note(self, point: Restart) -> None:
         """One more, behind the others."""
@@ -58,6 +60,7 @@ class Restarts:
         """
         if not self.possible or not number:
             return None
+        self._stored |= {number - 1, number} - {0}
         self.drop(number - 1)
         try:
             found = _from_json(self._output.read(self._name(number)), self._kind)
@@ -82,6 +85,7 @@ class Restarts:
             point = self._points[0] if self._points else None
         if point is not None and point.position <= begins:
             self._output.write(self._name(number), _to_json(point))
+            self._stored.add(number)
 
     def drop(self, number: int) -> None:
         """Deletes the point of a slice that is committed.
@@ -89,8 +93,9 @@ class Restarts:
         Raises:
             OSError: if it cannot be deleted.
         """
-        if self.possible and number:
+        if number in self._stored:
             self._output.delete(self._name(number))
+            self._stored.remove(number)
 
     def _name(self, number: int) -> str:
         return f"{FOLDER}/{self._container.name}-{self._container.asked}-{number:05d}-restart.json"

@@ -2,8 +2,8 @@
 
 Arrow unpacks a page whole, and only from its beginning. The format: a length, then literals and copies of what has been
 unpacked before, see https://github.com/google/snappy/blob/main/format_description.txt. Its library packs each 64 KiB
-without reference to what is before them, so that unpacking can begin there; where another writer does refer to more, it
-is an error, and whoever reads begins at the page.
+without reference to what is before them, so that unpacking can begin there. Where another writer does refer to more,
+that is an error after such a beginning, and where one does not cut there, a whole page is held.
 """
 
 import collections

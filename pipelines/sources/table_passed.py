@@ -34,7 +34,8 @@ def pass_rows(
         begins: number of the first row.
         listed_bytes: of an image beyond which a listing says that its row cannot be used.
         max_bytes: of an image that is read.
-        place: of the first row or of one before it, from which on its row group need be read; its beginning by default.
+        place: of the first row or of one before it in its row group, which is read from there; by default from its
+            beginning.
 
     Yields:
         First the column of images or of their names, and what will be read; then parts of rows, behind each of them for
@@ -98,17 +99,20 @@ class _Images:
             ValueError, OSError, pa.ArrowException: as `Rows.image`.
         """
         if group != self._group:
-            self._group, self._values = group, self._table.values(group, self._column, self._begins_in(group))
+            self._group, self._values = group, None
+            self._values = self._table.values(group, self._column, self._begins_in(group))
         while (values := self._values) and values.row <= row:
             before = values.row
             try:
                 place, image = values.place(), values.next()
-            except (UnusualPageError, OSError, MemoryError):
-                # Arrow may read it, or knows what is wrong with it.
+            except UnusualPageError:
                 self._values = values if values.row > before else None
-            else:
-                if before == row:
-                    return place._replace(row=row + self._firsts[group]), bounded_bytes(image, self._max_bytes)
+                continue
+            except Exception:  # noqa: BLE001 - Arrow may read it, or knows what is wrong with it.
+                self._values = None
+                break
+            if before == row:
+                return place._replace(row=row + self._firsts[group]), bounded_bytes(image, self._max_bytes)
         return None, self._rows.image(group, row, self._column.name)
 
     def _begins_in(self, group: int) -> Place | None:

@@ -53,13 +53,21 @@ def pass_through_table(
     pool.shutdown(wait=False)
     columns = AskedRows.of_inside(container.inside).columns
     at, failed = begins, False
+    # The last one, from which reading goes on where a row has ended the process.
+    places = collections.deque([place], maxlen=1)
+
+    def noted(found: Place) -> None:
+        places.append(found)
+        if note:
+            note(found)
+
     with PROCESSES.borrowed() as process:
         while True:
             waiting: collections.deque[tuple[int, Inside]] = collections.deque()
-            rows = process.passed(where, container.size, columns, at, max_bytes, place)
+            rows = process.passed(where, container.size, columns, at, max_bytes, places[-1])
             try:
                 with contextlib.closing(rows):
-                    for passed in _passed(rows, at, waiting, note):
+                    for passed in _passed(rows, at, waiting, noted):
                         checked.result()
                         if isinstance(passed.data, Exception):
                             # What is wrong with it may be that it is another file; many are not asked for one by one.
@@ -83,7 +91,7 @@ def _passed(
     rows: Iterator[Column | Part | Place | bytes | UnreadableMemberError],
     begins: int,
     waiting: collections.deque[tuple[int, Inside]],
-    note: Callable[[Place], None] | None,
+    note: Callable[[Place], None],
 ) -> Iterator[Passed]:
     """Rows in their order.
 
@@ -91,7 +99,7 @@ def _passed(
         rows: parts of the table, each followed by its images.
         begins: number of the first row.
         waiting: gets rows, with their numbers, until their image has come.
-        note: as in `pass_through_table`.
+        note: is told where images are.
     """
     column, listed = Column((), TEXT), begins
     for one in rows:
@@ -101,8 +109,7 @@ def _passed(
             waiting.extend(enumerate(insides_of(column, one, listed), listed))
             listed += one.rows
         elif isinstance(one, Place):
-            if note:
-                note(one)
+            note(one)
         else:
             number, found = waiting.popleft()
             yield Passed(found, number, one)

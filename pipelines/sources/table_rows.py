@@ -99,7 +99,7 @@ class Rows:
         ready = [one for one in self._cursors if (one.group, one.column.name) == (group, name) and one.first <= row]
         cursor = max(ready, key=lambda one: one.first, default=None)
         if cursor is None:
-            # Of a table that is gone through only the first group is not read from its beginning.
+            # Of a table that is gone through only the first group that is read so is not read from its beginning.
             begins = row if self._in_order and not self._cursors else 0
             batch_bytes = PASSED_BYTES if self._in_order else BATCH_BYTES
             cursor = _Cursor(self._table, group, column_of(self._table.schema, name), begins, batch_bytes)

@@ -30,6 +30,8 @@ DATA, ERROR, END, READ = b"D", b"E", b".", b"R"
 COLUMN, SPANS, PART, PLACE, IMAGE, NO_IMAGE = b"c", b"s", b"p", b"a", b"i", b"n"
 """First bytes of the pieces of a table that is gone through, see `beamscribe.pipelines.sources.table_passed`."""
 
+_LETTERS = {Column: COLUMN, Spans: SPANS, table_rows.Part: PART, Place: PLACE}
+
 MEMORY_BYTES = 2**30
 """That a table may take to be read, and a few times what its largest column chunk has in the file: honest pages are not
 much larger than that, those that are inflated to gigabytes are."""
@@ -121,8 +123,7 @@ def _pass(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:
         elif isinstance(found, str):
             yield NO_IMAGE + found.encode("utf-8", "backslashreplace")
         else:
-            kinds = {Column: COLUMN, Spans: SPANS, table_rows.Part: PART, Place: PLACE}
-            yield kinds[type(found)] + _json(found)
+            yield _LETTERS[type(found)] + _json(found)
 
 
 def _groups(table: Opened, request: dict[str, Any]) -> Iterator[bytes]:

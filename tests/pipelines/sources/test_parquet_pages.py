@@ -71,7 +71,7 @@ def test_numbers_are_those_that_arrow_has_packed(numbers: list[int]) -> None:
     assert packed_numbers(packed, width, header.values) == [distinct.index(one) for one in numbers]
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80", b"\x03", b"\x00\x01", b"\x01", b"\xff" * 20])
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\x03", b"\x00\x01", b"\x01", b"\xff" * 20, b"\xff\xff\xff\x7f"])
 def test_numbers_that_end_early_are_an_error(data: bytes) -> None:
     with pytest.raises(UnusualPageError):
         packed_numbers(data, 9, 10)

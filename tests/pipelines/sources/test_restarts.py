@@ -57,8 +57,9 @@ def test_another_container_has_it_not(stored: Storage, other: Container) -> None
 
 
 def test_the_point_of_a_slice_that_is_committed_is_deleted(stored: Storage) -> None:
-    Restarts(CONTAINER, stored).load(2, 299)
-    Restarts(CONTAINER, stored).drop(2)
+    restarts = Restarts(CONTAINER, stored)
+    restarts.load(2, 299)
+    restarts.drop(2)
     assert not stored.files(FOLDER)
 
 
@@ -83,7 +84,7 @@ def test_nothing_is_stored_of_a_tar_that_is_not_compressed(memory: Storage) -> N
 
 def test_of_a_table_rows_are_stored(memory: Storage) -> None:
     table = Container("s3://a/b.parquet", PARQUET, 5000, "v")
-    places = [Place(row, 900 * row, 7, 800, 100 - row, 6000) for row in range(20)]
+    places = [Place(row, 900 * row, 7, 800, 5900, 100 - row, 6000) for row in range(20)]
     restarts = Restarts(table, memory)
     for place in places:
         restarts.note(place)

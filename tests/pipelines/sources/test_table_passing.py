@@ -345,6 +345,23 @@ def test_one_row_group_is_begun_again_in_the_middle_of_a_page(begins: int, memor
     assert [event.file.data for event in rest if isinstance(event.file, ReadFile)] == rows[begins:]
 
 
+@pytest.mark.slow
+def test_behind_a_row_that_ends_its_process_reading_goes_on(
+    memory: Storage, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And does not begin at the row group."""
+    rows: list[Any] = [os.urandom(20_000) for _ in range(1000)]
+    container = container_of(memory, held(rows, group=1000))
+    dying(monkeypatch, 400, 800)
+    events = events_of(stream_of(container, memory, [], 0, max_bytes=2**20), [])
+    failed = [number for number, event in enumerate(events) if not isinstance(event.file, ReadFile)]
+    assert failed == [400, 800]
+    assert [event.file.data for event in events if isinstance(event.file, ReadFile)] == [
+        row for number, row in enumerate(rows) if number not in failed
+    ]
+    assert sum(asked) < 1.3 * sum(map(len, rows))
+
+
 def test_processes_are_used_again(memory: Storage) -> None:
     started: list[Any] = []
     for number in range(3):
