@@ -3,6 +3,7 @@
 import importlib
 import json
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,26 @@ def test_a_model_that_does_nothing_is_a_job() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         assert measure(folder, 40).images_a_second > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [10_000, 1000], ids=["whole", "in parts"])
+def test_a_plan_is_measured_at_a_small_size(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from beamscribe.pipelines.sources import manifest_parts
+    from benchmarks import plan
+
+    for module in (plan, manifest_parts):
+        monkeypatch.setattr(module, "MOST_LISTED", most)
+    for name, size in (("PART_ROWS", 512), ("LEAST_BYTES", 1)):
+        monkeypatch.setattr(manifest_parts, name, size)
+    monkeypatch.setattr(plan, "ROW_GROUP", 256)
+    # It is replaced by what counts.
+    monkeypatch.setattr(plan.launch, "CommitShards", plan.launch.CommitShards)
+    plan.write_manifest(str(tmp_path / plan.MANIFEST_FILE), 4096)
+    plan.prepare(4096, str(tmp_path))
+    found = plan.measure(4096, str(tmp_path))
+    assert found["references"] == 4096
+    assert found["shards"] > 0
 
 
 @pytest.mark.slow
