@@ -110,7 +110,7 @@ def decode_image(
     try:
         return _decode(opener, bare or data, size, resample, max_pixels, accept_truncated and bare is not None)
     except ImageError as error:
-        if bare or error.error_type not in ("Truncated", "DecodeFailed"):
+        if bare or error.error_type not in ("Truncated", "DecodeFailed", "UnsupportedImage"):
             raise
         reason = error
     # Metadata have no part in the pixels: they are taken out of its way, and what is left is the image or is not.
