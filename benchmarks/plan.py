@@ -101,10 +101,10 @@ def commit_half(output: Storage, numbers: range) -> None:
             os.makedirs(os.path.dirname(output.path(path)), exist_ok=True)
             with open(output.path(path), "wb") as file:  # without the fsync of a commit
                 file.write(data)
-    write_manifest_of(output, references)
+    write_output_manifest(output, references)
 
 
-def write_manifest_of(output: Storage, references: int) -> None:
+def write_output_manifest(output: Storage, references: int) -> None:
     """What an output says of itself."""
     manifest = Manifest("caption", FINGERPRINT, [FINGERPRINT.digest], {}, references, 0, {}, references, 1, STARTED)
     output.write(MANIFEST, manifest.to_json().encode())
@@ -121,7 +121,7 @@ def finish_half(output: Storage, manifest: str) -> None:
         for number in range(part.rows // SHARD):
             with open(below.path(f"{CAPTIONS.folder}/{number:05d}.parquet"), "wb") as file:
                 file.write(b"x")
-        write_manifest_of(below, part.rows)
+        write_output_manifest(below, part.rows)
         record = DonePart(job.digest_of(part), digest_of_files(below, CAPTIONS), part.rows, 0, 0)
         output.write(part.record, record.to_json())
     begins = sum(part.rows for part in parts[:half])

@@ -84,7 +84,7 @@ def packed_numbers(data: bytes, width: int, count: int) -> list[int]:
     at = 0
     while len(numbers) < count:
         try:
-            run, at = _varint(data, at)
+            run, at = varint(data, at)
         except (LookupError, ValueError) as error:
             raise UnusualPageError("its numbers end early") from error
         repeated, left = run >> 1, count - len(numbers)
@@ -130,14 +130,14 @@ def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     if kind == _DOUBLE:
         return None, at + 8
     if kind == _BINARY:
-        size, at = _varint(data, at)
+        size, at = varint(data, at)
         return None, at + size
     if kind == _STRUCT:
         return _struct(data, at, depth)
     if kind in (_LIST, _SET):
         size, kind, at = data[at] >> 4, data[at] & 15, at + 1
         if size == 15:
-            size, at = _varint(data, at)
+            size, at = varint(data, at)
         if size > len(data) - at:
             raise ValueError("a list does not end")
         for _ in range(size):
@@ -147,11 +147,17 @@ def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
 
 
 def _integer(data: bytes, at: int) -> tuple[int, int]:
-    number, at = _varint(data, at)
+    number, at = varint(data, at)
     return (number >> 1) ^ -(number & 1), at
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number in groups of seven bits, the lowest first, and the place behind it.
+
+    Raises:
+        IndexError: if it does not end.
+        ValueError: if it has more than 64 bits.
+    """
     number = shift = 0
     while True:
         byte = data[at]

@@ -18,6 +18,7 @@ from beamscribe.pipelines.sources.parquet_pages import (
     UnusualPageError,
     packed_numbers,
     page_header,
+    varint,
 )
 from beamscribe.pipelines.sources.snappy_reader import SnappyReader, exactly
 
@@ -30,6 +31,9 @@ _MOST_PACKED = 1.25
 
 _NUMBER_BYTES = 8
 """At most, of a number of a dictionary and the level before it."""
+
+_SIZE_BYTES = 5
+"""At most, with which bytes of Snappy begin: how many they are, unpacked."""
 
 _LENGTH_BYTES = 4
 """Before each value, and before the levels that tell which are null."""
@@ -216,11 +220,10 @@ class Values:
             if header.packed != header.size:
                 raise UnusualPageError("a page has two sizes")
             return self._unpacked(header.size)
-        size = shift = 0
-        while (byte := exactly(self._file, 1)[0]) > 127 and shift < 28:
-            size, shift = size | (byte & 127) << shift, shift + 7
-        if size | byte << shift != header.size:
+        size, width = varint(exactly(self._file, min(_SIZE_BYTES, header.packed)), 0)
+        if size != header.size:
             raise UnusualPageError("a page has two sizes")
+        self._file.seek(begin + width)
         return self._unpacked(header.size)
 
     def _unpacked(self, left: int) -> _Unpacked:

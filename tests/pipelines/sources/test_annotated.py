@@ -23,6 +23,9 @@ def test_one_annotated_image_suffices_wherever_it_stands(output: Storage) -> Non
     refuse_other_folder(images, output.uri("photos"), {})
     refuse_other_folder(images, output.uri("photos") + "/", {})
     refuse_other_folder([image("deep/a.jpg")], output.uri("photos"), {})
+    del images[7]
+    with pytest.raises(RefusedError):
+        refuse_other_folder(images, output.uri("photos"), {})
 
 
 def test_a_folder_without_any_is_refused(output: Storage) -> None:

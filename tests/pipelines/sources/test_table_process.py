@@ -125,15 +125,19 @@ def test_the_process_ends_with_its_parent(table):
     child = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
-    for _ in range(100):
-        try:
-            with open(f"/proc/{child}/stat") as file:
-                if file.read().rpartition(") ")[2][0] == "Z":
-                    return
-        except FileNotFoundError:
-            return
+    deadline = time.monotonic() + 10
+    while alive(child) and time.monotonic() < deadline:
         time.sleep(0.1)
-    raise AssertionError("the process outlives its parent")
+    assert not alive(child)
+
+
+def alive(pid):
+    """Whether there is such a process that has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_options_reach_storage(process, memory):

@@ -183,9 +183,22 @@ def test_members_and_failures_are_those_of_a_list(data: bytes, memory: Storage) 
             assert one.file is None or outcome(one.file) == outcome(event.file)
 
 
-@pytest.mark.parametrize("inside", ["deep", "deep/*.jpg", "*.txt", "large.jpg", "nothing"])
-def test_what_is_asked_for_inside(inside: str, memory: Storage) -> None:
-    compare(container_of(memory, WHOLE, inside), memory)
+DEEP = [*(f"deep/{letter}.jpg" for letter in "abcdefgh"), "deep/a.jpg#2"]
+
+
+@pytest.mark.parametrize(
+    ("inside", "names"),
+    [
+        ("deep", DEEP),
+        ("deep/*.jpg", DEEP),
+        ("*.txt", [f"{letter}.txt" for letter in "abcdefgh"]),
+        ("large.jpg", ["large.jpg"]),
+        ("nothing", []),
+    ],
+)
+def test_what_is_asked_for_inside(inside: str, names: list[str], memory: Storage) -> None:
+    events = compare(container_of(memory, WHOLE, inside), memory)
+    assert [event.todo.reference.id.rpartition("::")[2] for event in events if event.todo] == names
 
 
 @pytest.mark.slow
